@@ -161,29 +161,33 @@ class CutCommit:
             if self.away:
                 return
             server.connect(self._socket)
-            answers = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            answers.start()
+            lost, swallowed = threading.Event(), threading.Event()
+            threading.Thread(target=_answer, args=(server, client, lost, swallowed), daemon=True).start()
             reads = False  # every transaction begins with its kind in plain text
             while (asked := client.recv(65_536)) and not self.away:
                 if b"BEGIN" in asked:
                     reads = b"REPEATABLE READ" in asked
                 cut = self.cut if b"COMMIT\0" in asked and not reads else None
-                if cut is not None:
-                    self.cut = None
-                    client.shutdown(socket.SHUT_RDWR)
-                if cut == "before":
-                    return
-                server.sendall(asked)
+                if cut is None:
+                    server.sendall(asked)
+                    continue
+                self.cut = None
                 if cut == "after":
-                    server.shutdown(socket.SHUT_WR)
-                    answers.join(START_SECONDS)  # the server ends the connection when it has committed
-                    return
+                    lost.set()
+                    server.sendall(asked)
+                    swallowed.wait(START_SECONDS)  # until it is committed
+                for each in (client, server):
+                    each.shutdown(socket.SHUT_RDWR)
+                return
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _answer(server: socket.socket, client: socket.socket, lost: threading.Event, swallowed: threading.Event) -> None:
+    """Forward what the server says; nothing any more once its answers are `lost`."""
     with suppress(OSError):
-        while said := source.recv(65_536):
-            with suppress(OSError):
-                sink.sendall(said)
+        while said := server.recv(65_536):
+            if lost.is_set():
+                swallowed.set()
+            else:
+                client.sendall(said)
     with suppress(OSError):
-        sink.shutdown(socket.SHUT_RDWR)
+        client.shutdown(socket.SHUT_RDWR)

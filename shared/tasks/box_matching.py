@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.tasks.boxes import MOST_BOXES, SAME_OBJECT, Box, Boxes, Origin
+from shared.tasks.boxes import SAME_OBJECT, Box, Boxes, Origin
 from shared.tasks.task import majority
+from shared.wire.fields import MOST_BOXES
 
 _CHUNK = 10_000
 Group = dict[int, Box]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
-MOST_BOXES: Final = 1_000
-"""Maximum boxes of an image."""
+from shared.wire.fields import MOST_BOXES, BoxOrigin
+
 SLACK: Final = 1.0
 """Pixels by which a box may reach outside the image, because tools round. It is clipped."""
 LARGEST_PLACE: Final = 1_000_000
@@ -21,9 +21,7 @@ SAME_OBJECT: Final = 0.5
 STEPS: Final = 100
 """Places are kept in hundredths of a pixel."""
 
-Origin = Literal["drawn", "accepted", "corrected", "imported"]
-"""Where a box comes from: drawn by a person, suggested and accepted as it was, suggested and then corrected in place or
-class, or imported."""
+Origin = BoxOrigin
 ORIGINS: Final[tuple[Origin, ...]] = get_args(Origin)
 
 

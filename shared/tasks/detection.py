@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.class_names import key
-from shared.tasks.boxes import MOST_BOXES, ORIGINS, SAME_OBJECT, SLACK, STEPS, Box, Boxes, Origin
+from shared.tasks.boxes import ORIGINS, SAME_OBJECT, SLACK, STEPS, Box, Boxes, Origin
 from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task, in_order
+from shared.wire.fields import MOST_BOXES
 from shared.wire.imports import NamedAnswer, NamedBoxes
 from shared.wire.review import Agreement, LabelIssue, Place
 

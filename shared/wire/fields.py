@@ -14,6 +14,11 @@ Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
 TrainerState = Literal["waiting", "training", "paused", "stopping", "stopped", "failed"]
 DiskKind = Literal["full", "quota", "read_only", "failing", "descriptors", "damaged"]
 
+BoxOrigin = Literal["drawn", "accepted", "corrected", "imported"]
+"""Where a box comes from: drawn by a person, suggested and accepted as it was, suggested and then corrected in place or
+class, or imported."""
+MOST_BOXES = 1_000
+"""Maximum boxes of an image."""
 MAX_ROWS = 5_000
 """Maximum rows per message from labeler to trainer, and maximum annotations per post to the labeler."""
 

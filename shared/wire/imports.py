@@ -8,8 +8,22 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from shared.tasks.boxes import MOST_BOXES, Origin
-from shared.wire.fields import MAX_ROWS, ClassName, Confidence, Count, Id, M, Message, Name, Reply, Split, Time, Uuid
+from shared.wire.fields import (
+    MAX_ROWS,
+    MOST_BOXES,
+    BoxOrigin,
+    ClassName,
+    Confidence,
+    Count,
+    Id,
+    M,
+    Message,
+    Name,
+    Reply,
+    Split,
+    Time,
+    Uuid,
+)
 
 
 def _past(told: datetime) -> datetime:
@@ -68,7 +82,7 @@ class NamedBox(Message):
     y: Number
     w: Number
     h: Number
-    origin: Origin = "imported"
+    origin: BoxOrigin = "imported"
 
 
 class NamedBoxes(Message):

@@ -16,7 +16,8 @@ from typing import Any, Final, Literal
 from pydantic import ValidationError
 
 from labeler.transfer.rows.texts import class_name, parsed, python
-from shared.tasks.boxes import MOST_BOXES, ORIGINS, Origin
+from shared.tasks.boxes import ORIGINS, Origin
+from shared.wire.fields import MOST_BOXES
 from shared.wire.imports import NamedBox, NamedBoxes
 
 BOXES: Final = "boxes"
