@@ -71,7 +71,7 @@ class Writer:
     def __init__(self, url: Any, on_lost: Callable[[], None] = lambda: None) -> None:
         self.name = str(uuid4())
         self.on_lost = on_lost
-        self._lost = False
+        self._lost: str | None = None  # why it may write no more
         self._unsure: _Transaction | None = None  # it may have been committed
         self._engine = _plain_engine(url)
         self._ended = threading.Event()
@@ -142,7 +142,7 @@ class Writer:
         if _said(found[2]).get("name") != self.name:
             self._lose("Another labeler has taken over this database, so this one ends.")
         if self._lost:
-            raise DatabaseAway("Another labeler has taken over. Nothing was saved here: load the page again.")
+            raise DatabaseAway(f"{self._lost} Nothing of this was saved: load the page again in a moment.")
         return _Transaction(str(found[0]), int(found[1]))
 
     def _settle(self) -> None:
@@ -200,7 +200,7 @@ class Writer:
 
     def _lose(self, reason: str) -> None:
         if not self._lost:
-            self._lost = True
+            self._lost = reason
             logger.critical(reason)
             self.on_lost()
 
