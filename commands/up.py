@@ -17,7 +17,8 @@ import typer
 
 from commands.labels import imports
 from commands.running.supervisor import show, supervise
-from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, edit, is_project
+from shared.images.sources.choosing import why_not
+from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, absolute, edit, is_project
 from shared.settings.recent_projects import recent
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import Start, check_photos, start
@@ -69,7 +70,11 @@ MayChange = Annotated[
 
 def up(
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Folders of photos. Default: those of the project, else the demo.")
+        list[str] | None,
+        typer.Argument(
+            help="Folders of photos, archives of them (.zip, .tar), or addresses such as s3://bucket/photos. "
+            "Default: those of the project, else the demo."
+        ),
     ] = None,
     classes: Classes = None,
     task: TaskName = None,
@@ -104,7 +109,7 @@ def up(
     project_start = _Start(
         labeler={
             "images": first,
-            "more_images": json.dumps([str(path.absolute()) for path in more]) if more else None,
+            "more_images": json.dumps([_whole(path) for path in more]) if more else None,
             "classes": classes,
             "task": task,
             "test_set": test,
@@ -304,7 +309,7 @@ class _Start:
             f"The folder {folder} does not exist. Its labels are kept. If it has moved: "
             f"flywheel up NEW-FOLDER --change --workspace {shlex.quote(str(workspace))}"
             for folder in project.images(workspace)
-            if not folder.is_dir() and not project.demo and not self._change
+            if isinstance(folder, Path) and why_not(folder) is not None and not project.demo and not self._change
         ]
         return [*lines, *_stopped(workspace)]
 
@@ -341,8 +346,13 @@ def _flags(settings: type[ServiceSettings], given: Mapping[str, Any], file: Path
     told = {name: str(value) for name, value in given.items() if value is not None and name not in ("host", "port")}
     for name in settings_with(IS_PATH, settings):
         if told.get(name):
-            told[name] = str(Path(told[name]).expanduser().absolute())
+            told[name] = _whole(told[name])
     return {**told, **({"config": str(file.absolute())} if file is not None else {})}
+
+
+def _whole(given: str) -> str:
+    """A path that means the same in another folder; an address as it is."""
+    return str(absolute(given, Path()))
 
 
 def _assignment(text: str) -> tuple[str, str, str]:

@@ -60,6 +60,7 @@ from labeler.transfer.snapshots import Snapshots
 from labeler.transfer.test_set import import_test_set, open_test_set
 from labeler.visibility import Visibility
 from shared.images.opening import ImageLimits
+from shared.images.sources.choosing import Sources
 from shared.settings.project_file import LABELER_HEADER, LOG_HEADER
 from shared.settings.services import LabelerSettings
 from shared.settings.starting import identity, remember_task
@@ -148,7 +149,8 @@ class Service:
         clock = stored_clock(self.store, self.catalog.drawing.test)
         self.sample = RandomSample(self.log.fold, self.present, self.leases, self.catalog.drawing, clock)
         self.active_test = ActiveTest(self.store, self.queue, self.sample, clock, self.present, settings)
-        self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace)
+        sources = Sources(settings.image_addresses)
+        self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace, sources)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), notify)
         self.folders = Folders(settings, self.files, self.catalog, self.scanner, notify)
@@ -196,7 +198,7 @@ class Service:
     def _open_transfer(self) -> None:
         store, log, catalog = self.store, self.log, self.catalog
         self.imports = Imports(store, log, self.tally, self.classes, catalog, self.files)
-        folder, uploads = self.settings.workspace / "label-files", self.files.roots["uploads"]
+        folder, uploads = self.settings.workspace / "label-files", self.files.folders["uploads"]
         self.label_files = LabelFiles(folder, uploads, self.imports, self.scanner)
         self.snapshots = Snapshots(store, log, catalog)
         self.downloads = Downloads()
@@ -394,5 +396,5 @@ class Service:
 
     def _import_test_set(self) -> None:
         if self._test_set is not None:
-            images = self.files.roots.get("images")
+            images = self.files.folders.get("images")
             import_test_set(self._test_set, images, self.store, self.log, self.classes, self.catalog, self.scanner)

@@ -21,7 +21,8 @@ from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, fin
 from commands.running.reach import ask, client, reach, token
 from commands.running.stored_labels import is_workspace, labels_of, server_of
 from shared.figures import many
-from shared.settings.project_file import ProjectFile
+from shared.images.sources.choosing import why_not
+from shared.settings.project_file import ProjectFile, place_of
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.settings.starting import start
 from shared.storage.safe_names import partial_of
@@ -199,7 +200,7 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
     settings = LabelerSettings.load(command_line=given)[0]
     if ProjectFile.read(workspace) is not None:  # older versions did not write it
         settings = start(LabelerSettings, command_line=given, change=True).settings
-    if settings.images and not Path(settings.images).expanduser().is_dir():
+    if settings.images and why_not(place_of(settings.images)) is not None:
         settings.images = ""  # the labels can be exported without it
     if wanted.format in WITH_PHOTOS and not settings.images and not (workspace / "demo").is_dir():
         raise SettingsError(f"The format {wanted.format} contains the photos: name their folder with --images.")

@@ -55,7 +55,9 @@ def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
     first = {"": [folder for each in given if each and (folder := Path(each).expanduser()).is_dir()]}
     project = ProjectFile.read(workspace)
     further = project.further(workspace) if project is not None else {}
-    return first | {f"{name}/": [folder] for name, folder in further.items() if folder.is_dir()}
+    return first | {
+        f"{name}/": [folder] for name, folder in further.items() if isinstance(folder, Path) and folder.is_dir()
+    }
 
 
 def write(

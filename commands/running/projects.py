@@ -34,7 +34,10 @@ def projects() -> None:
     console.print("Continue one of them: flywheel up --workspace WORKSPACE")
 
 
-def add(folder: Annotated[Path, typer.Argument(help="Folder of photos to add.")], workspace: Workspace = None) -> None:
+def add(
+    folder: Annotated[str, typer.Argument(help="Folder of photos to add; also an archive or an address.")],
+    workspace: Workspace = None,
+) -> None:
     """Add a folder of photos to a project. A running labeler reads it within seconds."""
     home = workspace or default_workspace()
     if not is_project(home):

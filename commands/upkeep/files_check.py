@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from commands.upkeep.findings import Finding, Workspace, read
 from shared.figures import many, megabytes
+from shared.images.sources.choosing import why_not
 from shared.settings.project_file import announce
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import start
@@ -52,7 +53,7 @@ def project(place: Workspace) -> Iterator[Finding]:
                 "settings", str(error), "Correct it in project.toml, or give another value at the next start."
             )
     for folder in place.project.images(place.folder):
-        if not folder.is_dir():
+        if isinstance(folder, Path) and why_not(folder) is not None:
             advice = "Connect its disk, or put the folder back. Its images stay in the catalogue."
             yield Finding("photos", f"The image folder {folder} does not exist.", advice)
 
@@ -91,7 +92,7 @@ def photos(place: Workspace) -> Iterator[Finding]:
     here: set[int] = set()
     with closing(read(base)) as database:
         for image_id, root, uri, size, mtime_ns in database.execute(query):
-            if image_id in removed or (root in roots and not roots[root].is_dir()) or root not in roots:
+            if image_id in removed or root not in roots or not roots[root].is_dir():
                 continue
             path = roots[root] / str(uri).removeprefix(f"{root.removeprefix('images/')}/" if "/" in root else "")
             try:

@@ -67,17 +67,18 @@ class Workspace:
         return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
     def roots(self) -> dict[str, Path]:
-        """Root → folder, of the images that the labeler reads; see `labeler.images.file_index`."""
+        """Root → folder, of the images that the labeler reads in folders; see `labeler.images.file_index`."""
         found = {"uploads": self.folder / "uploads"}
         if self.project is None:
             return found
         own = self.project.images(self.folder)[: -len(self.project.folders) or None]
-        if own:
+        if own and isinstance(own[0], Path):
             found["images"] = own[0]
         test = Path(str(self.project.labeler.get("test_set") or ""))
         if test.is_dir() and test != Path():
             found["test"] = test
-        return found | {f"images/{name}": path for name, path in self.project.further(self.folder).items()}
+        further = self.project.further(self.folder).items()
+        return found | {f"images/{name}": path for name, path in further if isinstance(path, Path)}
 
     def kept(self, path: Path) -> Path:
         """A new name beside the file, for a copy before it is changed."""

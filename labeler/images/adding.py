@@ -10,6 +10,7 @@ from labeler.images.file_index import Files
 from labeler.images.file_registry import Root
 from shared.images.names import spellings
 from shared.images.opening import ImageProblem
+from shared.images.sources.source import ImageAway
 from shared.wire.images import ImageReceipt, Rejection
 
 
@@ -39,9 +40,12 @@ class ImageAdder:
 
     def _called(self, root: Root, uri: str) -> str:
         """The file that a URI means, which may be spelled differently."""
-        if self._files.stamp(root, uri) != (0, 0):
-            return uri
-        return next((name for _, name in spellings(uri) if self._files.stamp(root, name) != (0, 0)), uri)
+        try:
+            if self._files.stamp(root, uri) != (0, 0):
+                return uri
+            return next((name for _, name in spellings(uri) if self._files.stamp(root, name) != (0, 0)), uri)
+        except ImageAway:
+            return uri  # looking at it says why
 
     def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
         """Store uploaded images (name, bytes) in the workspace and add them to the catalogue.

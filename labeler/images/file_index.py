@@ -1,8 +1,8 @@
 """Reads the files of the roots: their location, their content, and their bytes for a page.
 
-A root is a folder of images: `images`, the given `test` set, `uploads` in the workspace, and added folders,
-`images/NAME`, whose URIs are NAME/file so that two folders may contain files of the same name. Nothing is read from
-anywhere else, whatever a request or a link says.
+A root is a place with images, usually a folder (`shared.images.sources` has the others): `images`, the given `test`
+set, `uploads` in the workspace, and added places, `images/NAME`, whose URIs are NAME/file so that two may contain files
+of the same name. Nothing is read from anywhere else, whatever a request or a link says.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Final
 
-from labeler.errors import Gone, Missing, Problem
+from labeler.errors import Busy, Gone, Missing, Problem
 from labeler.images.catalog import Catalog, Located
 from labeler.images.file_registry import Found, Root
 from shared.images import finding, opening
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, ImageWaits
+from shared.images.sources.addresses import AddressProblem, Place, checked, is_address, is_within
+from shared.images.sources.choosing import Sources
+from shared.images.sources.source import ImageAway, ImageSource
 from shared.storage.disk_errors import kind_of
 from shared.storage.safe_names import MOST_BYTES, cut
 from shared.storage.whole_files import write_whole
@@ -53,52 +56,82 @@ SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for 
 class Files:
     """The roots of one workspace, by name. Skips what the labeler itself writes in `workspace`."""
 
-    def __init__(self, roots: Mapping[Root, Path], limits: ImageLimits, workspace: Path | None = None) -> None:
-        self.roots: dict[Root, Path] = dict(roots)
+    def __init__(
+        self,
+        roots: Mapping[Root, Place],
+        limits: ImageLimits,
+        workspace: Path | None = None,
+        sources: Sources | None = None,
+    ) -> None:
+        self.roots: dict[Root, Place] = dict(roots)
         self.limits = limits
         self._workspace = workspace
+        self._opener = sources or Sources()
+        self._sources: dict[Root, ImageSource] = {}
         self._storing = Lock()
 
     @property
-    def image_roots(self) -> dict[Root, Path]:
-        """The image folders, without uploads and the test set."""
-        return {root: path for root, path in self.roots.items() if root.startswith("images")}
+    def image_roots(self) -> dict[Root, Place]:
+        """The places with images, without uploads and the test set."""
+        return {root: place for root, place in self.roots.items() if root.startswith("images")}
+
+    @property
+    def folders(self) -> dict[Root, Path]:
+        """The roots on this machine: folders, and files that contain images."""
+        return {root: place for root, place in self.roots.items() if isinstance(place, Path)}
+
+    def allows(self, address: str) -> bool:
+        """Whether a page may add this address: the settings allow it."""
+        return self._opener.allows(address)
+
+    def source(self, root: Root) -> ImageSource:
+        """The source of a root. Raises ImageProblem if it cannot be one."""
+        source = self._sources.get(root)
+        if source is None or source.place != self.roots[root]:
+            source = self._sources[root] = self._opener.source(self.roots[root], lambda: self._others(root))
+        return source
 
     def listed(self, root: Root, passed: Passed | None = None) -> list[str]:
         """URIs of all images of a root; `passed` counts what is skipped.
 
-        Raises ImageProblem if the folder cannot be read.
+        Raises ImageProblem if the place cannot be read.
         """
-        folder = self.roots[root]
-        found = finding.find_images(folder, passed, self._others(root))
-        if self._workspace is None or not self._workspace.resolve().is_relative_to(folder.resolve()):
+        place = self.roots[root]
+        found = self.source(root).uris(Passed() if passed is None else passed)
+        if (
+            self._workspace is None
+            or not isinstance(place, Path)
+            or not self._workspace.resolve().is_relative_to(place.resolve())
+        ):
             return [prefix(root) + uri for uri in found]
-        own = self._workspace.resolve().relative_to(folder.resolve()).as_posix() + "/"
+        own = self._workspace.resolve().relative_to(place.resolve()).as_posix() + "/"
         return [prefix(root) + uri for uri in found if not uri.startswith(own)]
 
     def look_at(self, root: Root, uri: str) -> Found:
         """Read, hash and check one file; `reason` says what is wrong with it."""
-        size, mtime_ns = self.stamp(root, uri)
         try:
+            size, mtime_ns = self.stamp(root, uri)
             inspected = opening.inspect(self._read(root, uri), self.limits)
-        except ImageWaits as problem:
-            return Found(uri, 0, 0, None, str(problem))  # so that the next scan reads it again
+        except (ImageAway, ImageWaits) as problem:  # no stamp, so that the next scan reads it again
+            return Found(uri, 0, 0, None, str(problem), away=isinstance(problem, ImageAway))
         except ImageProblem as problem:
             return Found(uri, size, mtime_ns, None, str(problem))
         return Found(uri, size, mtime_ns, inspected)
 
     def stamp(self, root: Root, uri: str) -> tuple[int, int]:
         """Size (bytes) and modification time (ns) of a file, which is read again if either changes; zeros without a
-        file."""
+        file. Other sources have other marks. Raises ImageAway."""
         try:
-            status = (self.roots[root] / uri.removeprefix(prefix(root))).stat()
-        except (OSError, ValueError):
+            return self.source(root).stamp(uri.removeprefix(prefix(root)))
+        except ImageAway:
+            raise
+        except ImageProblem:
             return 0, 0
-        return status.st_size, status.st_mtime_ns
 
     def content(self, located: Located) -> bytes:
-        """The image's bytes. Raises Missing if none of its files can be read, Gone if their content has changed."""
-        reason, changed = "it has no known file", False
+        """The image's bytes. Raises Missing if none of its files can be read, Gone if their content has changed, and
+        Busy if its store does not answer now."""
+        reason, changed, away = "it has no known file", False, ""
         for root, uri in located.files:
             if root not in self.roots:
                 continue
@@ -106,10 +139,13 @@ class Files:
                 data = self._read(root, uri)
             except ImageProblem as problem:
                 reason = f"{uri} {problem}"
+                away = away or (reason if isinstance(problem, ImageAway) else "")
                 continue
             if hashlib.sha256(data).hexdigest() == located.sha256:
                 return data
             changed = True
+        if away:
+            raise Busy(f"The image {away}.")
         if changed:
             raise Gone(f"The file {located.files[0][1]} was replaced since it was catalogued: restart to take it in.")
         raise Missing(f"The image cannot be read: {reason}.")
@@ -117,11 +153,13 @@ class Files:
     def original(self, located: Located) -> bytes | BufferedReader:
         """The image's bytes, or its open file if larger than IN_MEMORY. Raises like `content`."""
         for root, uri in located.files:
-            if root not in self.roots or self.stamp(root, uri)[0] <= IN_MEMORY:
+            if not isinstance(self.roots.get(root), Path) or self.stamp(root, uri)[0] <= IN_MEMORY:
                 continue
             try:
-                stream = finding.opened(uri.removeprefix(prefix(root)), self.roots[root], self._others(root))
+                stream = self.source(root).open(uri.removeprefix(prefix(root)))
             except ImageProblem:
+                continue
+            if stream is None:
                 continue
             if hashlib.file_digest(stream, "sha256").hexdigest() == located.sha256:
                 stream.seek(0)
@@ -130,17 +168,20 @@ class Files:
         return self.content(located)
 
     def uri_of(self, given: str) -> tuple[Root, str]:
-        """Root and URI of a path that is relative to the image folder, or absolute and inside a root.
+        """Root and URI of a path that is relative to the image folder, or absolute and inside a root, or an address
+        inside a root.
 
         Raises ImageProblem if it is outside all roots.
         """
+        if is_address(given):
+            return self._at_address(given)
         text = given.removeprefix("file://")
         if not Path(text).is_absolute():
             if "images" not in self.roots:
                 raise ImageProblem("cannot be found: no image folder is set")
             return self.root_of(text), text
         path = Path(os.path.normpath(text))
-        for root, folder in self.roots.items():
+        for root, folder in self.folders.items():
             for base in (folder.absolute(), folder.resolve()):
                 if path.is_relative_to(base):
                     return root, prefix(root) + path.relative_to(base).as_posix()
@@ -154,11 +195,21 @@ class Files:
     def _read(self, root: Root, uri: str) -> bytes:
         if not uri.startswith(prefix(root)):
             raise ImageProblem("no longer exists")
-        return finding.read(uri.removeprefix(prefix(root)), self.roots[root], self.limits, self._others(root))
+        return self.source(root).read(uri.removeprefix(prefix(root)), self.limits)
+
+    def _at_address(self, given: str) -> tuple[Root, str]:
+        try:
+            address = checked(given)
+        except AddressProblem as problem:
+            raise ImageProblem(str(problem)) from None
+        for root, place in self.roots.items():
+            if isinstance(place, str) and is_within(address, [place]) and address != place:
+                return root, prefix(root) + address.removeprefix(place).lstrip("/")
+        raise ImageProblem("is an address outside the project's images: add it with `flywheel add`")
 
     def _others(self, root: Root) -> list[Path]:
         """The other roots, into which links may lead."""
-        return [folder for name, folder in self.roots.items() if name != root and folder.is_dir()]
+        return [folder for name, folder in self.folders.items() if name != root and folder.is_dir()]
 
     def store_upload(self, data: bytes, name: str = "") -> Found:
         """Check an uploaded image and store it in the workspace.
@@ -183,7 +234,7 @@ class Files:
 
     def _keep(self, uri: str, data: bytes) -> bool:
         """Store the upload under this name; False if the name belongs to another image or is not possible."""
-        path = self.roots["uploads"] / uri
+        path = self.folders["uploads"] / uri
         try:
             if path.is_file():
                 return path.stat().st_size == len(data) and _sha256(path) == hashlib.sha256(data).digest()

@@ -33,6 +33,7 @@ class Found:
     mtime_ns: int
     inspected: Inspected | None
     reason: str | None = None
+    away: bool = False  # its store does not answer now, which says nothing about the file
 
 
 class FileRegistry:

@@ -1,8 +1,8 @@
-"""The image folders of a project: the first one, and others added while the labeler runs.
+"""The places with a project's images: the first one, and others added while the labeler runs.
 
-`project.toml` lists them. A folder is added on a page, or by `flywheel add` on this machine, which only edits that
-file; `refresh` reads it again. HTTP requests cannot add a folder: whoever may only talk to the labeler must not make it
-read other folders of the machine.
+Most are folders; `shared.images.sources` has the others. `project.toml` lists them. A place is added on a page, or by
+`flywheel add` on this machine, which only edits that file; `refresh` reads it again. HTTP requests cannot add a place:
+whoever may only talk to the labeler must not make it read other folders of the machine, nor other addresses.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from labeler.images.catalog import Catalog
 from labeler.images.file_index import FURTHER, Files
 from labeler.images.file_registry import Root
 from labeler.images.scanner import Scanner
-from shared.settings.project_file import ProjectFile, add_folder
+from shared.images.sources.addresses import Place, is_address
+from shared.images.sources.choosing import why_not
+from shared.settings.project_file import ProjectFile, add_folder, place_of
 from shared.settings.services import LabelerSettings, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
 class FolderView:
-    """One image folder. `files` is the number of image files seen in it so far."""
+    """One image folder, or another place with images. `files` is the number of image files seen in it so far."""
 
     root: Root
-    path: Path
+    path: Place
     files: int
     missing: bool
 
@@ -46,15 +48,20 @@ class Folders:
 
     @property
     def watched(self) -> dict[Root, Path]:
-        """The folders in which new files may appear, by root."""
-        return self._files.image_roots
+        """The places of this machine in which new files may appear, by root."""
+        return {root: place for root, place in self._files.image_roots.items() if isinstance(place, Path)}
 
     def add(self, folder: str) -> None:
-        """Add a folder of this machine. Raises Invalid with a sentence."""
+        """Add a place with images of this machine, or an allowed address. Raises Invalid with a sentence."""
         if not folder.strip():
             raise Invalid("Name a folder.")
+        if is_address(folder.strip()) and not self._files.allows(folder.strip()):
+            raise Invalid(
+                "The setting image_addresses does not allow this address: add it on the labeler's machine with "
+                f"`flywheel add ADDRESS --workspace {self._settings.workspace}`."
+            )
         try:
-            name = add_folder(self._settings.workspace, Path(folder.strip()))
+            name = add_folder(self._settings.workspace, folder.strip())
         except SettingsError as error:
             raise Invalid(str(error)) from None
         if name is None:
@@ -81,23 +88,26 @@ class Folders:
     def view(self) -> list[FolderView]:
         """Every folder, with the number of image files seen in it."""
         counts = self._catalog.files.by_root()
-        return [FolderView(root, path, counts.get(root, 0), not path.is_dir()) for root, path in self.watched.items()]
+        return [
+            FolderView(root, place, counts.get(root, 0), isinstance(place, Path) and why_not(place) is not None)
+            for root, place in self._files.image_roots.items()
+        ]
 
 
-def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog) -> dict[Root, Path]:
+def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog) -> dict[Root, Place]:
     """Every root at the start; creates the upload folder. Raises SettingsError if a new folder does not exist."""
     uploads = settings.workspace / "uploads"
     uploads.mkdir(exist_ok=True)
-    folder = Path(settings.images).expanduser() if settings.images else settings.workspace / "demo" / "images"
-    if settings.images and not folder.is_dir() and not catalog.files.has("images"):
-        raise SettingsError(f"The labeler setting 'images' cannot be {settings.images!r}: there is no such folder.")
+    first = place_of(settings.images) if settings.images else settings.workspace / "demo" / "images"
+    if settings.images and not catalog.files.has("images") and (reason := why_not(first)) is not None:
+        raise SettingsError(f"The labeler setting 'images' cannot be {settings.images!r}: {reason}.")
     test = {"test": test_set} if test_set is not None else {}
-    return {"uploads": uploads, "images": folder, **_further_roots(settings), **test}
+    return {"uploads": uploads, "images": first, **_further_roots(settings), **test}
 
 
-def _further_roots(settings: LabelerSettings) -> dict[Root, Path]:
-    """The added folders at the start: those of the project, then those of the settings."""
+def _further_roots(settings: LabelerSettings) -> dict[Root, Place]:
+    """The added places at the start: those of the project, then those of the settings."""
     project = ProjectFile.read(settings.workspace) or ProjectFile(labeler={"images": settings.images})
-    for folder in settings.more_images:
-        project.join(Path(folder), settings.workspace)
-    return {FURTHER + name: path for name, path in project.further(settings.workspace).items()}
+    for given in settings.more_images:
+        project.join(given, settings.workspace)
+    return {FURTHER + name: place for name, place in project.further(settings.workspace).items()}

@@ -1,8 +1,9 @@
 """Scans the roots in the background, so that labeling can begin while a large folder is still being read.
 
-Two workers read, hash and check files ahead; results are written in batches. A file whose size and modification time
-are unchanged is not read again. Only a complete scan removes vanished files, and never if the folder is missing or
-suddenly empty: unplugging a disk must not remove all images.
+Two workers (more for a store that is far away) read, hash and check files ahead; results are written in batches. A file
+whose size and modification time are unchanged is not read again. Only a complete scan removes vanished files, and never
+if the folder is missing or suddenly empty: unplugging a disk must not remove all images. What a store does not give now
+is tried again later, and changes nothing until then.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ from itertools import islice
 from labeler.images.catalog import Catalog
 from labeler.images.file_index import Files
 from labeler.images.file_registry import Found, Root
+from shared.figures import many
 from shared.images.finding import Passed
 from shared.images.opening import ImageProblem
+from shared.images.sources.addresses import shown
+from shared.images.sources.source import ImageAway
 from shared.wire.fields import Split
 from shared.wire.images import ScanView
 
-WORKERS = 2
 BATCH = 500
 BATCH_SECONDS = 0.5
 CLOSING_SECONDS = 2
 _AHEAD = 32  # files read ahead of the next result
+PAUSES = (1.0, 4.0, 15.0)  # seconds before what a store did not give is tried again in the same scan
+LATER = 60.0  # seconds before another scan tries it
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +69,7 @@ class Scanner:
         self._running = False
         self._progress = _Progress(0, 0, time.monotonic())  # replaced as a whole, by the scanner's thread
         self._error: str | None = None
+        self._waits = False  # a store did not answer, and another scan will ask it
         self._failed = False  # a step failed in a way that a retry may fix
         self._left_out: dict[Root, list[str]] = {}  # what was skipped, in sentences
 
@@ -103,7 +109,7 @@ class Scanner:
         """The progress of the scan."""
         running, progress = self._running, self._progress
         left = progress.seconds_left() if running else None
-        told = [f"{self._files.roots[root]}: {each}" for root, some in self._left_out.items() for each in some]
+        told = [f"{shown(self._files.roots[root])}: {each}" for root, some in self._left_out.items() for each in some]
         return ScanView(
             running=running,
             done=progress.done,
@@ -118,37 +124,57 @@ class Scanner:
 
         New images go into `split`; None draws it.
         """
-        folder = self._files.roots[root]
+        place = shown(self._files.roots[root])
         passed = Passed()
         try:
+            source = self._files.source(root)
             listed = self._files.listed(root, passed) if uris is None else list(uris)
+            if uris is None:
+                listed += self._still_there(root, listed)
         except ImageProblem as problem:
-            self._fail(f"The folder {folder} {problem}; its images are kept.")
+            self._fail(f"The folder {place} {problem}; its images are kept.", again=isinstance(problem, ImageAway))
             return
         if uris is None:
             self._tell(root, passed.sentences())
-            listed += [
-                uri for uri in self._catalog.unlisted(root, set(listed)) if self._files.stamp(root, uri) != (0, 0)
-            ]
         if not listed and self._catalog.files.has(root):
-            self._fail(f"The folder {folder} is now empty; its images are kept.")
+            self._fail(f"The folder {place} is now empty; its images are kept.")
             return
         self._progress = _Progress(0, len(listed), time.monotonic())
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="scanner") as pool:
-            pending: list[Found] = []
-            written = time.monotonic()
-            for found in self._look_at(pool, root, listed):
-                pending.append(found)
-                if len(pending) >= BATCH or time.monotonic() - written > BATCH_SECONDS:
-                    self._write(root, pending, split)
-                    pending, written = [], time.monotonic()
-            self._write(root, pending, split)
+        with ThreadPoolExecutor(source.readers, thread_name_prefix="scanner") as pool:
+            away = self._read(pool, root, listed, split)
+            for pause in PAUSES:
+                if not away or self._closing.wait(pause):
+                    break
+                away = self._read(pool, root, away, split)
+        source.listed()
+        if away and not self._closing.is_set():
+            self._fail(f"{many(len(away), 'image')} of {place} cannot be read now: they are tried again.", again=True)
         if not self._closing.is_set():
             self._progress = replace(self._progress, done=len(listed))
             if uris is None:
                 self._catalog.files.forget(root, set(listed))
             self._catalog.settle_images()
             self._changed()
+
+    def _still_there(self, root: Root, listed: list[str]) -> list[str]:
+        """Answered images that the walk did not list and that are there, for example under a link that it left out."""
+        return [uri for uri in self._catalog.unlisted(root, set(listed)) if self._files.stamp(root, uri) != (0, 0)]
+
+    def _read(self, pool: ThreadPoolExecutor, root: Root, listed: list[str], split: Split | None) -> list[str]:
+        """Read and record what is new or has changed; returns what its store does not give now."""
+        pending: list[Found] = []
+        away: list[str] = []
+        written = time.monotonic()
+        for found in self._look_at(pool, root, listed):
+            if found.away:
+                away.append(found.uri)
+            else:
+                pending.append(found)
+            if len(pending) >= BATCH or time.monotonic() - written > BATCH_SECONDS:
+                self._write(root, pending, split)
+                pending, written = [], time.monotonic()
+        self._write(root, pending, split)
+        return away
 
     def _run(self) -> None:
         while (step := self._next()) is not None:
@@ -200,9 +226,17 @@ class Scanner:
         """Log what was skipped in a folder, unless already logged."""
         if left_out != self._left_out.get(root, []):
             for each in left_out:
-                log.info("%s: %s", self._files.roots[root], each)
+                log.info("%s: %s", shown(self._files.roots[root]), each)
             self._left_out = {**self._left_out, root: left_out}
 
-    def _fail(self, message: str) -> None:
+    def _fail(self, message: str, *, again: bool = False) -> None:
         log.error(message)
         self._error = message
+        if again and not self._waits:
+            self._waits = True
+            threading.Thread(target=self._scan_later, name="scan-again", daemon=True).start()
+
+    def _scan_later(self) -> None:
+        if not self._closing.wait(LATER):
+            self._waits = False
+            self.start()

@@ -145,7 +145,7 @@ class Imports:
         """Find the file of each row by text alone: checking a million files on disk takes minutes."""
         bases = [
             (base.rstrip("/") + "/", root)
-            for root, folder in self._files.roots.items()
+            for root, folder in self._files.folders.items()
             for base in {str(folder.absolute()), str(folder.resolve())}
         ]
         given = []

@@ -53,6 +53,12 @@ class Passed:
     links: dict[str, list[str]] = field(default_factory=dict)  # reason why a link is not followed → names of links
     others: Counter[str] = field(default_factory=Counter)  # extensions of files that are not images
     unread: Counter[str] = field(default_factory=Counter)  # folders that cannot be read
+    unusable: Counter[str] = field(default_factory=Counter)  # names in an archive or store that no file can have
+
+    def add(self, other: Passed) -> None:
+        """Count what another walk did not list, too."""
+        for mine, its in ((self.hidden, other.hidden), (self.others, other.others), (self.unusable, other.unusable)):
+            mine.update(its)
 
     def sentences(self) -> list[str]:
         """Describe what was skipped, one sentence per reason; empty if everything was listed."""
@@ -64,6 +70,8 @@ class Passed:
             told.append(f"{count} not followed because {reason}: {_some(names)}.")
         if self.unread:
             told.append(f"Folders that cannot be read: {_named(self.unread)}.")
+        if self.unusable:
+            told.append(f"Skipped because of their names: {_named(self.unusable)}.")
         if total := self.others.total():
             count = "1 other file is not an image" if total == 1 else f"{total:,} other files are not images"
             told.append(f"{count}: {_named(self.others)}.")
@@ -94,6 +102,15 @@ def is_image_file(path: Path) -> bool:
     """Whether a walk would list this file by its name and content."""
     suffix = path.suffix.lower()
     return suffix in SUFFIXES or suffix in _UNREAD or (suffix not in NO_IMAGES and _begins_as_image(path))
+
+
+def counted(name: str, passed: Passed) -> bool:
+    """Whether a name alone says that this is an image; else `passed` counts it."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in SUFFIXES or suffix in _UNREAD:
+        return True
+    passed.others[suffix or "no extension"] += 1
+    return False
 
 
 def locate(uri: str, root: Path, also: Collection[Path] = ()) -> Path:

@@ -22,6 +22,8 @@ import tomli_w
 from filelock import FileLock, Timeout
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from shared.images.sources.addresses import AddressProblem, Place, is_address, is_within, name_of, place
+from shared.images.sources.choosing import ending, why_not
 from shared.settings.services import SettingsError
 from shared.storage.whole_files import write_whole
 from shared.tasks.classification import CLASSIFICATION
@@ -60,7 +62,7 @@ class ProjectFile(BaseModel):
     made_at: datetime = Field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
     labeler: dict[str, Any] = Field(default_factory=dict)  # settings that define the project
     trainer: dict[str, Any] = Field(default_factory=dict)
-    folders: dict[str, str] = Field(default_factory=dict)  # further image folders: name → path
+    folders: dict[str, str] = Field(default_factory=dict)  # further places with images: name → path or address
     backbone: dict[str, Any] = Field(default_factory=dict)  # what the backbone "auto" resolved to
     changed: dict[str, dict[str, Change]] = Field(default_factory=dict)  # service → setting → change
     ports: dict[str, int] = Field(default_factory=dict)  # service → port that `flywheel up` was given last
@@ -97,35 +99,38 @@ class ProjectFile(BaseModel):
         """The content of the file."""
         return (HEADER + tomli_w.dumps(self.model_dump(exclude_none=True))).encode()
 
-    def images(self, workspace: Path) -> list[Path]:
-        """The image folders: first the original one, then the added ones."""
+    def images(self, workspace: Path) -> list[Place]:
+        """The image folders and other places with images: first the original one, then the added ones."""
         first = self.labeler.get("images")
         given = [first] if first else [str(workspace / "demo" / "images")] if self.demo else []
         return [absolute(path, workspace) for path in [*given, *self.folders.values()]]
 
-    def further(self, workspace: Path) -> dict[str, Path]:
-        """The added image folders: name → path."""
+    def further(self, workspace: Path) -> dict[str, Place]:
+        """The added image folders and other places: name → place."""
         return {name: absolute(path, workspace) for name, path in self.folders.items()}
 
-    def join(self, folder: Path, workspace: Path) -> str | None:
-        """Add an image folder; returns its name, or None if the project already has it.
+    def join(self, given: str | Path, workspace: Path) -> str | None:
+        """Add a place with images; returns its name, or None if the project already has it.
 
-        Raises SettingsError if it is not a folder, or if it is inside another folder of the project or contains one.
+        Raises SettingsError if it is none, or if it is inside another place of the project or contains one.
         """
-        new = folder.expanduser().absolute()
-        if not new.is_dir():
-            raise SettingsError(f"{folder} is not a folder that can be read here.")
+        new = place_of(given)
         present = self.images(workspace)
-        if any(new.resolve() == each.resolve() for each in present):
+        if isinstance(new, Path):
+            new = new.absolute()
+            if why_not(new) is not None:
+                raise SettingsError(f"{given} is not a folder that can be read here, nor a file that contains images.")
+        if any(_same_place(new, each) for each in present):
             return None
-        for each in [*present, workspace.absolute()]:
-            if new.resolve().is_relative_to(each.resolve()):
-                raise SettingsError(f"{folder} is inside {each}, which the project already has.")
-            if each.resolve().is_relative_to(new.resolve()):
+        for each in [*present, workspace.absolute()] if not ending(new) else []:  # a scan of a folder opens no archive
+            if _is_inside(new, each):
+                raise SettingsError(f"{given} is inside {each}, which the project already has.")
+            if _is_inside(each, new):
                 raise SettingsError(
-                    f"{folder} contains {each}, which the project already has: add its other folders instead."
+                    f"{given} contains {each}, which the project already has: add its other folders instead."
                 )
-        plain, first = new.name or "folder", present[0] if present else workspace
+        plain = name_of(new) or "folder"
+        first = present[0] if present and isinstance(present[0], Path) else workspace
         names = (plain, *(f"{plain}-{number}" for number in range(2, 10_000)))
         name = next(name for name in names if name not in self.folders and not (first / name).exists())
         self.folders[name] = portable(new, workspace)
@@ -159,12 +164,12 @@ class ImageFolders:
     def __init__(self, workspace: Path, first: str = "") -> None:
         """`first` replaces the project's own first folder."""
         self._workspace = workspace
-        self._first = Path(first).expanduser().absolute() if first else None
+        self._first = absolute(first, Path()) if first else None
         self._seen: tuple[int, int] | None = None
-        self._known: tuple[Path | None, dict[str, Path]] = (self._first, {})
+        self._known: tuple[Place | None, dict[str, Place]] = (self._first, {})
 
-    def places(self, uri: str) -> Iterator[tuple[Path, str]]:
-        """Where the image with this URI may be: pairs of a folder and the path inside it."""
+    def places(self, uri: str) -> Iterator[tuple[Place, str]]:
+        """Where the image with this URI may be: pairs of a place and the path inside it."""
         first, further = self._read()
         name, _, rest = uri.partition("/")
         if name in further and rest:
@@ -172,7 +177,7 @@ class ImageFolders:
         if first is not None:
             yield first, uri
 
-    def _read(self) -> tuple[Path | None, dict[str, Path]]:
+    def _read(self) -> tuple[Place | None, dict[str, Place]]:
         try:
             status = (self._workspace / FILE).stat()
             stamp = (status.st_mtime_ns, status.st_size)
@@ -190,9 +195,11 @@ class ImageFolders:
         return self._known
 
 
-def add_folder(workspace: Path, folder: Path) -> str | None:
-    """Add an image folder; a running labeler notices it within seconds. Raises SettingsError: see
-    `ProjectFile.join`."""
+def add_folder(workspace: Path, folder: str | Path) -> str | None:
+    """Add an image folder or another place with images; a running labeler notices it within seconds.
+
+    Raises SettingsError: see `ProjectFile.join`.
+    """
     with edit(workspace) as project:
         if project.demo:
             raise SettingsError(
@@ -267,12 +274,36 @@ def _name(workspace: Path, _stamp: int) -> str:
     return file.name if file is not None else ""
 
 
+def place_of(given: str | Path) -> Place:
+    """The place with images that a person names. Raises SettingsError."""
+    try:
+        return place(str(given))
+    except AddressProblem as problem:
+        raise SettingsError(f"The address of these images {problem}.") from None  # not repeated: it may hold a password
+
+
 def portable(path: str | Path, workspace: Path) -> str:
-    """A path as the file stores it: relative if it is in the workspace, which may be moved; else absolute."""
+    """A path as the file stores it: relative if it is in the workspace, which may be moved; else absolute. An address
+    stays as it is."""
+    if is_address(str(path)):
+        return str(place_of(path))
     full, home = Path(path).expanduser().absolute(), workspace.absolute()
     return str(full.relative_to(home)) if full.is_relative_to(home) else str(full)
 
 
-def absolute(stored: str, workspace: Path) -> Path:
-    """The path that `portable` stored."""
-    return workspace.absolute() / Path(stored).expanduser()
+def absolute(stored: str, workspace: Path) -> Place:
+    """The place that `portable` stored."""
+    known = place_of(stored)
+    return workspace.absolute() / known if isinstance(known, Path) else known
+
+
+def _same_place(one: Place, other: Place) -> bool:
+    if isinstance(one, Path) and isinstance(other, Path):
+        return one.resolve() == other.resolve()
+    return one == other or (isinstance(one, str) and one.rstrip("/") == str(other).rstrip("/"))
+
+
+def _is_inside(inner: Place, outer: Place) -> bool:
+    if isinstance(inner, Path) and isinstance(outer, Path):
+        return inner.resolve().is_relative_to(outer.resolve())
+    return isinstance(inner, str) and isinstance(outer, str) and is_within(inner, [outer])

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 import config
 from shared.class_names import Spellings
+from shared.images.sources.addresses import checked
 from shared.settings.schedule import read_steps
 from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED
 from shared.tasks.registry import task_named
@@ -114,6 +115,7 @@ class LabelerSettings(ServiceSettings):
     log_level: Annotated[LogLevel, CHANGEABLE]
     images: Annotated[str, MAKES_PROJECT, IS_PATH]
     more_images: list[Annotated[str, Field(min_length=1)]]
+    image_addresses: list[str]
     watch: bool
     task: str
     classes: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], MAKES_PROJECT]
@@ -154,10 +156,15 @@ class LabelerSettings(ServiceSettings):
     def _known(cls, task: str) -> str:
         return task_named(task).name
 
-    @field_validator("classes", "more_images", mode="before")
+    @field_validator("classes", "more_images", "image_addresses", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return _comma_list(value)
+
+    @field_validator("image_addresses")
+    @classmethod
+    def _addresses(cls, addresses: list[str]) -> list[str]:
+        return [checked(address.strip()) for address in addresses]
 
     @field_validator("classes")
     @classmethod

@@ -16,6 +16,8 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from shared.backbone import ResolvedBackbone
+from shared.images.sources.addresses import name_of
+from shared.images.sources.choosing import why_not
 from shared.settings.project_file import (
     DATABASE,
     Change,
@@ -24,6 +26,7 @@ from shared.settings.project_file import (
     default_workspace,
     edit,
     is_project,
+    place_of,
     portable,
 )
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings, first_sentence
@@ -92,8 +95,8 @@ def check_photos(settings: LabelerSettings) -> None:
     if is_project(settings.workspace):
         return
     for folder in [each for each in (settings.images, *settings.more_images) if each]:
-        if not Path(folder).expanduser().is_dir():
-            raise SettingsError(f"The labeler setting 'images' cannot be {folder!r}: there is no such folder.")
+        if (reason := why_not(place_of(folder))) is not None:
+            raise SettingsError(f"The labeler setting 'images' cannot be {folder!r}: {reason}.")
 
 
 def identity(settings: LabelerSettings) -> ProjectIdentity:
@@ -132,7 +135,7 @@ def remember(settings: ServiceSettings) -> None:
             project.name = project.name or _name(settings)
             project.labeler = kept
             for folder in settings.more_images:
-                project.join(Path(folder), settings.workspace)
+                project.join(folder, settings.workspace)
         else:
             project.trainer = kept
 
@@ -275,7 +278,7 @@ def _assign(settings: ServiceSettings, name: str, value: Any) -> None:
 def _name(settings: LabelerSettings) -> str:
     if _is_demo(settings):
         return "Demo: handwritten digits"
-    return Path(settings.images).expanduser().absolute().name or settings.workspace.absolute().name
+    return name_of(place_of(settings.images)) or settings.workspace.absolute().name
 
 
 def _is_demo(settings: ServiceSettings) -> bool:

@@ -1,11 +1,17 @@
-"""The source of an image's content: a folder of the project that this machine can read, or else the labeler."""
+"""The source of an image's content: a folder or store of the project that this machine can read, or else the labeler.
+
+Of an archive in a store only the labeler reads, because its table of contents may take long to fetch; of a list of
+addresses too, because its settings say which addresses are allowed.
+"""
 
 from __future__ import annotations
 
 from hashlib import sha256
 
-from shared.images.finding import read
 from shared.images.opening import ImageLimits, ImageProblem
+from shared.images.sources.addresses import Place
+from shared.images.sources.choosing import Sources, is_read_directly
+from shared.images.sources.source import ImageSource
 from shared.settings.project_file import ImageFolders
 from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
@@ -19,17 +25,27 @@ class Photos:
         self.limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._folders = ImageFolders(settings.workspace, settings.images)
         self._client = client
+        self._sources = Sources()
+        self._opened: dict[Place, ImageSource] = {}
 
     def fetch(self, entry: ImageEntry) -> bytes:
         """The bytes of an image. Raises ImageProblem."""
-        for folder, uri in self._folders.places(entry.uri):
+        for place, uri in self._folders.places(entry.uri):
+            if not is_read_directly(place):
+                continue
             try:
-                data = read(uri, folder, self.limits)
+                data = self._source(place).read(uri, self.limits)
             except ImageProblem:
-                continue  # uploaded, or in a folder that only the labeler can read
+                continue  # uploaded, or in a place that only the labeler can read
             if sha256(data).hexdigest() == entry.sha256:
                 return data
         try:
             return self._client.content(entry.id)
         except (LabelerAway, Refused) as error:
             raise ImageProblem(str(error)) from None
+
+    def _source(self, place: Place) -> ImageSource:
+        known = self._opened.get(place)
+        if known is None:
+            known = self._opened.setdefault(place, self._sources.source(place))
+        return known

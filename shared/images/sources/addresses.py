@@ -1,0 +1,95 @@
+"""Addresses of images that are not in a folder of this machine: which kinds are read, and which lie within which.
+
+An address is `scheme://bucket-or-host/path`. It never holds credentials: those come from the environment, so that an
+address can be stored and shown. Nothing here opens anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+Place = Path | str
+"""Where the images of a root are: a path of this machine, or an address, which is always a `str`."""
+SCHEMES: Final = ("s3", "gs", "az", "hf", "https", "http", "memory")
+WEB: Final = frozenset({"http", "https"})
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_OF_THIS_MACHINE = frozenset({"file", "zip", "tar"})
+
+
+class AddressProblem(ValueError):  # noqa: N818 - it says what is wrong with an address
+    """What is wrong with an address. The text ends a sentence that begins with the address."""
+
+
+def is_address(text: str) -> bool:
+    """Whether the text is an address, and not a path of this machine."""
+    found = _SCHEME.match(text)
+    return found is not None and found[1].lower() not in _OF_THIS_MACHINE
+
+
+def place(text: str) -> Place:
+    """The place that a person names: an address, or a path. `file://`, `zip://` and `tar://` may stand before a path.
+
+    Raises AddressProblem.
+    """
+    while (found := _SCHEME.match(text)) and found[1].lower() in _OF_THIS_MACHINE:
+        text = text[found.end() :]
+    return checked(text) if is_address(text) else Path(text).expanduser()
+
+
+def checked(address: str) -> str:
+    """The address in its usual form. Raises AddressProblem if it cannot be one, or holds credentials."""
+    if "::" in address:
+        raise AddressProblem("is a chain of addresses: name the file itself, such as s3://bucket/photos.zip")
+    try:
+        parts = urlsplit(address)
+        host = parts.netloc.lower() if parts.scheme.lower() in WEB else parts.netloc
+    except ValueError:
+        raise AddressProblem("is not an address") from None
+    scheme = parts.scheme.lower()
+    if scheme not in SCHEMES:
+        raise AddressProblem(f"is of a kind that is not read: use {', '.join(SCHEMES[:-2])} or http")
+    if "@" in host:
+        raise AddressProblem("contains a user or password: leave it out, and give credentials in the environment")
+    if scheme in WEB and (parts.query or parts.fragment):
+        raise AddressProblem("contains a query, which may be a password: leave out what follows the ? or #")
+    if not host:
+        raise AddressProblem(f"names no {'host' if scheme in WEB else 'bucket'}")
+    path = address[address.index("://") + 3 + len(parts.netloc) :]  # a ? or # may be part of an object's name
+    if climbs(path):
+        raise AddressProblem("contains .. or a backslash")
+    return f"{scheme}://{host}{path}"
+
+
+def climbs(path: str) -> bool:
+    """Whether a path may lead out of where it begins, also after a server has decoded it."""
+    return any(".." in each.split("/") or "\\" in each or "\0" in each for each in (path, unquote(path)))
+
+
+def is_within(address: str, prefixes: Iterable[str]) -> bool:
+    """Whether an address lies under one of these; `s3://bucket/a` contains `s3://bucket/a/b`, but not
+    `s3://bucket/ab`."""
+    return any(
+        address == prefix or address.startswith(prefix if prefix.endswith("/") else prefix + "/") for prefix in prefixes
+    )
+
+
+def shown(place: Place) -> str:
+    """The place for a person to read; what may be a secret is left out, even if it should not be there."""
+    if isinstance(place, Path):
+        return str(place)
+    scheme, _, rest = place.partition("://")
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    return f"{scheme}://{host}{slash}{path.partition('?')[0] if scheme in WEB else path}"
+
+
+def name_of(place: Place) -> str:
+    """A short name: the last part of the path, without the ending of a file that contains images."""
+    path = place.absolute() if isinstance(place, Path) else PurePosixPath(place.partition("://")[2])
+    if isinstance(path, Path) and path.is_dir():
+        return path.name
+    return re.sub(r"[*?\[].*$", "", path.name.partition(".")[0]).strip("-_ ") or path.parent.name

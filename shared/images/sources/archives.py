@@ -1,0 +1,215 @@
+"""The members of a .zip or an uncompressed .tar as a source of images. Nothing is unpacked to the disk.
+
+The table of contents is read once and again when the archive changes; a member is then read by its place. Archives are
+not trusted: members are counted, each is at most as large as an image may be, however small it is packed, names that no
+file could have are skipped, and an archive in an archive is no image. A member that occurs twice counts as its last.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import threading
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from typing import Any, Final, Literal, NamedTuple
+
+from shared.images.finding import Passed, counted, is_left_out
+from shared.images.opening import ImageLimits, ImageProblem, check_bytes
+from shared.images.sources.addresses import climbs
+from shared.images.sources.blobs import Blob, Stream
+from shared.images.sources.source import NONE, ImageAway, Stamp, folded
+
+ENDINGS: Final = (".zip", ".tar")
+COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".gz", ".7z", ".rar")
+MOST_MEMBERS = 1_000_000
+LONGEST_NAME = 1_024
+LOOK_SECONDS = 30.0
+"""Seconds for which the stamp of an archive in a store is believed. A file of this machine is looked at each time."""
+_LOCAL_HEADER = 30  # bytes of a zip's header in front of a member, without name and extra field
+_DAMAGED = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, LookupError, OverflowError),
+    *(NotImplementedError, RuntimeError, MemoryError),
+)
+Packing = Literal["plain", "deflated", "encrypted", "unknown"]
+
+
+class Member(NamedTuple):
+    """Where a member is: for a zip, the offset of its header; for a tar, of its content."""
+
+    offset: int
+    packed: int  # bytes in the archive
+    size: int  # bytes of the content, as the archive says
+    mark: int  # a zip's checksum of the content; of a tar, the time of change
+    packing: Packing
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """The table of contents of an archive with this stamp."""
+
+    stamp: Stamp
+    size: int
+    members: dict[str, Member]
+    passed: Passed
+
+
+class ArchiveSource:
+    """The images of one archive."""
+
+    def __init__(self, blob: Blob, kind: str) -> None:
+        self.place, self.far = blob.place, blob.far
+        self.readers = 16 if blob.far else 2
+        self._blob = blob
+        self._zip = kind == ".zip"
+        self._lock = threading.Lock()
+        self._contents: _Contents | None = None
+        self._looked = 0.0
+
+    def uris(self, passed: Passed) -> Iterator[str]:
+        """See ImageSource. In code point order."""
+        with self._lock:
+            self._looked = 0.0
+        contents = self._current()
+        passed.add(contents.passed)
+        return iter(sorted(contents.members))
+
+    def listed(self) -> None:
+        """The table of contents stays, because it says where each member is."""
+
+    def stamp(self, uri: str) -> Stamp:
+        """See ImageSource. A zip knows the checksum of each member; all of a changed tar is read again."""
+        try:
+            contents = self._current()
+        except ImageAway:
+            raise
+        except ImageProblem:
+            return NONE
+        member = contents.members.get(uri)
+        if member is None:
+            return NONE
+        if self._zip:
+            return member.size, member.mark + 1
+        return member.size, folded(contents.stamp, member.offset, member.mark) or 1
+
+    def read(self, uri: str, limits: ImageLimits) -> bytes:
+        """See ImageSource."""
+        contents = self._current()
+        member = contents.members.get(uri)
+        if member is None:
+            raise ImageProblem("no longer exists")
+        check_bytes(member.size, limits)
+        if not self._zip:
+            data = self._blob.part(member.offset, member.offset + member.size)
+            if len(data) < member.size:
+                raise ImageProblem("is cut off, because the archive ends too early")
+            return data
+        return self._unpacked(member, limits)
+
+    def open(self, uri: str) -> BufferedReader | None:
+        """A member is read as a whole."""
+        return None
+
+    def is_there(self) -> bool:
+        """Whether the archive exists, if it is on this machine."""
+        return self._blob.far or self._blob.look()[1] != NONE
+
+    def _unpacked(self, member: Member, limits: ImageLimits) -> bytes:
+        if member.packing == "encrypted":
+            raise ImageProblem("is encrypted: unpack the archive, and name the folder")
+        if member.packing == "unknown":
+            raise ImageProblem("is compressed in an unusual way: pack the archive again as a usual zip")
+        if member.packed > limits.max_bytes + 1024:  # what does not shrink is stored as it is
+            raise ImageProblem(f"has more than {limits.max_bytes:,} bytes, the limit set by max_image_bytes")
+        most = _LOCAL_HEADER + 2 * 65_535 + member.packed
+        part = self._blob.part(member.offset, member.offset + min(most, _LOCAL_HEADER + 512 + member.packed))
+        if part[:4] != b"PK\x03\x04":
+            raise ImageProblem("is not where the archive says: it is damaged, or was replaced just now")
+        begin = _LOCAL_HEADER + int.from_bytes(part[26:28], "little") + int.from_bytes(part[28:30], "little")
+        if begin + member.packed > len(part):
+            part = self._blob.part(member.offset, member.offset + begin + member.packed)
+        packed = part[begin : begin + member.packed]
+        try:
+            data = packed if member.packing == "plain" else _inflated(packed, limits.max_bytes + 1)
+        except zlib.error:
+            raise ImageProblem("is damaged in the archive") from None
+        check_bytes(len(data), limits)
+        if len(data) != member.size or zlib.crc32(data) != member.mark:
+            raise ImageProblem("is damaged in the archive")
+        return data
+
+    def _current(self) -> _Contents:
+        """The table of contents, read again if the archive has changed. Raises ImageProblem, ImageAway."""
+        with self._lock:
+            now = time.monotonic()
+            kept = self._contents
+            if kept is not None and self._blob.far and now - self._looked < LOOK_SECONDS:
+                return kept
+            size, stamp = self._blob.look()
+            if stamp == NONE:
+                raise ImageProblem("no longer exists")
+            self._looked = now
+            if kept is None or kept.stamp != stamp:
+                kept = self._contents = self._indexed(size, stamp)
+            return kept
+
+    def _indexed(self, size: int, stamp: Stamp) -> _Contents:
+        found: dict[str, Member] = {}
+        passed = Passed()
+        members = _of_zip if self._zip else _of_tar
+        try:
+            for number, (name, member) in enumerate(members(Stream(self._blob, size))):
+                if number >= MOST_MEMBERS:
+                    raise ImageProblem(f"has more than {MOST_MEMBERS:,} members: split it")  # noqa: TRY301
+                name = name.removeprefix("./")
+                if _is_image(name, passed):
+                    found[name] = member
+        except ImageProblem:
+            raise
+        except _DAMAGED:
+            raise ImageProblem(f"is not a {'zip' if self._zip else 'tar'} archive that can be read") from None
+        return _Contents(stamp, size, found, passed)
+
+
+def _of_zip(stream: Any) -> Iterator[tuple[str, Member]]:
+    with zipfile.ZipFile(stream) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            packing: Packing = "plain" if info.compress_type == zipfile.ZIP_STORED else "unknown"
+            if info.compress_type == zipfile.ZIP_DEFLATED:
+                packing = "deflated"
+            if info.flag_bits & 1:
+                packing = "encrypted"
+            yield (
+                info.filename.replace("\\", "/"),
+                Member(info.header_offset, info.compress_size, info.file_size, info.CRC, packing),
+            )
+
+
+def _of_tar(stream: Any) -> Iterator[tuple[str, Member]]:
+    with tarfile.open(fileobj=stream, mode="r:") as archive:
+        for info in archive:
+            archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+            if info.isreg() and not info.issparse():
+                yield info.name, Member(info.offset_data, info.size, info.size, int(info.mtime), "plain")
+
+
+def _is_image(name: str, passed: Passed) -> bool:
+    parts = name.split("/")
+    if climbs("/" + name) or not all(parts) or not name.isprintable() or len(name) > LONGEST_NAME:
+        passed.unusable[name[:80]] += 1
+        return False
+    for depth, part in enumerate(parts):
+        if is_left_out(part):
+            passed.hidden[part + ("/" if depth < len(parts) - 1 else "")] += 1
+            return False
+    return counted(parts[-1], passed)
+
+
+def _inflated(packed: bytes, most: int) -> bytes:
+    unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+    return unpacking.decompress(packed, most)

@@ -1,0 +1,130 @@
+"""One file that contains images, such as an archive: on this machine or in a store, read in parts.
+
+A part is read by its place and not from a position that readers share, so that several threads read at once.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Protocol
+
+from shared.images.opening import ImageProblem
+from shared.images.sources.addresses import Place
+from shared.images.sources.source import NONE, ImageAway, Stamp
+from shared.images.sources.stores import Store
+
+AHEAD = 1 << 20
+"""Bytes that are read at once where a table of contents is read in small pieces."""
+MOST_AT_ONCE = 128 << 20
+"""Bytes that one read of a table of contents may take. A forged length must not exhaust memory."""
+
+
+class Blob(Protocol):
+    """One file. Thread-safe."""
+
+    far: bool
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+
+    def look(self) -> tuple[int, Stamp]:
+        """Size in bytes, and stamp. Raises ImageProblem, ImageAway."""
+
+    def part(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end`, or fewer if the file ends before. Raises ImageProblem, ImageAway."""
+
+
+class LocalBlob:
+    """A file of this machine."""
+
+    far = False
+
+    def __init__(self, path: Path) -> None:
+        self.place = path
+
+    def look(self) -> tuple[int, Stamp]:
+        """See Blob."""
+        try:
+            status = self.place.stat()
+        except (OSError, ValueError):
+            return 0, NONE
+        return status.st_size, (status.st_size, status.st_mtime_ns)
+
+    def part(self, start: int, end: int) -> bytes:
+        """See Blob."""
+        try:
+            with self.place.open("rb") as stream:
+                stream.seek(start)
+                return stream.read(end - start)
+        except FileNotFoundError:
+            raise ImageProblem("no longer exists") from None
+        except OSError as error:  # a disk that is being unplugged, or too many open files
+            raise ImageAway(f"cannot be read now ({error.strerror})") from None
+
+
+class FarBlob:
+    """A file in a store."""
+
+    far = True
+
+    def __init__(self, address: str, store: Store) -> None:
+        self.place = address
+        self._store = store
+
+    def look(self) -> tuple[int, Stamp]:
+        """See Blob."""
+        return self._store.look(self.place)
+
+    def part(self, start: int, end: int) -> bytes:
+        """See Blob."""
+        return self._store.read(self.place, start, end)
+
+
+class Stream(io.RawIOBase):
+    """A blob as a file with a position, for libraries that read one. Not for several threads."""
+
+    def __init__(self, blob: Blob, size: int, most: int = MOST_AT_ONCE) -> None:
+        super().__init__()
+        self._blob, self._size, self._most = blob, size, most
+        self._at = 0
+        self._kept, self._kept_at = b"", 0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def tell(self) -> int:
+        """The position."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move the position."""
+        self._at = max(offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence], 0)
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Bytes from the position on. Raises ImageProblem for more than `most`."""
+        left = max(self._size - self._at, 0)
+        wanted = left if size is None or size < 0 else min(size, left)
+        if wanted > self._most:
+            raise ImageProblem("is damaged, or lists more images than can be read: split it")
+        skipped = self._at - self._kept_at
+        if not 0 <= skipped <= len(self._kept) - wanted:
+            self._kept = self._blob.part(self._at, min(self._at + max(wanted, AHEAD), self._size))
+            self._kept_at, skipped = self._at, 0
+        data = self._kept[skipped : skipped + wanted]
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """As `read`."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

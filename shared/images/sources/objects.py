@@ -1,0 +1,90 @@
+"""The objects under an address of a store, such as `s3://bucket/photos`, as a source of images.
+
+They are listed one folder at a time, in the order in which `shared.images.finding` walks a folder, so that a folder and
+its copy in a bucket give the same list. Names decide alone what is an image: nothing is opened to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BufferedReader
+
+from shared.images.finding import Passed, counted, is_left_out
+from shared.images.opening import ImageLimits, ImageProblem, check_bytes
+from shared.images.sources.addresses import climbs
+from shared.images.sources.source import NONE, ImageAway, Stamp
+from shared.images.sources.stores import Store
+
+DEEPEST = 64
+"""Folders within folders that are walked."""
+
+
+class ObjectSource:
+    """The objects under one address. Their stamps are those of the list, as long as it is in use."""
+
+    readers = 16
+    far = True
+
+    def __init__(self, address: str, store: Store) -> None:
+        self.place = address.rstrip("/")
+        self._store = store
+        self._stamps: dict[str, Stamp] = {}
+
+    def uris(self, passed: Passed) -> Iterator[str]:
+        """See ImageSource."""
+        self._stamps = {}
+        return self._folder("", passed, 0)
+
+    def listed(self) -> None:
+        """See ImageSource."""
+        self._stamps = {}
+
+    def stamp(self, uri: str) -> Stamp:
+        """See ImageSource."""
+        known = self._stamps.get(uri)
+        if known is not None:
+            return known
+        try:
+            return self._store.look(self._address(uri))[1]
+        except ImageAway:
+            raise
+        except ImageProblem:
+            return NONE
+
+    def read(self, uri: str, limits: ImageLimits) -> bytes:
+        """See ImageSource."""
+        known = self._stamps.get(uri)
+        if known is not None:
+            check_bytes(known[0], limits)
+        data = self._store.read(self._address(uri), 0, limits.max_bytes + 1)
+        check_bytes(len(data), limits)
+        return data
+
+    def open(self, uri: str) -> BufferedReader | None:
+        """An object is read as a whole."""
+        return None
+
+    def is_there(self) -> bool:
+        """Not known without asking the store."""
+        return True
+
+    def _address(self, uri: str) -> str:
+        if climbs("/" + uri) or uri.startswith("/"):
+            raise ImageProblem("is outside the image folder")
+        return f"{self.place}/{uri}"
+
+    def _folder(self, prefix: str, passed: Passed, depth: int) -> Iterator[str]:
+        below: list[tuple[str, Stamp]] = []
+        for name, _, stamp in self._store.entries(f"{self.place}/{prefix}".rstrip("/")):
+            if is_left_out(name.rstrip("/")):
+                passed.hidden[name] += 1
+            elif not name.strip("/") or climbs("/" + name) or (name.endswith("/") and depth >= DEEPEST):
+                passed.unusable[prefix + name] += 1
+            elif name.endswith("/") or counted(name, passed):
+                below.append((name, stamp))
+        for name, stamp in sorted(below):
+            if name.endswith("/"):
+                yield from self._folder(prefix + name, passed, depth + 1)
+            else:
+                self._stamps[prefix + name] = stamp
+                yield prefix + name

@@ -1,0 +1,90 @@
+"""Several files of one kind in one folder, such as `shards/*.tar`, as a source of images.
+
+The URI of an image begins with the name of its file. New files join with the next list.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from io import BufferedReader
+from pathlib import Path
+
+from shared.images.finding import Passed, is_left_out
+from shared.images.opening import ImageLimits, ImageProblem
+from shared.images.sources.addresses import Place
+from shared.images.sources.blobs import Blob, FarBlob, LocalBlob
+from shared.images.sources.source import NONE, ImageSource, Stamp
+from shared.images.sources.stores import Store
+
+MOST_FILES = 10_000
+
+
+class ShardSource:
+    """The files that match a pattern, each read as a source by `read_one`."""
+
+    def __init__(self, place: Place, store: Store | None, read_one: Callable[[Blob], ImageSource]) -> None:
+        """`store` is that of an address."""
+        self.place, self._store, self._read_one = place, store, read_one
+        self.far = store is not None
+        self._folder, _, self._pattern = str(place).rpartition("/")
+        self.readers = 16 if self.far else 2
+        self._sources: dict[str, ImageSource] = {}
+        self._lock = threading.Lock()
+
+    def uris(self, passed: Passed) -> Iterator[str]:
+        """See ImageSource."""
+        names = sorted(self._names())
+        if len(names) > MOST_FILES:
+            raise ImageProblem(f"matches more than {MOST_FILES:,} files: name fewer at a time")
+        for name in names:
+            source = self._of(name)
+            try:
+                yield from (f"{name}/{uri}" for uri in source.uris(passed))
+            except ImageProblem as problem:
+                raise type(problem)(f"has the file {name}, which {problem}") from None
+
+    def listed(self) -> None:
+        """See ImageSource."""
+        for source in list(self._sources.values()):
+            source.listed()
+
+    def stamp(self, uri: str) -> Stamp:
+        """See ImageSource."""
+        name, _, member = uri.partition("/")
+        return self._of(name).stamp(member) if self._matches(name) else NONE
+
+    def read(self, uri: str, limits: ImageLimits) -> bytes:
+        """See ImageSource."""
+        name, _, member = uri.partition("/")
+        if not self._matches(name):
+            raise ImageProblem("no longer exists")
+        return self._of(name).read(member, limits)
+
+    def open(self, uri: str) -> BufferedReader | None:
+        """An image is read as a whole."""
+        return None
+
+    def is_there(self) -> bool:
+        """Whether any file matches, if they are on this machine."""
+        return self.far or bool(self._names())
+
+    def _matches(self, name: str) -> bool:
+        return bool(name) and fnmatchcase(name, self._pattern) and not is_left_out(name)
+
+    def _names(self) -> list[str]:
+        if self._store is not None:
+            return [name for name, _, _ in self._store.entries(self._folder) if self._matches(name)]
+        try:
+            return [each.name for each in Path(self._folder).iterdir() if self._matches(each.name)]
+        except OSError as error:
+            raise ImageProblem(f"is in a folder that cannot be read ({error.strerror})") from None
+
+    def _of(self, name: str) -> ImageSource:
+        with self._lock:
+            if name not in self._sources:
+                path = f"{self._folder}/{name}"
+                blob = FarBlob(path, self._store) if self._store is not None else LocalBlob(Path(path))
+                self._sources[name] = self._read_one(blob)
+            return self._sources[name]

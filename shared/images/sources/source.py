@@ -1,0 +1,62 @@
+"""What every source of images can do. The services know sources only by this.
+
+A source names each of its images by a URI that is relative to the source, so that it may move, and that holds no
+credentials. What is wrong with an image for good is an `ImageProblem`; if its store does not answer now, the image is
+`ImageAway`, and nobody may conclude that it is broken or gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from io import BufferedReader
+from typing import Protocol
+
+from shared.images.finding import Passed
+from shared.images.opening import ImageLimits, ImageProblem
+from shared.images.sources.addresses import Place
+
+Stamp = tuple[int, int]
+"""Two numbers of which one changes with the content, such as size and time of change. Zeros: there is no such image."""
+NONE: Stamp = (0, 0)
+
+
+class ImageAway(ImageProblem):
+    """The image cannot be read now, and nothing is known to be wrong with it. Trying later may help."""
+
+
+class ImageSource(Protocol):
+    """One source of images. Thread-safe."""
+
+    readers: int
+    """How many images to read at the same time: few of a disk, many of a store that is far away."""
+    far: bool
+    """Whether reading crosses a network, so that it may take seconds."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+
+    def uris(self, passed: Passed) -> Iterator[str]:
+        """URIs of all images; `passed` counts what is skipped. Raises ImageProblem, also in the middle."""
+
+    def listed(self) -> None:
+        """The list was used: what was kept of it, such as stamps, may be forgotten."""
+
+    def stamp(self, uri: str) -> Stamp:
+        """The stamp of an image, which is read again when it changes. Raises ImageAway."""
+
+    def read(self, uri: str, limits: ImageLimits) -> bytes:
+        """The content of an image. Raises ImageProblem, ImageAway."""
+
+    def open(self, uri: str) -> BufferedReader | None:
+        """The open file of an image, if it has one that can be sent in pieces. Raises ImageProblem."""
+
+    def is_there(self) -> bool:
+        """Whether the source exists, as far as that is known without waiting."""
+
+
+def folded(*values: object) -> int:
+    """A number of 63 bits that changes with the values."""
+    digest = hashlib.blake2b("\0".join(map(str, values)).encode(errors="surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1

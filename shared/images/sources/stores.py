@@ -1,0 +1,187 @@
+"""Object stores, through fsspec: list, stamp and read objects, within finite time.
+
+Credentials come from the environment, as each store's own tools read them. Nothing that a store says is repeated in an
+error, because it may name keys or signed addresses. A store that fails again and again is left alone for a while, so
+that many images do not each wait for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from shared.images.opening import ImageProblem
+from shared.images.sources.addresses import WEB, shown
+from shared.images.sources.source import ImageAway, Stamp, folded
+
+READ_SECONDS, LIST_SECONDS, CONNECT_SECONDS = 20.0, 60.0, 5.0
+TRIES = 2
+"""Attempts of one request. A scan tries again by itself, and whoever waits for an image must not wait long."""
+FAILURES = 3
+"""Failures in a row after which a store is left alone."""
+LONGEST_PAUSE = 60.0
+_EXTRA = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "az": ("adlfs", "az")}
+T = TypeVar("T")
+
+
+class Store(Protocol):
+    """A place that has files by address. Thread-safe. Every method raises ImageProblem and ImageAway."""
+
+    def read(self, address: str, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end`, or fewer if the file ends before."""
+
+    def look(self, address: str) -> tuple[int, Stamp]:
+        """The size in bytes, and the stamp."""
+
+    def entries(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
+        """What lies directly under an address: name (a folder's ends with /), size, stamp."""
+
+
+class Patience:
+    """Whether a store may be asked now: after some failures in a row, not for a while that doubles."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._until = 0.0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether to leave the store alone now."""
+        return time.monotonic() < self._until
+
+    def note(self, *, failed: bool) -> None:
+        """Take in how a request ended."""
+        with self._lock:
+            self._failures = self._failures + 1 if failed else 0
+            beyond = self._failures - FAILURES
+            self._until = time.monotonic() + min(2.0**beyond, LONGEST_PAUSE) if beyond >= 0 else 0.0
+
+
+class FileSystemStore:
+    """A bucket of an fsspec file system."""
+
+    def __init__(self, scheme: str) -> None:
+        self._scheme = scheme
+        self._patience = Patience()
+        self._files: Any = None
+        self._lock = threading.Lock()
+
+    def read(self, address: str, start: int, end: int) -> bytes:
+        """See Store."""
+        data: bytes = self._ask(address, READ_SECONDS, "cat_file", start=start, end=end)
+        return data
+
+    def look(self, address: str) -> tuple[int, Stamp]:
+        """See Store."""
+        found = self._ask(address, READ_SECONDS, "info")
+        if found.get("type") == "directory":
+            raise ImageProblem("is not a file")
+        return int(found.get("size") or 0), _stamp(found)
+
+    def entries(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
+        """See Store."""
+        base = self._path(address).rstrip("/")
+        for found in self._ask(address, LIST_SECONDS, "ls", detail=True):
+            path = str(found["name"]).strip("/")
+            name = path.removeprefix(base.strip("/")).lstrip("/")
+            if not name:  # an object that stands for its folder
+                continue
+            if found.get("type") == "directory":
+                yield name + "/", 0, (0, 0)
+            else:
+                yield name, int(found.get("size") or 0), _stamp(found)
+
+    def _ask(self, address: str, seconds: float, method: str, **options: Any) -> Any:
+        def request() -> Any:
+            files = self._opened()
+            timeout = {"timeout": seconds} if files.async_impl else {}
+            return getattr(files, method)(self._path(address), **options, **timeout)
+
+        return asked(self._patience, address, request)
+
+    def _path(self, address: str) -> str:
+        rest = address.partition("://")[2]
+        return "/" + rest if self._scheme == "memory" else rest
+
+    def _opened(self) -> Any:
+        with self._lock:
+            if self._files is None:
+                import fsspec  # takes a moment, and most projects read folders only
+
+                try:
+                    self._files = fsspec.filesystem(self._scheme, **_options(self._scheme))
+                    self._files.retries = TRIES  # s3fs and gcsfs; else they try for half a minute
+                except ImportError:
+                    package, extra = _EXTRA.get(self._scheme, (self._scheme, self._scheme))
+                    raise ImageProblem(
+                        f'needs the package {package}: install it with pip install "flywheel-labeling[{extra}]"'
+                    ) from None
+            return self._files
+
+
+def asked(patience: Patience, address: str, request: Callable[[], T]) -> T:
+    """The answer to a request. Whatever it raises becomes an ImageProblem or ImageAway that shows no secret."""
+    where = _host(address)
+    if patience.exhausted:
+        raise ImageAway(f"cannot be read now, because {where} did not answer: it is tried again")
+    try:
+        answer = request()
+    except ImageAway:
+        patience.note(failed=True)
+        raise
+    except ImageProblem:
+        patience.note(failed=False)
+        raise
+    except (FileNotFoundError, IsADirectoryError):
+        patience.note(failed=False)
+        raise ImageProblem("no longer exists") from None
+    except PermissionError:
+        patience.note(failed=False)  # others of the same store may be allowed
+        raise ImageAway(f"cannot be read, because {where} denies access: check the credentials") from None
+    except Exception as error:  # each store raises its own
+        if isinstance(error, OSError) and error.errno == errno.EINVAL and "range" in str(error).lower():
+            patience.note(failed=False)
+            raise ImageProblem("is empty") from None
+        if "credentials" in type(error).__name__.lower():
+            patience.note(failed=False)
+            raise ImageAway(f"cannot be read, because there are no credentials for {where}") from None
+        patience.note(failed=True)
+        raise ImageAway(f"cannot be read now, because {where} did not answer ({type(error).__name__})") from None
+    patience.note(failed=False)
+    return answer
+
+
+def _host(address: str) -> str:
+    parts = urlsplit(shown(address))
+    return parts.netloc if parts.scheme in WEB else f"{parts.scheme}://{parts.netloc}"
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    """Finite times, and no memory of lists: they would grow without end, and hide new objects."""
+    options: dict[str, Any] = {"use_listings_cache": False}
+    if scheme == "s3":
+        options["config_kwargs"] = {
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": READ_SECONDS / 2,
+            "retries": {"total_max_attempts": TRIES, "mode": "standard"},
+            "max_pool_connections": 32,
+        }
+    return {} if scheme == "memory" else options
+
+
+def _stamp(found: dict[str, Any]) -> Stamp:
+    """Size, and the entity tag if the store has one, else the time of change."""
+    size = int(found.get("size") or 0)
+    for tag in ("ETag", "etag", "md5Hash", "content_md5", "blob_id"):
+        if found.get(tag):
+            return size, folded(found[tag]) or 1
+    for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
+        if time := found.get(name):  # a store may write it in several ways
+            return size, folded(time.timestamp() if isinstance(time, datetime) else time) or 1
+    return size, 1

@@ -1,0 +1,112 @@
+"""Files of web servers, over http and https, from addresses that a person allowed and from nowhere else.
+
+A redirect is followed only to an allowed address. A host name that nobody named is therefore never asked, which keeps
+this machine's own network out of reach of a list of addresses that someone else wrote.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import closing
+
+import httpx
+
+from shared.images.opening import ImageProblem
+from shared.images.sources.addresses import AddressProblem, checked, is_within, shown
+from shared.images.sources.source import ImageAway, Stamp, folded
+from shared.images.sources.stores import CONNECT_SECONDS, READ_SECONDS, Patience, asked
+
+REDIRECTS = 5
+_LATER = frozenset({408, 425, 429})
+
+
+class WebStore:
+    """The web servers under some `prefixes`."""
+
+    def __init__(self, prefixes: Collection[str]) -> None:
+        self._prefixes = tuple(prefixes)
+        self._patience = Patience()
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(READ_SECONDS / 2, connect=CONNECT_SECONDS),
+            headers={"Accept-Encoding": "identity"},  # a range is one of the file, and nothing small becomes large
+            follow_redirects=False,
+            limits=httpx.Limits(max_connections=32),
+        )
+
+    def read(self, address: str, start: int, end: int) -> bytes:
+        """See `stores.Store`."""
+        return asked(self._patience, address, lambda: self._read(address, start, end))
+
+    def look(self, address: str) -> tuple[int, Stamp]:
+        """See `stores.Store`."""
+        return asked(self._patience, address, lambda: self._look(address))
+
+    def entries(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
+        """A web server has no list of its files."""
+        raise ImageProblem(
+            "is a web address without a list of files: name an archive (.zip, .tar), a .parquet file, or a .csv of "
+            "addresses there"
+        )
+
+    def _read(self, address: str, start: int, end: int) -> bytes:
+        deadline = time.monotonic() + READ_SECONDS
+        asked_for = {"Range": f"bytes={start}-{end - 1}"}
+        with closing(self._answer("GET", address, asked_for, deadline)) as answer:
+            if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return b""
+            if start and answer.status_code != httpx.codes.PARTIAL_CONTENT:
+                raise ImageProblem("is on a server that sends only whole files: download the archive")
+            data = bytearray()
+            for piece in answer.iter_raw():
+                data += piece
+                if len(data) >= end - start:
+                    break
+                if time.monotonic() > deadline:
+                    raise ImageAway(f"cannot be read now, because it takes more than {READ_SECONDS:.0f} seconds")
+            return bytes(data[: end - start])
+
+    def _look(self, address: str) -> tuple[int, Stamp]:
+        with closing(self._answer("HEAD", address, {}, time.monotonic() + READ_SECONDS)) as answer:
+            size = int(answer.headers.get("Content-Length") or 0)
+            mark = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+            return size, (size, folded(mark) or 1)
+
+    def _answer(self, method: str, address: str, headers: dict[str, str], deadline: float) -> httpx.Response:
+        for _ in range(REDIRECTS + 1):
+            if not is_within(address, self._prefixes):
+                raise ImageProblem(f"leads to {_host(address)}, which image_addresses does not allow")
+            answer = self._client.send(self._client.build_request(method, address, headers=headers), stream=True)
+            if answer.has_redirect_location:
+                answer.close()
+                address = self._next(answer)
+            elif answer.status_code in (401, 403):
+                answer.close()
+                raise PermissionError
+            elif answer.status_code in (404, 410):
+                answer.close()
+                raise FileNotFoundError
+            elif answer.status_code in _LATER or answer.status_code >= 500:
+                answer.close()
+                said = f"answered with {answer.status_code}"
+                raise ImageAway(f"cannot be read now, because {_host(address)} {said}: it is tried again")
+            elif answer.status_code >= 400 and answer.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                answer.close()
+                raise ImageProblem(f"cannot be read: {_host(address)} answered with {answer.status_code}")
+            else:
+                return answer
+            if time.monotonic() > deadline:
+                break
+        raise ImageProblem("is redirected again and again")
+
+    def _next(self, answer: httpx.Response) -> str:
+        try:
+            target = answer.url.join(answer.headers["Location"])
+            checked(str(target.copy_with(query=None, fragment=None)))
+        except (httpx.InvalidURL, AddressProblem, KeyError):
+            raise ImageProblem("is redirected to something that is not an address") from None
+        return str(target)  # a query may be a signature, which stays in this request
+
+
+def _host(address: str) -> str:
+    return shown(address).partition("://")[2].partition("/")[0]

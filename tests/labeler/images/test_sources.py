@@ -1,0 +1,142 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labeler.errors import Busy, Invalid
+from labeler.images import scanner
+from labeler.service import Service
+from shared.settings.project_file import ProjectFile
+from shared.settings.starting import remember
+from tests.labeler.projects import answer, labeler, settings
+from tests.object_store import ObjectStore, object_store
+from tests.services import wait_for
+from tests.shared.images.sources.places import picture, write_zip
+
+FILES = {"a.png": picture(1), "sub/b.png": picture(2), "sub/c.png": picture(3)}
+
+
+@pytest.fixture(scope="module")
+def a_store() -> Iterator[ObjectStore]:
+    with object_store() as store:
+        yield store
+
+
+@pytest.fixture
+def store(a_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    for name, value in a_store.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(scanner, "PAUSES", (0.01,))
+    yield a_store
+    a_store.refused, a_store.delay = lambda _: False, 0.0
+
+
+def catalogue(service: Service) -> dict[str, int]:
+    """URI → id of every image that is there."""
+    return {entry.uri: entry.id for entry in service.catalog.page(0, 1_000).images if not entry.removed}
+
+
+def test_images_of_a_zip_are_labeled_and_exported(tmp_path: Path) -> None:
+    write_zip(tmp_path / "photos.zip", FILES)
+    with labeler(tmp_path, images=str(tmp_path / "photos.zip")) as service:
+        before = catalogue(service)
+        assert list(before) == sorted(FILES)
+        assert all(service.content(image_id)[0] == FILES[uri] for uri, image_id in before.items())
+        service.annotate([answer(before["sub/b.png"], "dog")])
+        assert service.thumbnail(before["a.png"], 320)[1] == "image/webp"
+        exported = b"".join(service.exports.begin("imagefolder")[0])
+        assert FILES["sub/b.png"] in exported
+    write_zip(tmp_path / "photos.zip", FILES | {"a.png": picture(4), "d.png": picture(5)})
+    with labeler(tmp_path, images=str(tmp_path / "photos.zip")) as service:
+        after = catalogue(service)
+        assert {uri: after[uri] for uri in ("sub/b.png", "sub/c.png")} == {
+            uri: before[uri] for uri in ("sub/b.png", "sub/c.png")
+        }
+        assert after["a.png"] not in before.values()  # a changed member is another image
+        assert set(after) == {*FILES, "d.png"}
+        assert before["a.png"] in service.log.fold.removed
+
+
+def test_a_damaged_archive_removes_nothing(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "photos.zip", FILES)
+    with labeler(tmp_path, images=str(path)) as service:
+        before = catalogue(service)
+    path.write_bytes(path.read_bytes()[:100])
+    with labeler(tmp_path, images=str(path)) as service:
+        assert catalogue(service) == before
+        assert "is not a zip archive that can be read; its images are kept" in (service.scanner.view().error or "")
+
+
+def test_an_archive_that_is_not_there_stops_the_first_start(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no such file"):
+        Service(settings(tmp_path, images=str(tmp_path / "photos.zip")))
+
+
+def test_images_of_a_bucket_keep_their_ids(tmp_path: Path, store: ObjectStore) -> None:
+    place = store.put("bucket", {f"photos/{name}": data for name, data in FILES.items()} | {"other.png": picture(9)})
+    with labeler(tmp_path, images=f"{place}/photos") as service:
+        before = catalogue(service)
+        assert list(before) == sorted(FILES)
+        assert all(service.content(image_id)[0] == FILES[uri] for uri, image_id in before.items())
+        added = service.arrivals.add_uris([f"{place}/photos/a.png", f"{place}/other.png", "http://127.0.0.1:1/a.png"])
+        assert (added.added, added.duplicates) == (0, 1)
+        assert [each.reason for each in added.rejected] == [
+            "is an address outside the project's images: add it with `flywheel add`"
+        ] * 2
+    store.put("bucket", {"photos/sub/c.png": picture(6)})
+    store.requests.clear()
+    with labeler(tmp_path, images=f"{place}/photos") as service:
+        after = catalogue(service)
+        assert after["a.png"] == before["a.png"]
+        assert after["sub/c.png"] not in before.values()
+        assert [each for each in store.requests if each.endswith("png")] == ["GET /bucket/photos/sub/c.png"]
+
+
+def test_a_store_that_fails_removes_nothing_and_is_asked_again(tmp_path: Path, store: ObjectStore) -> None:
+    place = store.put("failing", FILES)
+    store.refused = lambda asked: asked.endswith("b.png")
+    with labeler(tmp_path, images=place) as service:
+        assert set(catalogue(service)) == {"a.png", "sub/c.png"}
+        assert service.project().rejected == 0
+        assert "1 image of s3://failing cannot be read now" in (service.scanner.view().error or "")
+        store.refused = lambda _: False
+        service.scanner.start()
+        service.scanner.wait(30)
+        assert set(catalogue(service)) == set(FILES)
+        assert service.scanner.view().error is None
+        before = catalogue(service)
+    store.kill()
+    try:
+        with labeler(tmp_path, images=place) as service:
+            assert catalogue(service) == before
+            assert "did not answer" in (service.scanner.view().error or "")
+            with pytest.raises(Busy, match="cannot be read now"):
+                service.content(before["a.png"])
+    finally:
+        store.start()
+
+
+def test_nothing_secret_is_kept_or_shown(tmp_path: Path, store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+    place = store.put("secrets", FILES)
+    remember(settings(tmp_path, images=place))
+    store.refused = lambda asked: asked.endswith("a.png")
+    with labeler(tmp_path, images=place) as service:
+        shown = f"{service.project()} {service.folders.view()} {service.scanner.view()}"
+    kept = (tmp_path / "workspace" / "project.toml").read_text()
+    assert 'images = "s3://secrets"' in kept
+    for secret in ("very-secret", "flywheel-test", "127.0.0.1:" + store.url.rpartition(":")[2]):
+        assert secret not in kept + shown + caplog.text
+
+
+def test_a_page_adds_only_an_allowed_address(tmp_path: Path, store: ObjectStore) -> None:
+    place = store.put("more", FILES)
+    remember(settings(tmp_path, images=str(write_zip(tmp_path / "photos.zip", {"z.png": picture(7)}))))
+    with labeler(tmp_path, images=str(tmp_path / "photos.zip"), image_addresses=[place]) as service:
+        with pytest.raises(Invalid, match="image_addresses does not allow this address"):
+            service.folders.add("s3://another")
+        service.folders.add(f"{place}/sub")
+        wait_for(lambda: len(catalogue(service)) == 3, "the images of the bucket")
+        assert set(catalogue(service)) == {"z.png", "sub/b.png", "sub/c.png"}
+    project = ProjectFile.read(tmp_path / "workspace")
+    assert project is not None
+    assert project.folders == {"sub": "s3://more/sub"}
