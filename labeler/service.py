@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
+from concurrent.futures import Future
 from typing import Any
 from uuid import UUID
 
@@ -23,8 +23,8 @@ from labeler.images.adding import ImageAdder
 from labeler.images.catalog import Catalog
 from labeler.images.demo import CLASSES as DEMO_CLASSES
 from labeler.images.demo import write_digits
+from labeler.images.far.far_images import FarImages
 from labeler.images.file_index import MEDIA_TYPES, UNKNOWN_TYPE, Files
-from labeler.images.file_registry import Root
 from labeler.images.roots import Folders, roots_of
 from labeler.images.scanner import Scanner
 from labeler.images.splits import Splitting
@@ -74,6 +74,7 @@ from shared.wire.queries import QueryPush, QueryReceipt, QueuePage, TestRates
 
 logger = logging.getLogger(__name__)
 _current: list[Service] = []
+Copy = tuple[bytes, str, str]  # bytes, media type, content hash
 
 
 def current() -> Service:
@@ -151,8 +152,10 @@ class Service:
         self.active_test = ActiveTest(self.store, self.queue, self.sample, clock, self.present, settings)
         sources = Sources(settings.image_addresses)
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace, sources)
+        self.far = FarImages(self.files, notify)
+        self.queue.hold_back(self.far.rests)
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
-        self.scanner = Scanner(self.files, self.catalog, self._scans(), notify)
+        self.scanner = Scanner(self.files, self.catalog, self._scans(), notify, self.far.why)
         self.folders = Folders(settings, self.files, self.catalog, self.scanner, notify)
         self.watcher = Watcher(self.folders, settings.workspace)
         self.arrivals = ImageAdder(self.files, self.catalog, notify)
@@ -249,6 +252,7 @@ class Service:
         self.disk.close()
         self.watcher.close()
         self.scanner.close()
+        self.far.close()
         self.label_files.close()
         self.oddities.close()
         self.outbox.close()
@@ -324,19 +328,23 @@ class Service:
 
     # ---------------------------------------------------------------- images
 
-    def content(self, image_id: int) -> tuple[bytes, str, str]:
+    def content(self, image_id: int) -> Copy:
         """The original: bytes, media type, content hash."""
         located = self.catalog.locate(image_id)
         return self.files.content(located), MEDIA_TYPES.get(located.format, UNKNOWN_TYPE), located.sha256
 
-    def quick_thumbnail(self, image_id: int, size: int) -> tuple[bytes, str, str] | None:
-        """Like `thumbnail`, but None if it must first be made from a large image, which takes seconds."""
+    def quick_thumbnail(self, image_id: int, size: int) -> Copy | Future[Copy] | None:
+        """Like `thumbnail`, but None if it must first be made from a large image, which takes seconds, and a future if
+        it comes from far away."""
         located = self.catalog.locate(image_id)
-        if located.pixels > LARGE_PIXELS and self.thumbnails.kept(located.sha256, size) is None:
-            return None
+        if self.thumbnails.kept(located.sha256, size) is None:
+            if self.files.is_far(located):
+                return self.far.fetch((image_id, size), image_id, lambda: self.thumbnail(image_id, size))
+            if located.pixels > LARGE_PIXELS:
+                return None
         return self.thumbnail(image_id, size)
 
-    def thumbnail(self, image_id: int, size: int) -> tuple[bytes, str, str]:
+    def thumbnail(self, image_id: int, size: int) -> Copy:
         """A smaller copy: bytes, media type, content hash."""
         located = self.catalog.locate(image_id)
         data, media_type = self.thumbnails.get(located.sha256, size, lambda: self.files.content(located))
@@ -386,15 +394,7 @@ class Service:
         steps: list[Any] = []
         if not self.settings.images:
             steps.append(lambda: write_digits(self.settings.workspace / "demo"))
-        if self._test_set is not None:
-            steps.append(self._import_test_set)
-        steps += [partial(self._scan, root) for root in self.files.image_roots]
-        return steps
-
-    def _scan(self, root: Root) -> None:
-        self.scanner.scan(root)
-
-    def _import_test_set(self) -> None:
-        if self._test_set is not None:
-            images = self.files.folders.get("images")
-            import_test_set(self._test_set, images, self.store, self.log, self.classes, self.catalog, self.scanner)
+        if (given := self._test_set) is not None:
+            images, store, log, catalog = self.files.folders.get("images"), self.store, self.log, self.catalog
+            steps.append(lambda: import_test_set(given, images, store, log, self.classes, catalog, self.scanner))
+        return steps + [lambda root=root: self.scanner.scan(root) for root in self.files.image_roots]

@@ -12,7 +12,7 @@ millisecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -79,6 +79,7 @@ class LabelingQueue:
         self._orders: dict[Split, HashOrder] = {split: HashOrder() for split in PURPOSES}
         self._places: dict[int, Place] = {}
         self._ranked: list[int] = []  # by place; may contain finished images, which are skipped
+        self._rests: Callable[[int], bool] = lambda _: False
         self._begun: dict[int, None] = {}  # open images with fewer than `overlap` answers, oldest first
         self.version = 0
         self.acked_seq = 0
@@ -118,6 +119,10 @@ class LabelingQueue:
                 order.open(image_id)
             else:
                 order.close(image_id)
+
+    def hold_back(self, rests: Callable[[int], bool]) -> None:
+        """Give no image of which this says that it cannot be shown now."""
+        self._rests = rests
 
     def place_test(self, image_id: int, place: float) -> None:
         """Give a test image another place in the order."""
@@ -256,7 +261,7 @@ class LabelingQueue:
         if split is None or image_id not in self._orders[split]:
             return False
         answered = self._log.fold.state(image_id).answered
-        if annotator in answered:
+        if annotator in answered or self._rests(image_id):
             return False
         others = [
             lease

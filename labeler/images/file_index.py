@@ -80,6 +80,14 @@ class Files:
         """The roots on this machine: folders, and files that contain images."""
         return {root: place for root, place in self.roots.items() if isinstance(place, Path)}
 
+    def is_far(self, located: Located) -> bool:
+        """Whether reading the image crosses a network, because no file of this machine contains it."""
+        roots = [root for root, _ in located.files if root in self.roots]
+        try:
+            return bool(roots) and all(self.source(root).far for root in roots)
+        except ImageProblem:
+            return False
+
     def allows(self, address: str) -> bool:
         """Whether a page may add this address: the settings allow it."""
         return self._opener.allows(address)

@@ -55,9 +55,16 @@ class Scanner:
     """One thread that runs steps one after another, and reports progress."""
 
     def __init__(
-        self, files: Files, catalog: Catalog, steps: Sequence[Callable[[], None]], changed: Callable[[], None]
+        self,
+        files: Files,
+        catalog: Catalog,
+        steps: Sequence[Callable[[], None]],
+        changed: Callable[[], None],
+        trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """`steps` are run by `start`; they scan with `scan`. `changed` is called on progress."""
+        """`steps` are run by `start`; they scan with `scan`. `changed` is called on progress. `trouble` says what
+        else cannot be read now."""
+        self._trouble = trouble
         self._files = files
         self._catalog = catalog
         self._steps = steps
@@ -115,7 +122,7 @@ class Scanner:
             done=progress.done,
             total=progress.total,
             seconds_left=left,
-            error=self._error,
+            error=self._error or self._trouble(),
             left_out=told,
         )
 

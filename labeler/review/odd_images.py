@@ -15,7 +15,7 @@ from io import BytesIO
 
 from PIL import Image, ImageFilter, ImageStat
 
-from labeler.errors import Problem
+from labeler.errors import Busy, Problem
 from labeler.images.catalog import Catalog
 from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
@@ -118,6 +118,8 @@ class OddImages:
                 return
             try:
                 self._measured[image_id] = measure(self._thumbnail(image_id, SIZE)[0])
+            except Busy:
+                continue  # it is measured when it can be read
             except (Problem, OSError):
                 self._measured[image_id] = None
 

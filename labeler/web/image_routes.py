@@ -6,9 +6,11 @@ that waiting for them blocks no other route.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from concurrent.futures import Future
+from typing import BinaryIO, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request, Response
@@ -16,6 +18,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
+from labeler.errors import Busy
 from labeler.images.file_index import MEDIA_TYPES, UNKNOWN_TYPE
 from labeler.service import Service
 from shared.web.answers import StrictRoute, refusals
@@ -26,6 +29,10 @@ from shared.wire.images import ImageReceipt
 UPLOADS = 3
 """Uploads processed at once; further ones wait on the disk."""
 PIECE = 1_000_000
+MOMENT = 1.5
+"""Seconds that a page waits for a copy of an image that is far away. A browser waits for six images at a time."""
+ORIGINAL_SECONDS = 30.0
+T = TypeVar("T")
 
 
 class Uploading:
@@ -52,14 +59,16 @@ def image_routes(service: Service) -> APIRouter:
         responses=holds("image/*", UNKNOWN_TYPE) | refusals(304, 404, 410),
         response_class=Response,
     )
-    def content(image_id: Id, request: Request) -> Response:
+    async def content(image_id: Id, request: Request) -> Response:
         """The original file."""
-        located = service.catalog.locate(image_id)
+        located = await run_in_threadpool(service.catalog.locate, image_id)
         headers, known = _caching(request, located.sha256, "private, max-age=3600")
         if known:
             return Response(status_code=304, headers=headers)
         media_type = MEDIA_TYPES.get(located.format, UNKNOWN_TYPE)
-        original = service.files.original(located)
+        original = await run_in_threadpool(service.far.original, located, image_id)
+        if isinstance(original, Future):
+            original = await _arrived(original, ORIGINAL_SECONDS)
         if isinstance(original, bytes):
             return Response(original, media_type=media_type, headers=headers)
         headers["Content-Length"] = str(os.fstat(original.fileno()).st_size)
@@ -73,7 +82,9 @@ def image_routes(service: Service) -> APIRouter:
     ) -> Response:
         """A smaller copy. With `v`, a part of the hash, the address can be cached for ever."""
         made = await run_in_threadpool(service.quick_thumbnail, image_id, size)
-        if made is None:
+        if isinstance(made, Future):
+            made = await _arrived(made, MOMENT)
+        elif made is None:
             made = await to_thread.run_sync(service.thumbnail, image_id, size, limiter=for_large)
         data, media_type, sha256 = made
         headers, known = _caching(request, f"{sha256}-{size}", "private, max-age=31536000, immutable")
@@ -82,6 +93,16 @@ def image_routes(service: Service) -> APIRouter:
         return Response(data, media_type=media_type, headers=headers)
 
     return api
+
+
+async def _arrived(coming: Future[T], seconds: float) -> T:
+    """What is fetched from far away. Raises Busy after some seconds; the fetching goes on."""
+    waiting = asyncio.wrap_future(coming)
+    done, _ = await asyncio.wait([waiting], timeout=seconds)
+    if done:
+        return waiting.result()
+    waiting.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody waits for it any more
+    raise Busy("The image is being fetched from its store: ask again in a moment.")
 
 
 def _caching(request: Request, tag: str, caching: str) -> tuple[dict[str, str], bool]:

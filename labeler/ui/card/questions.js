@@ -24,6 +24,7 @@ import { pause } from "../lib/time.js";
 const KEPT = 2; // of the images read ahead, those that a new order leaves in place
 const ASK_BELOW = 3 / 4; // of the images read ahead: with fewer left, the queue is asked again
 const ASK_MS = 10_000;
+const ASK_AFTER_TRIES = 3; // at an image that the labeler does not have now
 const RENEW_UNTOUCHED_MS = 5000; // between orders taken over while nobody is at the page
 const HEAD_START_MS = 300; // at most, of the first image of a page before those behind it
 
@@ -218,7 +219,11 @@ export class Questions {
 
   /** @param {Question} question */
   async decode(question) {
-    const wanted = () => present([this.current, this.returning, ...this.next]).includes(question);
+    let tries = 0;
+    const wanted = () => {
+      if (++tries === ASK_AFTER_TRIES) this.ask(); // the queue gives other images than those that cannot be read now
+      return present([this.current, this.returning, ...this.next]).includes(question);
+    };
     const shown = await loadPicture(question.image, question.item.url, wanted);
     if (shown === null) return;
     question.ready = true;

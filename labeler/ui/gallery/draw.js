@@ -1,10 +1,12 @@
 // How tiles, the buttons of classes, and the notice over an empty grid look.
 
-import { sized } from "../lib/api.js";
+import { has, sized } from "../lib/api.js";
 import { element, setText } from "../lib/dom.js";
 import { embedded, embeddedShare } from "../lib/project.js";
+import { pause } from "../lib/time.js";
 import { pathsOf } from "./mark_boxes.js";
 
+const RETRY_MS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -28,7 +30,15 @@ export function drawTile(node, id, tile, words, classes = []) {
   const size = devicePixelRatio > 1 ? 320 : 160;
   Object.assign(image, { src: sized(tile.url, size), alt: "", draggable: false, decoding: "async" });
   image.onload = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
-  image.onerror = () => {
+  let served = false;
+  image.onerror = async () => {
+    const there = await has(image.src); // its store may be slow, or the labeler away, which does not make it broken
+    if (there === null || (there && !served)) {
+      served = there === true;
+      if (!there) await pause(RETRY_MS);
+      if (image.isConnected) image.src = sized(tile.url, size);
+      return;
+    }
     picture.dataset.broken = "yes";
     setText(picture, "cannot be shown");
   };

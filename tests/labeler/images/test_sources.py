@@ -1,14 +1,17 @@
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from labeler.errors import Busy, Invalid
 from labeler.images import scanner
 from labeler.service import Service
+from labeler.web.api import create_api
 from shared.settings.project_file import ProjectFile
 from shared.settings.starting import remember
-from tests.labeler.projects import answer, labeler, settings
+from tests.labeler.projects import answer, asked, labeler, settings
 from tests.object_store import ObjectStore, object_store
 from tests.services import wait_for
 from tests.shared.images.sources.places import picture, write_zip
@@ -140,3 +143,38 @@ def test_a_page_adds_only_an_allowed_address(tmp_path: Path, store: ObjectStore)
     project = ProjectFile.read(tmp_path / "workspace")
     assert project is not None
     assert project.folders == {"sub": "s3://more/sub"}
+
+
+def test_a_store_that_is_slow_or_away_blocks_no_page(tmp_path: Path, store: ObjectStore) -> None:
+    place = store.put("slow", FILES)
+    with labeler(tmp_path, images=place) as service:
+        ids = list(catalogue(service).values())
+        slow, gone = ids[0], ids[1]
+        name, sha256 = service.catalog.locate(gone).files[0][1], service.catalog.locate(slow).sha256
+        store.delay = 3.0
+        store.refused = lambda asked: asked.endswith(name)
+
+        async def look() -> None:
+            transport = httpx.ASGITransport(create_api(service))
+            async with httpx.AsyncClient(transport=transport, base_url="http://labeler", timeout=None) as client:
+                many = [client.get(f"/images/{slow}/thumbnail?size=320") for _ in range(50)]
+                assert {answer.status_code for answer in await asyncio.gather(*many)} == {503}
+                assert (await client.get("/health")).status_code == 200
+                store.delay = 0.0
+                await asyncio.to_thread(wait_for, lambda: service.thumbnails.kept(sha256, 320), "the copy")
+                answer = await client.get(f"/images/{slow}/thumbnail?size=320")
+                assert answer.headers["content-type"] == "image/webp"
+                answer = await client.get(f"/images/{gone}/content")
+                assert answer.status_code == 503
+                assert "cannot be read now" in answer.json()["detail"]
+
+        store.requests.clear()
+        asyncio.run(look())
+        assert store.requests.count(f"GET /slow/{service.catalog.locate(slow).files[0][1]}") == 1
+        assert gone not in asked(service)  # the queue gives the others
+        assert slow in asked(service)
+        assert "1 image cannot be shown now" in (service.scanner.view().error or "")
+        store.refused = lambda _: False
+        assert service.far.fetch(gone, gone, lambda: service.content(gone)).result(20)[0] == FILES[name]
+        assert gone in asked(service)
+        assert service.scanner.view().error is None
