@@ -21,7 +21,7 @@ Ids = NDArray[np.int64]
 
 def pool_of(X: Rows, train: Ids, test: Ids, blocks: Sequence[int]) -> ImagePool:
     """The trainer's pool of raw vectors `X` (n, D), whose images are numbered by row."""
-    pool = ImagePool(X.shape[1], lambda keys: X[[int(key) for key in keys]], blocks)
+    pool = ImagePool(X.shape[1], lambda keys: X[[int(key, 16) for key in keys]], blocks)
     pool.add([_entry(row, "train") for row in train] + [_entry(row, "test") for row in test], complete=True)
     return pool
 
@@ -38,7 +38,7 @@ def held_out(y: Ids, seed: int) -> tuple[Ids, Ids]:
 
 
 def _entry(row: int, split: Split) -> ImageEntry:
-    return ImageEntry(id=int(row), uri=str(row), sha256=str(row), split=split, removed=False)
+    return ImageEntry(id=int(row), uri=str(row), sha256=f"{row:064x}", split=split, removed=False)
 
 
 def split(X: Rows, y: Ids, seed: int, variant: str) -> tuple[Rows, Ids, Ids, Ids]:

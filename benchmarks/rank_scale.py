@@ -66,7 +66,7 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
         began = time.perf_counter()
         block @ pool.projection.axes
         product += time.perf_counter() - began
-        pool.train.append(range(start, start + len(block)), pool.transform(block))
+        pool.train.append(np.arange(start, start + len(block)), pool.transform(block))
     steps: dict[str, list[float]] = {"fit": [], "score": [], "rank": []}
     strategy, order = strategy_named(strategy_name), rng.permutation(size)
     model: Model | None = None

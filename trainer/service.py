@@ -248,7 +248,7 @@ class Trainer:
         return ingest
 
     def _ingest_by(self, embedder: Embedder) -> Ingest:
-        return Ingest(self.replica, embedder, self.catalog, self.settings.batch_size)
+        return Ingest(self.replica, embedder, self.catalog)
 
 
 def strategy_list(task: Task | None = None) -> StrategyList:

@@ -22,8 +22,9 @@ from shared.settings.services import LabelerSettings, ServiceSettings, SettingsE
 from shared.settings.starting import start
 from shared.storage.whole_files import write_whole
 from shared.wire.jobs import Job
+from trainer.columns.hash_index import HASH_BYTES
 from trainer.embeddings.backbones.safe_weights import ModelFileError, shapes_in
-from trainer.embeddings.store import HASH_BYTES, HASHES, ROWS, SHAPE
+from trainer.embeddings.store import HASHES, ROWS, SHAPE
 from trainer.loop.desired_state import DesiredState
 from trainer.versions.active_backbone import BACKBONES, EMBEDDINGS
 from trainer.versions.registry import RefusedVersion, Registry, is_alive

@@ -27,6 +27,7 @@ from shared.images.opening import ImageLimits, ImageProblem
 from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
 from shared.wire.trainer import Downloading, EmbeddingProgress
+from trainer.columns.hash_index import Hashes, as_hashes
 from trainer.embeddings.auto_choice import Choice, Chooser, Fetch, recall, remember
 from trainer.embeddings.backbones import pixels
 from trainer.embeddings.backbones.backbone import Backbone, are_here, is_auto, load_auto, load_backbone
@@ -42,6 +43,10 @@ STEP_SECONDS = 0.3
 """Target duration of a batch, because a person's new label waits for it. A batch of 32 took 2 to 6 s on two cores."""
 LEAST = 4
 """Images of the first batch, when the speed is not known yet, and of the smallest."""
+COPIED = 8_192
+"""Vectors copied from a file in one step: each step waits for the disk."""
+SEEN = 50_000
+"""Images to choose from until there is a backbone, to fit `pixels` on."""
 RATE_WINDOW = 30.0
 """Seconds over which the rate for `seconds_left` is measured."""
 
@@ -126,12 +131,19 @@ class Embedder:
             return None
         return self.backbone.banner if self.backbone else pixels.BANNER
 
+    @property
+    def appetite(self) -> int:
+        """How many pending entries `step` can use."""
+        if self._own is not None:
+            return COPIED
+        return 4 * self._settings.batch_size if self._backbone is not None else SEEN
+
     def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> list[ImageEntry]:
         """Embed one batch: the first of `pending` that have neither a vector nor a known problem.
 
         Returns all entries that have a vector now, including those already in the store. `more_coming` says that the
-        catalogue is incomplete, so that `pixels` waits for more train images to fit on. Until it is fitted, pass all
-        pending entries. Raises OSError if the disk refuses.
+        catalogue is incomplete, so that `pixels` waits for more train images to fit on. Pass as many as the
+        `appetite` says. Raises OSError if the disk refuses.
         """
         if self._chooser is not None:
             choice = self._chooser.step(pending, more_coming=more_coming)
@@ -147,12 +159,14 @@ class Embedder:
             return []
         done: list[ImageEntry] = []
         missing: list[ImageEntry] = []  # this batch and the next one
-        for entry in pending:
-            if entry.sha256 in self._store:
+        most = COPIED if self._own is not None else 2 * self._batch
+        there = self._store.known(as_hashes([entry.sha256 for entry in pending]))
+        for entry, has_vector in zip(pending, there.tolist(), strict=True):
+            if has_vector:
                 done.append(entry)
             elif entry.id not in self.problems:
                 missing.append(entry)
-                if len(missing) == 2 * self._batch:
+                if len(missing) == most:
                     break
         if self._own is not None:
             return done + self._copy(missing, self._own, self._store)
@@ -167,6 +181,10 @@ class Embedder:
     def has(self, sha256: str) -> bool:
         """Whether there is a vector for this content hash."""
         return self._store is not None and sha256 in self._store
+
+    def known(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
+        """Which of these content hashes (n, 32) have a vector."""
+        return self._store.known(hashes) if self._store is not None else np.zeros(len(hashes), bool)
 
     def read(self, sha256s: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors (n, dim) by content hash, in the given order. Raises KeyError for a missing one."""

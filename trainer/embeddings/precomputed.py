@@ -43,7 +43,9 @@ class OwnVectors:
         self._row_of = row_of  # URI → row
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
-        digest.update(repr(sorted(row_of.items())).encode(errors="surrogateescape"))
+        for number, item in enumerate(sorted(row_of.items())):  # as the text of a list, which would be long
+            digest.update(f"{', ' if number else '['}{item!r}".encode(errors="surrogateescape"))
+        digest.update(b"]" if row_of else b"[]")
         self.key = f"own-{self.dim}d-{digest.hexdigest()[:12]}"
 
     @classmethod

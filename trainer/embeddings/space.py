@@ -15,7 +15,7 @@ built aside and then published by one assignment, so that ids, rows and version 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
@@ -26,10 +26,17 @@ from numpy.typing import NDArray
 
 from shared.wire.fields import Split
 from shared.wire.images import ImageEntry
+from trainer.columns.growing import Growing
+from trainer.columns.hash_index import HASH_BYTES, as_text
+from trainer.columns.id_index import IdIndex, Ids
+from trainer.columns.images import SPLITS, TRAIN, Images, Splits
 from trainer.embeddings.block_weights import learned_shares, starting_shares
 from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, plain, rescaled
 
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
+BLOCK = 8_192
+"""Images read at once, so that a pool needs little memory beyond its rows."""
+EMPTY = np.empty(0, np.uint8)
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
 
 
@@ -38,8 +45,13 @@ class Matrix:
 
     def __init__(self, dim: int) -> None:
         self._data = np.empty((0, dim), np.float32)
-        self.ids = np.empty(0, np.int64)
-        self.row_of: dict[int, int] = {}
+        self._ids = Growing[np.int64](np.int64)
+        self.row_of = IdIndex()
+
+    @property
+    def ids(self) -> Ids:
+        """The images (N,)."""
+        return self._ids.values
 
     @property
     def rows(self) -> NDArray[np.float32]:
@@ -51,7 +63,7 @@ class Matrix:
         ids = self.ids
         return ids, self._data[: len(ids)]
 
-    def append(self, ids: Sequence[int], rows: NDArray[np.float32]) -> None:
+    def append(self, ids: Ids, rows: NDArray[np.float32]) -> None:
         """Append rows (n, D) of new images."""
         start, end = len(self.ids), len(self.ids) + len(ids)
         if end > len(self._data):
@@ -59,8 +71,8 @@ class Matrix:
             grown[:start] = self.rows
             self._data = grown
         self._data[start:end] = rows
-        self.ids = np.concatenate([self.ids, np.asarray(ids, np.int64)])
-        self.row_of.update({image_id: start + offset for offset, image_id in enumerate(ids)})
+        self.row_of.put(ids, np.arange(start, end))
+        self._ids.append(ids)
 
 
 @dataclass(frozen=True)
@@ -71,9 +83,9 @@ class Rows:
     rows: NDArray[np.float32]  # (N, D)
 
     @cached_property
-    def row_of(self) -> dict[int, int]:
+    def row_of(self) -> IdIndex:
         """Image id → row."""
-        return {image_id: row for row, image_id in enumerate(self.ids.tolist())}
+        return IdIndex(self.ids)
 
     def view(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids (N,) and rows (N, D)."""
@@ -89,11 +101,12 @@ class Space:
     projection: Projection
     train: Rows
     held: Rows
-    splits: Mapping[int, Split]  # of held-out images
+    splits: Splits  # of the rows of `held`
 
     def split_of(self, image_id: int) -> Split:
         """The split that the image had when it was added."""
-        return self.splits.get(image_id, "train")
+        row = self.held.row_of.get(image_id)
+        return "train" if row is None else SPLITS[int(self.splits[row])]
 
 
 @dataclass
@@ -125,7 +138,7 @@ class ImagePool:
         self._learned = False  # whether labels have changed them
         self._looked_at = 0  # number of labels at the last look
         self._read = read  # content hashes → raw vectors (n, D)
-        self._entries: dict[int, ImageEntry] = {}
+        self._images = _Members()
         self.geometry = Geometry(plain(np.zeros(dim, np.float32)), Matrix(dim), Matrix(dim))
         self._space: Space | None = None  # the last one returned by `space`
         self._mean_count = 0
@@ -169,16 +182,28 @@ class ImagePool:
         sizes = (now.version, len(train.ids), len(held.ids))
         if known is not None and sizes == (known.version, len(known.train.ids), len(known.held.ids)):
             return known
-        entries = ((image_id, self._entries.get(image_id)) for image_id in held.ids.tolist())
-        splits = {image_id: entry.split for image_id, entry in entries if entry is not None}
-        self._space = space = Space(now.version, now.base, now.projection, train, held, splits)
+        space = Space(now.version, now.base, now.projection, train, held, self._images.splits_of(held.ids))
+        self._space = space
         return space
 
     def __contains__(self, image_id: int) -> bool:
-        return image_id in self._entries
+        return image_id in self._images.places
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._images.ids)
+
+    @property
+    def ids(self) -> Ids:
+        """All images, train and held-out."""
+        return self._images.ids.values
+
+    def has(self, image_ids: Ids) -> NDArray[np.bool_]:
+        """Which of these images (n,) are in the pool."""
+        return self._images.places.of(image_ids) >= 0
+
+    def held_splits(self) -> Splits:
+        """The split of each row of `held` that it had when it was added."""
+        return self._images.splits_of(self.held.ids)
 
     @property
     def own_features(self) -> int:
@@ -187,7 +212,10 @@ class ImagePool:
 
     def raw(self, image_ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """The raw vectors (n, D) of images of the pool. Raises OSError if they cannot be read."""
-        return self._read([self._entries[image_id].sha256 for image_id in image_ids.tolist()])
+        places = self._images.places.of(image_ids)
+        if (places < 0).any():
+            raise KeyError(int(image_ids[places < 0][0]))
+        return self._read(as_text(self._images.hashes.values[places]))
 
     def changed_since(self, version: int, complete: bool) -> bool:
         """Whether the geometry is another one than `version`, or the pool is `complete` and was not then."""
@@ -195,44 +223,45 @@ class ImagePool:
 
     def split_of(self, image_id: int) -> Split:
         """The split that the image had when it was added. Raises KeyError for an unknown image."""
-        return self._entries[image_id].split
+        return SPLITS[int(self._images.splits.values[self._images.places[image_id]])]
 
-    def add(self, entries: Sequence[ImageEntry], *, complete: bool) -> None:
+    def add(self, entries: Sequence[ImageEntry] | Images, *, complete: bool) -> None:
         """Add images that have a vector now; `complete` says that no more will follow.
 
         Raises OSError if their vectors cannot be read. The next call makes up for it, even without images.
         """
         whole, self.whole, self.complete = self.whole, False, complete
-        fresh = [entry for entry in entries if entry.id not in self._entries]
-        self._entries.update({entry.id: entry for entry in fresh})
-        train = len(self.train.ids) + sum(entry.split == "train" for entry in fresh)
+        images = entries if isinstance(entries, Images) else Images.of(entries)
+        fresh = images[~self.has(images.ids)]
+        self._images.append(fresh)
+        train = len(self.train.ids) + int((fresh.splits == TRAIN).sum())
         # The mean over nine tenths of the images is accurate enough: a few late images cause no rebuild.
         enough = 1.1 * self._mean_count if complete else 2.0 * self._mean_count
         if train > max(enough, 1) or not whole:
             self._rebuild()
-        elif fresh:
+        elif len(fresh):
             self._append(self.geometry, fresh)
         self.whole = True
 
-    def outdated(self, entries: Sequence[ImageEntry]) -> list[ImageEntry]:
-        """Entries that are in the pool under another split. Drops images that `entries` does not name."""
-        now = {entry.id for entry in entries}
-        self.drop([image_id for image_id in self._entries if image_id not in now])
-        return [each for each in entries if each.id in self._entries and self._entries[each.id].split != each.split]
-
-    def move(self, entries: Sequence[ImageEntry]) -> None:
-        """Rebuild the geometry after splits changed."""
-        known = [entry for entry in entries if entry.id in self._entries]
-        self._entries.update({entry.id: entry for entry in known})
-        if known:
+    def move(self, entries: Sequence[ImageEntry] | Images) -> None:
+        """Rebuild the geometry if some of these images were added with another split."""
+        images = entries if isinstance(entries, Images) else Images.of(entries)
+        places = self._images.places.of(images.ids)
+        known, splits = places >= 0, self._images.splits.values
+        moved = known & (splits[places] != images.splits) if len(splits) else known
+        if moved.any():
+            splits[places[moved]] = images.splits[moved]
             self._rebuild()
 
-    def drop(self, image_ids: Sequence[int]) -> None:
+    def drop(self, image_ids: Ids) -> None:
         """Forget removed images. A file with new content is a new image."""
-        before = len(self._entries)
-        for image_id in image_ids:
-            self._entries.pop(image_id, None)
-        if len(self._entries) < before:
+        places = self._images.places.known(image_ids)
+        if len(places):
+            kept = np.ones(len(self), bool)
+            kept[places] = False
+            images = self._images.all()[kept]
+            self._images = _Members()
+            self._images.append(images)
             self._rebuild()
 
     def learn_shares(self, rows: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
@@ -254,38 +283,66 @@ class ImagePool:
         train, held = Matrix(len(factors)), Matrix(len(factors))
         anew = Geometry(now.projection.reweighed(shares), train, held, base=now.base, kept=now.kept)
         for old, new in ((now.train, anew.train), (now.held, anew.held)):
-            new.append(old.ids.tolist(), rescaled(old.rows, factors))
+            new.append(old.ids, rescaled(old.rows, factors))
         self.geometry, self._learned = anew, True
 
     def transform(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Raw vectors (n, D) → unit rows (n, d) of this geometry."""
         return self.projection.transform(raw)
 
-    def _append(self, geometry: Geometry, entries: Sequence[ImageEntry]) -> None:
+    def _append(self, geometry: Geometry, images: Images) -> None:
         for matrix, held in ((geometry.train, False), (geometry.held, True)):
-            some = [entry for entry in entries if (entry.split != "train") == held]
-            if some:
-                raw = self._read([entry.sha256 for entry in some])
-                matrix.append([entry.id for entry in some], geometry.projection.transform(raw))
+            some = images[(images.splits != TRAIN) == held]
+            for start in range(0, len(some), BLOCK):
+                part = some[start : start + BLOCK]
+                matrix.append(part.ids, geometry.projection.transform(self._read(as_text(part.hashes))))
 
     def _rebuild(self) -> None:
         self.whole = False
-        entries = list(self._entries.values())
-        train = [entry.sha256 for entry in entries if entry.split == "train"]
+        images = self._images.all()
+        train = images.hashes[images.splits == TRAIN]
         projection = self.projection
-        if train:
+        if len(train):
             total = np.zeros(self.dim, np.float64)
-            for start in range(0, len(train), 8_192):  # in blocks, to keep only one raw matrix in memory
-                total += self._read(train[start : start + 8_192]).sum(axis=0, dtype=np.float64)
-            sample = train if len(train) <= SAMPLE else sorted(random.Random(0).sample(train, SAMPLE))
-            vectors = self._read(sample)
+            for start in range(0, len(train), BLOCK):  # in blocks, to keep only one raw matrix in memory
+                total += self._read(as_text(train[start : start + BLOCK])).sum(axis=0, dtype=np.float64)
+            some: Sequence[int] = range(len(train))
+            if len(train) > SAMPLE:
+                some = sorted(random.Random(0).sample(some, SAMPLE))
+            vectors = self._read(as_text(train[np.array(some)]))
             self.starting_shares = starting_shares(vectors, self._blocks)
             learned = projection.shares if self._learned else ()  # () too while there were too few images
             shares = learned or self.starting_shares
             projection = fit_projection((total / len(train)).astype(np.float32), vectors, self._blocks, shares)
         width = projection.axes.shape[1]
         anew = Geometry(projection, Matrix(width), Matrix(width))
-        for start in range(0, len(entries), 8_192):
-            self._append(anew, entries[start : start + 8_192])
+        self._append(anew, images)
         self.geometry, self._mean_count = anew, len(train)
         self.whole = True
+
+
+class _Members:
+    """The images of a pool, in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self.ids = Growing[np.int64](np.int64)
+        self.hashes = Growing[np.uint8](np.uint8, HASH_BYTES)
+        self.splits = Growing[np.uint8](np.uint8)
+        self.places = IdIndex()
+
+    def append(self, images: Images) -> None:
+        """Add images that are not here yet."""
+        places = np.arange(len(self.ids), len(self.ids) + len(images))
+        self.hashes.append(images.hashes)
+        self.splits.append(images.splits)
+        self.ids.append(images.ids)
+        self.places.put(images.ids, places)
+
+    def all(self) -> Images:
+        """All of them."""
+        return Images(self.ids.values, self.hashes.values, self.splits.values)
+
+    def splits_of(self, image_ids: Ids) -> Splits:
+        """The splits of images (n,); train for those that are gone."""
+        places = self.places.of(image_ids)
+        return np.where(places >= 0, self.splits.values[places], TRAIN).astype(np.uint8) if len(places) else EMPTY

@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.storage.whole_files import write_whole
+from trainer.columns.hash_index import HASH_BYTES, Hashes, HashIndex, as_hashes
 
 ROWS = "vectors.f16"
 HASHES = "sha256.bin"
 SHAPE = "shape.json"
 """The length of a row, for readers of the files without the backbone."""
-HASH_BYTES = 32
 LARGEST = 65_504.0
 """The largest number in float16."""
 CHUNK = 4096
@@ -47,16 +47,20 @@ class EmbeddingStore:
         whole = min(_size(self._rows) // self._row_bytes, _size(self._hashes) // HASH_BYTES)
         self._rows.truncate(whole * self._row_bytes)
         self._hashes.truncate(whole * HASH_BYTES)
-        hashes = self._hashes.read(whole * HASH_BYTES)
-        self._row_of = {hashes[i * HASH_BYTES : (i + 1) * HASH_BYTES]: i for i in range(whole)}
+        hashes = np.frombuffer(self._hashes.read(whole * HASH_BYTES), np.uint8)
+        self._index = HashIndex(hashes.reshape(-1, HASH_BYTES))
         self._count = whole
         self._map: npt.NDArray[np.float16] = self._mapped()
 
     def __contains__(self, sha256: str) -> bool:
-        return bytes.fromhex(sha256) in self._row_of
+        return bool(self.known(as_hashes([sha256]))[0])
 
     def __len__(self) -> int:
-        return len(self._row_of)
+        return len(self._index)
+
+    def known(self, hashes: Hashes) -> npt.NDArray[np.bool_]:
+        """Which of these hashes (n, 32) have a row."""
+        return self._index.of(hashes) >= 0
 
     def append(self, sha256s: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
         """Add `vectors` (n, dim) under their hashes; they are on disk on return. A hash that already has a row keeps
@@ -72,20 +76,23 @@ class EmbeddingStore:
         if not np.isfinite(half).all():
             raise ValueError("a vector contains numbers that float16 cannot hold: too large, infinite or NaN")
         with self._lock:
-            fresh = {bytes.fromhex(sha256): i for i, sha256 in enumerate(sha256s)}
-            fresh = {key: i for key, i in fresh.items() if key not in self._row_of}
-            if not fresh:
+            hashes = as_hashes(sha256s)
+            last = {sha256: i for i, sha256 in enumerate(sha256s)}  # the last one, if a hash is named twice
+            places = np.array(list(last.values()), np.int64)
+            fresh = places[~self.known(hashes[places])]
+            if not len(fresh):
                 return
             # Written at the known end, over the remains of a failed append.
-            _write(self._rows, self._count * self._row_bytes, half[list(fresh.values())].tobytes())
-            _write(self._hashes, self._count * HASH_BYTES, b"".join(fresh))
-            for key in fresh:
-                self._row_of[key] = self._count
-                self._count += 1
+            _write(self._rows, self._count * self._row_bytes, half[fresh].tobytes())
+            _write(self._hashes, self._count * HASH_BYTES, hashes[fresh].tobytes())
+            self._index.add(hashes[fresh])
+            self._count += len(fresh)
 
     def read(self, sha256s: Sequence[str]) -> npt.NDArray[np.float32]:
         """The vectors (n, dim) of these hashes, in order. Raises KeyError for a missing one."""
-        rows = np.array([self._row_of[bytes.fromhex(sha256)] for sha256 in sha256s], dtype=np.int64)
+        rows = self._index.of(as_hashes(sha256s))
+        if (rows < 0).any():
+            raise KeyError(sha256s[int(np.flatnonzero(rows < 0)[0])])
         with self._lock:
             if len(self._map) < self._count:
                 self._map = self._mapped()

@@ -197,7 +197,7 @@ def image_rows(replica: Replica) -> list[dict[str, Any]]:
                 "split": fold.splits.get(entry.id, entry.split),
                 "class_id": labels.get(entry.id),
             }
-            for entry in replica.catalog.values()
+            for entry in replica.catalog.entries()
             if not entry.removed and entry.id not in fold.removed
         ]
 

@@ -343,7 +343,8 @@ class Challenger:
 
     def _validation(self, space: Space, labels: Mapping[int, int]) -> list[int]:
         """Labeled validation images."""
-        return [image for image in space.held.row_of if image in labels and space.split_of(image) == "validation"]
+        found = [image for image in labels if space.split_of(image) == "validation"]
+        return sorted(found, key=space.held.row_of.__getitem__)
 
     def _learned(self) -> set[int]:
         """Images whose labels trained the live embeddings, so that a head on them cannot be judged by these."""

@@ -1,18 +1,24 @@
 """Brings images from the catalogue into the embedding store and the pool.
 
-Images that are not embedded yet are pending and are embedded in short batches, so that a fit never waits long. Only the
+Images that are not embedded yet are pending and are embedded in short batches, so that a fit never waits long. It
+follows the changes of the catalogue, so that a page of it costs no more in a large pool than in a small one. Only the
 loop's thread uses it; other threads read `pool.space()` and `coming`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from itertools import chain, islice
+from collections.abc import Collection, Iterable
+
+import numpy as np
 
 from shared.wire.images import ImageEntry
+from trainer.columns.id_index import Ids, as_ids
+from trainer.columns.images import NUMBER_OF, Images
+from trainer.columns.pending import Pending
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import ImagePool
+from trainer.sync.catalog import Catalog
 from trainer.sync.publisher import CatalogFollower
 from trainer.sync.replica import Replica
 
@@ -22,59 +28,63 @@ RETRY_SECONDS = 30.0  # until unreadable images are tried again
 class Ingest:
     """The pool of embedded images and the list of pending ones, in step with the catalogue in `replica`."""
 
-    def __init__(self, replica: Replica, embedder: Embedder, catalog: CatalogFollower, batch_size: int) -> None:
+    def __init__(self, replica: Replica, embedder: Embedder, catalog: CatalogFollower) -> None:
         self._replica = replica
         self.embedder = embedder
         self._catalog = catalog
-        self._batch_size = batch_size
-        self._seen = -1  # version of the catalogue
+        self._followed: Catalog | None = None  # whose changes were followed,
+        self._changes = 0  # so many of them
+        self._again: set[int] = set()  # images to look at again
         self._last_retry = time.monotonic()
         self.pool: ImagePool | None = None  # None until there is a backbone
-        self.pending: dict[int, ImageEntry] = {}  # to be embedded, in this order
+        self.pending = Pending()  # to be embedded, in this order
 
-    def look_again(self) -> None:
-        """Force a re-read of the catalogue, for example after a changed split. From any thread."""
-        self._seen = -1
+    def look_again(self, image_ids: Collection[int] | None = None) -> None:
+        """Look again at images whose split the log changed, or at all. From any thread."""
+        with self._replica.lock:
+            if image_ids is None:
+                self._changes = 0
+            else:
+                self._again.update(image_ids)
 
     def start_over(self) -> None:
         """Start again, because ids mean other images now. Vectors stay, because they are keyed by content."""
-        self.pool = None
-        self._seen = -1
+        self.pool, self._followed = None, None
         self._catalog.restart()
 
     def refresh(self) -> None:
-        """Bring the pool and the pending images up to date with the catalogue."""
+        """Bring the pool and the pending images up to date with what changed in the catalogue."""
         if time.monotonic() - self._last_retry > RETRY_SECONDS and self.embedder.problems:
             self._last_retry = time.monotonic()
+            self.look_again(list(self.embedder.problems))
             self.embedder.retry()
-            self._seen = -1
-        if self._seen == self._replica.catalog_after and (self.pool is None or self.pool.whole):
+        changed, gone = self._news()
+        opened, pool = self._open_pool(), self.pool
+        if not len(changed) and not len(gone) and not opened and (pool is None or self._settled(pool)):
             return
-        entries = self._catalogued()
-        self._open_pool()
-        if self.pool is not None:
-            self.pool.move(self.pool.outdated(entries))
-            entries = [entry for entry in entries if entry.id not in self.pool]
-        # By content hash: a prefix of a random order covers the pool, a prefix of the folder's order only some
-        # sub-folders.
-        entries.sort(key=lambda entry: entry.sha256)
-        self.pending = {entry.id: entry for entry in entries if entry.id not in self.embedder.problems}
-        if self.pool is not None:  # after a restart nearly all are embedded already
-            self._take_in([entry for entry in entries if self.embedder.has(entry.sha256)])
+        self.pending.discard(gone)
+        if pool is not None:
+            pool.drop(gone)
+            pool.move(changed)
+            changed = changed[~pool.has(changed.ids)]
+        self.pending.add(changed[[image_id not in self.embedder.problems for image_id in changed.ids.tolist()]])
+        if pool is not None:  # after a restart nearly all are embedded already
+            waiting = self._images(self.pending.first(len(self.pending))) if opened else changed
+            self._take_in(waiting[self.embedder.known(waiting.hashes)])
 
     def embed(self) -> bool:
         """Embed one batch, labeled images first. Returns whether anything could be embedded."""
-        pending = self.pending
         with self._replica.lock:
-            labeled = [pending[image_id] for image_id in self._replica.fold.labels if image_id in pending]
-        # Until `pixels` is fitted, the embedder must see all pending images.
-        look = 4 * self._batch_size if self.embedder.backbone is not None else None
-        first = {entry.id: entry for entry in islice(chain(labeled, pending.values()), look)}
-        done = self.embedder.step(list(first.values()), more_coming=not self._catalog.complete.is_set())
-        self._open_pool()
-        for image_id in self.embedder.problems:
-            pending.pop(image_id, None)
-        self._take_in(done)
+            labeled = as_ids(self._replica.fold.labels)
+        look = self.embedder.appetite
+        first = np.concatenate([self.pending.among(labeled)[:look], self.pending.first(look)])
+        entries = self._entries(list(dict.fromkeys(first.tolist())))
+        done = self.embedder.step(entries, more_coming=not self._catalog.complete.is_set())
+        if self._open_pool():
+            self.look_again()  # others of the pending images may have a vector, too
+        problems = self.embedder.problems
+        self.pending.discard(np.array([entry.id for entry in entries if entry.id in problems], np.int64))
+        self._take_in(Images.of(done))
         return bool(done)
 
     def coming(self, images: Iterable[int]) -> int:
@@ -86,23 +96,56 @@ class Ingest:
         """Whether the catalogue was read completely and all readable images are embedded."""
         return not self.pending and self._catalog.complete.is_set()
 
-    def _catalogued(self) -> list[ImageEntry]:
-        """Images in the catalogue, with the splits that the log gives them."""
+    def _news(self) -> tuple[Images, Ids]:
+        """The images that changed since the last look, with the splits that the log gives them, and those that are
+        gone."""
         with self._replica.lock:
-            self._seen = self._replica.catalog_after
+            catalog = self._replica.catalog
+            left = np.empty(0, np.int64)
+            if catalog is not self._followed:  # ids may mean other images now
+                self._followed, self._changes, self.pending = catalog, 0, Pending()
+                if self.pool is not None:
+                    known = self.pool.ids
+                    left = known[catalog.places.of(known) < 0]
+            places, self._changes = catalog.changes(self._changes)
+            places = np.unique(np.concatenate([places, catalog.places.known(as_ids(self._again))]))
+            self._again.clear()
+            gone = catalog.gone[places]
+            return self._images(catalog.ids[places[~gone]]), np.concatenate([catalog.ids[places[gone]], left])
+
+    def _images(self, image_ids: Ids) -> Images:
+        """Images of the catalogue with the splits that the log gives them."""
+        with self._replica.lock:
+            catalog, moved = self._replica.catalog, self._replica.fold.splits
+            places = catalog.places.of(image_ids)
+            splits = catalog.splits[places]
+            if moved:
+                now = (moved.get(image_id) for image_id in image_ids.tolist())
+                for place, split in enumerate(now):
+                    if split is not None:
+                        splits[place] = NUMBER_OF[split]
+            return Images(image_ids, catalog.hashes[places], splits)
+
+    def _entries(self, image_ids: list[int]) -> list[ImageEntry]:
+        """Entries of the catalogue with the splits that the log gives them."""
+        with self._replica.lock:
             splits = self._replica.fold.splits
             return [
                 entry.model_copy(update={"split": splits[entry.id]}) if entry.id in splits else entry
-                for entry in self._replica.catalog.values()
-                if not entry.removed
+                for entry in self._replica.catalog.some(image_ids)
             ]
 
-    def _open_pool(self) -> None:
-        if self.pool is None and self.embedder.backbone is not None:
-            self.pool = ImagePool(self.embedder.dim, self.embedder.read, self.embedder.blocks)
+    def _open_pool(self) -> bool:
+        """Open the pool if there is a backbone now; returns whether it was opened."""
+        if self.pool is not None or self.embedder.backbone is None:
+            return False
+        self.pool = ImagePool(self.embedder.dim, self.embedder.read, self.embedder.blocks)
+        return True
 
-    def _take_in(self, entries: list[ImageEntry]) -> None:
-        for entry in entries:
-            self.pending.pop(entry.id, None)
+    def _settled(self, pool: ImagePool) -> bool:
+        return pool.whole and pool.complete == self.complete()
+
+    def _take_in(self, images: Images) -> None:
+        self.pending.discard(images.ids)
         if self.pool is not None:
-            self.pool.add(entries, complete=self.complete())
+            self.pool.add(images, complete=self.complete())

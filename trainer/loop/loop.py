@@ -106,8 +106,9 @@ class Loop:
 
     def received(self, rows: list[Row], leased: list[int]) -> None:
         """Account for new rows, which are durable in the replica."""
-        if any(row.action == "split_changed" for row in rows):
-            self.live.ingest.look_again()
+        moved = {row.image_id for row in rows if row.action == "split_changed" and row.image_id is not None}
+        if moved:
+            self.live.ingest.look_again(moved)
         self.control.received(rows, leased)
 
     def wish(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from shared.wire.evaluation import Evaluation
 from shared.wire.queries import Query, QueryPush
+from trainer.columns.id_index import as_ids
 from trainer.embeddings.space import ImagePool, Space
 from trainer.embeddings.transform import Projection
 from trainer.evaluation.learning_curve import SAMPLE, Stability, advise
@@ -179,9 +180,9 @@ def rank(
     """
     task, size, row_of = task_named(snapshot.task), len(pool.train.ids), pool.train.row_of
     open_rows = np.ones(size, bool)
-    open_rows[[row_of[image] for image in snapshot.answered | moved_out(snapshot) if image in row_of]] = False
+    open_rows[row_of.known(as_ids(snapshot.answered | moved_out(snapshot)))] = False
     leased_rows = np.zeros(size, bool)
-    leased_rows[[row_of[image] for image in leased if image in row_of]] = True
+    leased_rows[row_of.known(as_ids(leased))] = True
     open_rows &= ~leased_rows
     candidates = np.flatnonzero(open_rows)
     if len(candidates) == 0:
@@ -190,7 +191,7 @@ def rank(
     labels = np.full(size, -1, np.int64)
     labels[rows] = task.observed(targets)
     asked = before.queries if before is not None and _has_a_say(before, snapshot, model, strategy_name) else []
-    listed = np.array([row_of[each.image_id] for each in asked if each.image_id in row_of], np.int64)
+    listed = row_of.known(as_ids(each.image_id for each in asked))
     upcoming = listed[open_rows[listed]][:UPCOMING]
     view = Pool(pool.train.rows, None, labels, leased_rows, candidates, seed, pool.memory, upcoming=upcoming)
     scored = np.zeros(size, bool)
@@ -253,7 +254,7 @@ def measure(
     tested = tested_images(pool, snapshot)
     if not tested:
         return None
-    rows = pool.held.rows[np.array([pool.held.row_of[image_id] for image_id in tested], np.int64)]
+    rows = pool.held.rows[pool.held.row_of.of(as_ids(tested))]
     truth = task.targets([snapshot.labels[image_id] for image_id in tested])
     inputs = task.inputs(rows, np.array(tested, np.int64), pictures, iou_threshold=iou_threshold)
     measured = task.measure(model.head, inputs, truth, snapshot.names)
@@ -285,14 +286,14 @@ def measure(
 
 
 def tested_images(pool: ImagePool, snapshot: Snapshot) -> list[int]:
-    """The labeled test images."""
-    return [
+    """The labeled test images, in the order of their rows."""
+    row_of = pool.held.row_of
+    tested = [
         image_id
-        for image_id in pool.held.row_of
-        if image_id in snapshot.labels
-        and pool.split_of(image_id) == "test"
-        and snapshot.splits.get(image_id, "test") == "test"
+        for image_id in snapshot.labels
+        if image_id in row_of and pool.split_of(image_id) == "test" and snapshot.splits.get(image_id, "test") == "test"
     ]
+    return sorted(tested, key=row_of.__getitem__)
 
 
 def _learn(task: Task, pool: ImagePool | Space, seed: int) -> Callable[..., Any]:

@@ -121,15 +121,13 @@ def dataset(model: Model, replica: Replica) -> list[dict[str, Any]]:
     snapshot = model.snapshot
     splits = {**snapshot.splits, **dict.fromkeys(model.images.tolist(), "train")}
     with replica.lock:
-        catalog = replica.catalog
         return [
             {
-                "image_id": image_id,
-                "uri": catalog[image_id].uri,
-                "sha256": catalog[image_id].sha256,
-                "split": splits.get(image_id, catalog[image_id].split),
-                **model.task.cells(snapshot.labels[image_id], snapshot.names),
+                "image_id": entry.id,
+                "uri": entry.uri,
+                "sha256": entry.sha256,
+                "split": splits.get(entry.id, entry.split),
+                **model.task.cells(snapshot.labels[entry.id], snapshot.names),
             }
-            for image_id in sorted(snapshot.labels)
-            if image_id in catalog
+            for entry in replica.catalog.some(sorted(snapshot.labels))
         ]

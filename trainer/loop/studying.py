@@ -45,7 +45,7 @@ class Studying:
             return False
         rows, targets = train_targets(pool, snapshot)
         lessons = dict(zip(pool.train.ids[rows].tolist(), targets.tolist(), strict=True))
-        held_out = moved_out(snapshot) | pool.held.row_of.keys()
+        held_out = moved_out(snapshot) | set(pool.held.ids.tolist())
         detector = self._detector
         detector.prepare(snapshot.log_id, lessons, held_out=held_out, classes=snapshot.names)
         self._taught = snapshot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from trainer.columns.id_index import as_ids
 from trainer.sync.labeler_client import LabelerAway, LabelerClient, Refused
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
@@ -39,7 +40,8 @@ class Backlog:
         if not snapshot.labels:
             return None
         with self._replica.lock:
-            left = len(self._replica.catalog.keys() - snapshot.begun)
+            catalog = self._replica.catalog
+            left = len(catalog) - len(catalog.places.known(as_ids(snapshot.begun)))
         if left:
             return left
         try:  # the labeler may still be scanning the folder, and it knows how many answers an image needs

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import JSON, Column, Connection, delete, insert, select, update
+from sqlalchemy import JSON, Column, Connection, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlmodel import Field, SQLModel, col
 
@@ -28,6 +28,7 @@ from shared.tasks.task import Task
 from shared.wire.evaluation import Evaluation
 from shared.wire.images import ImageEntry
 from shared.wire.log import AnnotationBatch, AnnotationPage, Row
+from trainer.sync.catalog import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,6 @@ class LogRow(SQLModel, table=True):
 
     __tablename__ = "replica_row"
     seq: int = Field(primary_key=True)
-    payload: str
-
-
-class CatalogRow(SQLModel, table=True):
-    """One image as of its last known change."""
-
-    __tablename__ = "replica_image"
-    id: int = Field(primary_key=True)
     payload: str
 
 
@@ -68,7 +61,7 @@ class FactRow(SQLModel, table=True):
     value: object = Field(sa_column=Column(JSON))
 
 
-TABLES = [SQLModel.metadata.tables[name] for name in ("replica_row", "replica_image", "evaluation", "fact")]
+TABLES = [SQLModel.metadata.tables[name] for name in ("replica_row", "replica_entry", "evaluation", "fact")]
 
 
 class Gap(Exception):  # noqa: N818 - it is an answer of the protocol, not a failure
@@ -92,6 +85,11 @@ class Replica:
         self.path = folder / "replica.db"
         self.lock = threading.RLock()
         self._open()
+
+    @property
+    def removed(self) -> set[int]:
+        """The removed images of the catalogue."""
+        return self.catalog.removed
 
     @property
     def acked_seq(self) -> int:
@@ -145,17 +143,9 @@ class Replica:
         """Store a page of the catalogue; the next page begins at `after`."""
         with self.lock:
             with write(self.engine) as connection:
-                if entries:
-                    statement = upsert(CatalogRow)
-                    connection.execute(
-                        statement.on_conflict_do_update(
-                            index_elements=["id"], set_={"payload": statement.excluded.payload}
-                        ),
-                        [{"id": entry.id, "payload": entry.model_dump_json()} for entry in entries],
-                    )
+                self.catalog.store(connection, entries)
                 _set_fact(connection, "catalog_after", after)
-            for entry in entries:
-                self._take(entry)
+            self.catalog.take(entries)
             self.catalog_after = after
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
@@ -196,16 +186,13 @@ class Replica:
     def _open(self) -> None:
         self.engine = open_engine(f"sqlite:///{self.path}")
         SQLModel.metadata.create_all(self.engine, tables=TABLES)
-        self.catalog: dict[int, ImageEntry] = {}
-        self.removed: set[int] = set()  # removed images of the catalogue
+        self.catalog = Catalog(self.engine)
         with read(self.engine) as connection:
             pairs = connection.execute(select(col(FactRow.key), col(FactRow.value)))
             facts: dict[str, Any] = {pair.key: pair.value for pair in pairs}
             self.fold = Fold(task=task_named(facts.get("task", CLASSIFICATION.name)))
             for payload in connection.scalars(select(col(LogRow.payload)).order_by(col(LogRow.seq))):
                 self.fold.apply(Row.model_validate_json(payload))
-            for payload in connection.scalars(select(col(CatalogRow.payload))):
-                self._take(ImageEntry.model_validate_json(payload))
             evaluations = connection.scalars(select(col(EvaluationRow.payload)).order_by(col(EvaluationRow.number)))
             self.evaluations = [Evaluation.model_validate_json(payload) for payload in evaluations]
         self.log_id: UUID | None = UUID(facts["log_id"]) if "log_id" in facts else None
@@ -215,13 +202,6 @@ class Replica:
         self.test_order = facts.get("test_order", "random")
         self.test_chances = {int(key): chance for key, chance in facts.get("test_chances", {}).items()}
         self.leader_seq = self.acked_seq
-
-    def _take(self, entry: ImageEntry) -> None:
-        self.catalog[entry.id] = entry
-        if entry.removed:
-            self.removed.add(entry.id)
-        else:
-            self.removed.discard(entry.id)
 
     def _learn_of_tests(self, at_random: bool, order: str, chances: dict[int, float]) -> None:
         if (at_random, order, chances) == (self.test_at_random, self.test_order, self.test_chances):
@@ -263,9 +243,9 @@ class Replica:
         """Forget the catalogue, so that it is read from the start again."""
         with self.lock:
             with write(self.engine) as connection:
-                connection.execute(delete(CatalogRow))
+                self.catalog.forget(connection)
                 _set_fact(connection, "catalog_after", 0)
-            self.catalog, self.removed, self.catalog_after = {}, set(), 0
+            self.catalog, self.catalog_after = Catalog(self.engine), 0
 
 
 def _set_fact(connection: Connection, key: str, value: object) -> None:

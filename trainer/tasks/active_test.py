@@ -13,6 +13,7 @@ from shared.wire.queries import MAX_TEST_RATES, TestRate, TestRates
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.active_sample import rates
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.targets import test_rows
 from trainer.tasks.task import Task
 
 GROWN = 1.15
@@ -26,20 +27,20 @@ def due(labels: int, last: int) -> bool:
 
 def suggested(pool: ImagePool, snapshot: Snapshot, task: Task, head: Any, version: str) -> TestRates | None:
     """Rates of the embedded test images by the model `head`, of many only of a random part; None without any."""
-    rows = sorted(
-        (image_id, row)
-        for image_id, row in pool.held.row_of.items()
-        if pool.split_of(image_id) == "test" and snapshot.splits.get(image_id, "test") == "test"
-    )
-    if not rows:
+    rows = test_rows(pool, snapshot)
+    if not len(rows):
         return None
-    if len(rows) > MAX_TEST_RATES:  # the same ones each time
-        some = np.random.default_rng(0).choice(len(rows), MAX_TEST_RATES, replace=False)
-        rows = [rows[place] for place in some]
-    Z = pool.held.rows[np.array([row for _, row in rows], np.int64)]
+    ids = pool.held.ids[rows]
+    order = np.argsort(ids)
+    if len(order) > MAX_TEST_RATES:  # the same ones each time
+        order = order[np.random.default_rng(0).choice(len(order), MAX_TEST_RATES, replace=False)]
+    Z = pool.held.rows[rows[order]]
     wanted = rates(task.probabilities(head, Z).max(axis=1))
     return TestRates(
         log_id=snapshot.log_id,
         model_version=version,
-        rates=[TestRate(image_id=each, rate=float(rate)) for (each, _), rate in zip(rows, wanted, strict=True)],
+        rates=[
+            TestRate(image_id=image_id, rate=float(rate))
+            for image_id, rate in zip(ids[order].tolist(), wanted, strict=True)
+        ],
     )

@@ -6,11 +6,15 @@ only where it is one of the measured ones.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
+from trainer.columns.id_index import as_ids
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.prediction_powered import MOST, Unlabeled
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.targets import test_rows
 
 
 def unlabeled(pool: ImagePool, snapshot: Snapshot) -> Unlabeled | None:
@@ -27,37 +31,35 @@ def unlabeled(pool: ImagePool, snapshot: Snapshot) -> Unlabeled | None:
     here = frozenset(snapshot.here)
     at_random = snapshot.test_at_random
     chances = snapshot.test_chances
-    labeled: list[int] = []
-    passed: list[int] = []
-    asked: list[int] = []
-    still_open: list[tuple[int, int]] = []  # image id and row
-    for image_id, row in pool.held.row_of.items():
-        if pool.split_of(image_id) != "test" or snapshot.splits.get(image_id, "test") != "test":
-            continue
-        if image_id in snapshot.labels:
-            at_random = at_random and image_id in here
-            labeled.append(image_id)
-        elif image_id in snapshot.passed_over:
-            asked.append(row)
-            passed.append(image_id)
-        else:
-            still_open.append((image_id, row))
-    if not at_random and (asked or still_open):
+    ids, tested = pool.held.ids, np.zeros(len(pool.held.ids), bool)
+    tested[test_rows(pool, snapshot)] = True
+    size = int(tested.sum())
+    told = [image_id for image_id in _in_order(pool, snapshot.labels) if tested[pool.held.row_of[image_id]]]
+    over = [image_id for image_id in _in_order(pool, snapshot.passed_over) if tested[pool.held.row_of[image_id]]]
+    labeled, passed = told, [image_id for image_id in over if image_id not in snapshot.labels]
+    asked = pool.held.row_of.of(np.array(passed, np.int64))
+    tested[asked] = tested[pool.held.row_of.of(np.array(labeled, np.int64))] = False
+    still_open = np.flatnonzero(tested)
+    if not (at_random and here.issuperset(labeled)) and (passed or len(still_open)):
         return None
     if chances and not chances.keys() >= {*labeled, *passed}:
         return None
-    size = len(labeled) + len(asked) + len(still_open)
     if not pool.complete and any(image_id not in pool for image_id in snapshot.passed_over):
-        asked, passed, still_open = [], [], []
+        passed, asked, still_open = [], asked[:0], still_open[:0]
     if len(still_open) > MOST:  # the same ones each time
-        still_open.sort()
-        some = np.random.default_rng(0).choice(len(still_open), MOST, replace=False)
-        still_open = [still_open[place] for place in some]
+        still_open = still_open[np.argsort(ids[still_open])]
+        still_open = still_open[np.random.default_rng(0).choice(len(still_open), MOST, replace=False)]
     rows = pool.held.rows
     return Unlabeled(
-        rows[np.array(asked, np.int64)],
-        rows[np.array([row for _, row in still_open], np.int64)],
+        rows[asked],
+        rows[still_open],
         size,
         np.array([chances[image_id] for image_id in labeled]) if chances else None,
         np.array([chances[image_id] for image_id in passed]) if chances else None,
     )
+
+
+def _in_order(pool: ImagePool, images: Collection[int]) -> list[int]:
+    """Those of the images that are held out, in the order of their rows."""
+    rows: list[int] = np.sort(pool.held.row_of.known(as_ids(images))).tolist()
+    return pool.held.ids[rows].tolist() if rows else []

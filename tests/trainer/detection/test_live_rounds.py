@@ -4,8 +4,8 @@ the feature maps of all."""
 from uuid import UUID
 
 from shared.tasks.detection import Box, Boxes
-from shared.wire.images import ImageEntry
 from tests.trainer.detection.squares import RED, Album
+from tests.trainer.logs import entry
 from trainer.live_detector import live_detector
 from trainer.live_detector.live_detector import LEAST_IMAGES, LiveDetector
 from trainer.live_detector.pictures import Pictures
@@ -20,9 +20,7 @@ def test_a_large_import_is_learned_a_round_at_a_time(tmp_path, monkeypatch):
     lessons = {}
     for image_id in range(1, 13):
         example = album.squares(image_id)
-        replica.catalog[image_id] = ImageEntry(
-            id=image_id, uri=f"{image_id}.png", sha256=example.sha256, split="train", removed=False
-        )
+        replica.update_catalog([entry(image_id, sha256=example.sha256)], after=image_id)
         lessons[image_id] = Boxes(Box(RED, *box) for box in example.boxes.tolist())
     pictures = Pictures(replica, lambda entry: album.files[entry.sha256], lambda read: album.maps(tmp_path / "maps"))
     live = LiveDetector(tmp_path / "live.safetensors", pictures, seed=0)

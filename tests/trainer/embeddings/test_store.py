@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.embeddings.store import HASH_BYTES, HASHES, ROWS, EmbeddingStore
+from trainer.columns.hash_index import HASH_BYTES
+from trainer.embeddings.store import HASHES, ROWS, EmbeddingStore
 
 DIM = 5
 

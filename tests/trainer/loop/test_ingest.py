@@ -55,7 +55,7 @@ def opened_ingest(folder, replica):
     catalog = CatalogFollower(client, replica, lambda: None)
     catalog.complete.set()
     embedder = Embedder(settings, folder / "embeddings", lambda wanted: png(wanted.id))
-    yield Ingest(replica, embedder, catalog, BATCH)
+    yield Ingest(replica, embedder, catalog)
     embedder.close()
     client.close()
 
@@ -125,3 +125,42 @@ def test_an_image_that_is_gone_leaves_the_pool(ingest, replica):
     replica.update_catalog([gone], after=13)
     ingest.refresh()
     assert 5 not in pool
+
+
+def test_a_page_of_the_catalogue_costs_what_it_changes(ingest, replica, monkeypatch):
+    """However many images are in the pool, only those of the page are looked up, moved or read."""
+    pool = finish(ingest)
+    looked_up: list[int] = []
+    known = ingest.embedder.known
+
+    def counted(hashes):
+        looked_up.append(len(hashes))
+        return known(hashes)
+
+    monkeypatch.setattr(ingest.embedder, "known", counted)
+    monkeypatch.setattr(pool, "_read", looked_up.extend)
+    replica.update_catalog([entry(77, sha256=sha256(b"another").hexdigest())], after=13)
+    ingest.refresh()
+    assert looked_up == [1]
+    assert list(ingest.pending) == [77]
+    ingest.refresh()
+    assert looked_up == [1]  # nothing is new
+
+
+def test_an_image_whose_problem_may_be_gone_is_tried_again(ingest, replica, monkeypatch):
+    finish(ingest)
+    replica.update_catalog([entry(25, sha256="0" * 64)], after=13)
+    ingest.refresh()
+    assert not ingest.embed()
+    assert (len(ingest.pending), list(ingest.embedder.problems)) == (0, [25])
+    monkeypatch.setattr("trainer.loop.ingest.RETRY_SECONDS", -1.0)
+    ingest.refresh()
+    assert list(ingest.pending) == [25]
+
+
+def test_another_catalogue_at_the_same_address_replaces_what_is_known(ingest, replica):
+    pool = finish(ingest)
+    replica.forget_catalog()
+    replica.update_catalog(CATALOG[:5], after=5)
+    ingest.refresh()
+    assert sorted(pool.ids.tolist()) == list(range(5))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.log import Fold
+from shared.storage.database import write
 from shared.tasks.registry import task_named
 from shared.wire.log import AnnotationBatch, AnnotationPage, Row
 from tests.shared.tasks.count import registered
@@ -147,3 +148,31 @@ def test_labels_of_another_task_are_what_its_task_says_also_after_a_restart(repl
         snapshot = Snapshot.of(again)
         assert (snapshot.task, snapshot.labels) == ("count", {10: 3})
         again.close()
+
+
+def test_the_catalogue_of_an_earlier_version_is_taken_over(replica, tmp_path):
+    """It kept each image as JSON."""
+    replica.update_catalog([entry(10)], after=1)
+    with write(replica.engine) as connection:
+        connection.exec_driver_sql("CREATE TABLE replica_image (id INTEGER PRIMARY KEY, payload VARCHAR NOT NULL)")
+        for each in (entry(11, split="test"), entry(12, removed=True)):
+            connection.exec_driver_sql("INSERT INTO replica_image VALUES (?, ?)", (each.id, each.model_dump_json()))
+    replica.close()
+    for _ in range(2):
+        again = Replica(tmp_path)
+        assert again.catalog == {10: entry(10), 11: entry(11, split="test"), 12: entry(12, removed=True)}
+        assert again.removed == {12}
+        again.close()
+
+
+def test_whoever_follows_the_catalogue_sees_each_change_once(replica):
+    replica.update_catalog([entry(5), entry(3)], after=2)
+    places, seen = replica.catalog.changes(0)
+    assert replica.catalog.ids[places].tolist() == [5, 3]
+    replica.update_catalog([entry(3, removed=True), entry(9)], after=4)
+    places, seen = replica.catalog.changes(seen)
+    assert replica.catalog.ids[places].tolist() == [3, 9]
+    assert replica.catalog.gone[places].tolist() == [True, False]
+    assert len(replica.catalog.changes(seen)[0]) == 0
+    assert [each.id for each in replica.catalog.entries()] == [3, 5, 9]
+    assert replica.catalog.some([9, 4, 3]) == [entry(9), entry(3, removed=True)]

@@ -4,6 +4,7 @@ import io
 import sys
 import threading
 
+import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 from tests.trainer.learning import COLOURS, learning, picture, truth, wait_for
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from tests.trainer.text.networks import load_backbone, write_network
+from trainer.columns.id_index import IdIndex
 from trainer.routes.api import create_api
 from trainer.sync.snapshot import Snapshot
 from trainer.text.text_prior import TextPrior
@@ -66,13 +68,14 @@ def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path,
             assert {NAMES[truth(each["image_id"])] for each in found} == {words}
             assert found == sorted(found, key=lambda each: -each["similarity"])
         pool = trainer.loop.live.pool
-        trainer.loop.text._seen, removed = None, pool._entries.pop(199)  # an image is removed meanwhile
+        trainer.loop.text._seen, removed = None, pool._images.places
+        pool._images.places = IdIndex(np.arange(199))  # an image is removed meanwhile
         gone = client.get("/described?words=red")
         assert (gone.status_code, gone.json()["detail"]) == (
             409,
             "Images have just been removed; ask again in a moment.",
         )
-        pool._entries[199] = removed
+        pool._images.places = removed
         # The colours are easy, so the model is soon right as often, and the names have had their day.
         rows = label_rows([(image, truth(image)) for image in range(20)], after=2)
         client.post("/annotations", json=batch(rows, catalog=200).model_dump(mode="json"))

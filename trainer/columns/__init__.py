@@ -1,0 +1,1 @@
+"""Columns of numbers in place of an object for each image, and indices into them."""
