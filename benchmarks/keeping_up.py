@@ -145,7 +145,7 @@ def _along(X: NDArray[np.float32], y: Ids, train: Ids, test: Ids, order: Ids, bl
         rows = np.sort(labeled[:count])
         pool.learn_shares(rows, TASK.as_numbers(truth[rows]))
         head = fit_head(pool.train.rows[rows], truth[rows])
-        said = head.classes[head.predict_proba(pool.held.rows).argmax(axis=1)]
+        said = head.classes[head.predict_proba(pool.held.rows[:]).argmax(axis=1)]
         found.append(float((said == y[pool.held.ids]).mean()))
     return np.array(found)
 

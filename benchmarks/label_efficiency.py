@@ -274,7 +274,7 @@ def simulate(
                 space.learn_shares(labeled, TASK.as_numbers(labels[labeled]))
             previous = head if space.version == before else None
             head = _fit(space, labeled, labels, previous, seed)
-            guesses = head.classes[head.predict_proba(space.held.rows).argmax(axis=1)]
+            guesses = head.classes[head.predict_proba(space.held.rows[:]).argmax(axis=1)]
         shares.append(space.projection.shares[1] if space.projection.shares else 0.0)
         accuracy.append(float((guesses == y[test]).mean()))
         recalls.append(recall_score(y[test], guesses, labels=classes, average=None, zero_division=0.0))
@@ -284,7 +284,7 @@ def simulate(
 
 
 def _fit(space: ImagePool, labeled: Ids, labels: Ids, previous: Head | None, seed: int) -> Head:
-    rows = space.train.rows
+    rows = space.train.rows[:]
     kept = space.kept if space.complete else None
     head: Head = TASK.fit(
         rows[labeled], labels[labeled], pool=rows, kept=kept, without=labeled, previous=previous, seed=seed

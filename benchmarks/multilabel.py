@@ -129,7 +129,7 @@ def all_classes(data: Data, strategy: str, seed: int) -> Iterator[Point]:
 def one_class(data: Data, seed: int) -> Iterator[Point]:
     """Questions about one class each. The classes take turns."""
     pool, classes = _pool(data), data.answers.shape[1]
-    rows = pool.train.rows
+    rows = pool.train.rows[:]
     truth = data.answers[pool.train.ids]
     said = np.full(truth.shape, UNKNOWN, np.int8)
     memories: list[dict[str, object]] = [{} for _ in range(classes)]
@@ -160,7 +160,7 @@ def _pool(data: Data) -> ImagePool:
 def _measured(data: Data, pool: ImagePool, head: Sigmoids) -> float:
     names = {k: str(k) for k in range(data.answers.shape[1])}
     held = pool.held
-    found = aligned(data.answers[held.ids], head.predict_proba(held.rows), head.thresholds, head.classes, names)
+    found = aligned(data.answers[held.ids], head.predict_proba(held.rows[:]), head.thresholds, head.classes, names)
     return f1_scores(found)[0]
 
 

@@ -7,7 +7,8 @@ It writes tiny PNG files, each with another content, and a file of their vectors
 client answers batches of 10 over HTTP. After each, it waits until the queue's order comes from a model that has seen
 the batch. Then it asks for the queue while another client lists the grid, and for the grid and the map as a page does.
 At the end both services are ended and started again. Memory is what the process owns itself (`RssAnon`), and with the
-pages of mapped files, which the system takes back when it needs them.
+pages of mapped files, which the system takes back when it needs them. The processor time says what a busy machine
+hides.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from uuid import uuid4
 
 import httpx
 import numpy as np
+import psutil
 
 from benchmarks.machine import describe, p50_p95
 from tests.services import free_port, wait_for
@@ -40,7 +42,9 @@ COLUMNS = (
     "scan",
     "first list",
     "all embedded",
+    "processor time so far",
     "batch → new order",
+    "processor time for it",
     "queue",
     "queue beside the grid",
     "grid",
@@ -58,7 +62,7 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.peak_own = self.peak = 0
-        self._name, self._tree, self._log = name, tree, log
+        self.name, self._tree, self._log = name, tree, log
         self.settings = settings
 
     def start(self) -> None:
@@ -66,7 +70,7 @@ class Service:
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._name, f"--port={self.port}", *flags],
+                [sys.executable, "-m", self.name, f"--port={self.port}", *flags],
                 cwd=self._tree,
                 env={**os.environ, "PYTHONPATH": str(self._tree)},
                 stdout=log,
@@ -81,6 +85,10 @@ class Service:
             return
         own, whole = (int(found[1]) if (found := re.search(rf"{key}:\s+(\d+)", status)) else 0 for key in KEYS)
         self.peak_own, self.peak = max(self.peak_own, own), max(self.peak, whole)
+
+    def seconds(self) -> float:
+        """The processor time that it has used."""
+        return float(sum(psutil.Process(self._process.pid).cpu_times()[:2]))
 
     def memory(self) -> str:
         """Its greatest memory so far."""
@@ -139,8 +147,16 @@ def measure(tree: Path, data: Path, workspace: Path, batches: int) -> dict[str, 
     try:
         _whole(found, *both)
         with httpx.Client(base_url=labeler.url, timeout=120) as page:
+            found["processor time so far"] = ", ".join(f"{each.name} {each.seconds():.0f} s" for each in both)
+            _note("processor time so far", found)
+            before = [each.seconds() for each in both]
             found["batch → new order"] = p50_p95([_batch(page) for _ in range(batches)])
             _note("batch → new order", found)
+            took = [(each.seconds() - began) / batches for each, began in zip(both, before, strict=True)]
+            found["processor time for it"] = ", ".join(
+                f"{each.name} {1e3 * seconds:.0f} ms" for each, seconds in zip(both, took, strict=True)
+            )
+            _note("processor time for it", found)
             found["queue"] = p50_p95([_timed(page, QUEUE) for _ in range(200)], digits=1)
             _note("queue", found)
             busy = threading.Event()

@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -56,10 +58,11 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
     centres = rng.standard_normal((CLASSES, raw)).astype(np.float32)
     truth = rng.integers(CLASSES, size=size)
     first = _images(rng, centres, truth[:BLOCK])
+    folder = Path(tempfile.gettempdir())  # large pools are in a file without a name
     pool = ImagePool(raw, lambda _hashes: first)
     projection = fit_projection(first.mean(axis=0), first)
     width = projection.axes.shape[1]
-    pool.geometry = Geometry(projection, Matrix(width), Matrix(width))
+    pool.geometry = Geometry(projection, Matrix(width, folder), Matrix(width))
     product = 0.0
     for start in range(0, size, BLOCK):  # raw vectors are never in memory all at once
         block = _images(rng, centres, truth[start : start + BLOCK])

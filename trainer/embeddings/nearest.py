@@ -11,12 +11,14 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.columns.half_rows import AnyRows, parts
+
 Ids = NDArray[np.int64]
 Matrix = NDArray[np.float32]
 BLOCK = 1_024
 
 
-def nearest(rows: Matrix, others: Matrix, count: int, *, without: Ids | None = None) -> tuple[Ids, Matrix]:
+def nearest(rows: AnyRows, others: AnyRows, count: int, *, without: Ids | None = None) -> tuple[Ids, Matrix]:
     """Positions (n, k) in `others` (M, D) of the `count` rows most similar to each of `rows` (n, D), and their cosines.
 
     All rows have unit length. The most similar come first. `without` (n,) is one position for each row that is left
@@ -27,7 +29,7 @@ def nearest(rows: Matrix, others: Matrix, count: int, *, without: Ids | None = N
         return np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0), np.float32)
     found, similarity = np.empty((len(rows), count), np.int64), np.empty((len(rows), count), np.float32)
     for start in range(0, len(rows), BLOCK):
-        cosine = rows[start : start + BLOCK] @ others.T
+        cosine = _products(rows[start : start + BLOCK], others)
         if without is not None:
             left_out = without[start : start + BLOCK]
             known = np.flatnonzero(left_out >= 0)
@@ -38,6 +40,16 @@ def nearest(rows: Matrix, others: Matrix, count: int, *, without: Ids | None = N
         found[start : start + BLOCK] = np.take_along_axis(top, order, axis=1)
         similarity[start : start + BLOCK] = np.take_along_axis(near, order, axis=1)
     return found, similarity
+
+
+def _products(rows: Matrix, others: AnyRows) -> Matrix:
+    """`rows` (n, D) times all of `others` (M, D): (n, M)."""
+    if isinstance(others, np.ndarray):
+        return np.asarray(rows @ others.T)
+    found = np.empty((len(rows), len(others)), np.float32)
+    for start, some in parts(others):
+        found[:, start : start + len(some)] = rows @ some.T
+    return found
 
 
 def pairs_above(rows: Matrix, others: Matrix, cosine: float) -> Iterator[tuple[int, int, float]]:

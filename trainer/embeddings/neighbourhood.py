@@ -16,6 +16,7 @@ from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import eigsh
 from threadpoolctl import threadpool_limits
 
+from trainer.columns.half_rows import AnyRows
 from trainer.embeddings.nearest import nearest
 
 LEAST = 200
@@ -47,7 +48,7 @@ class Neighbourhood:
     values: Matrix  # (d,) their eigenvalues, from 0 to 1
 
     @classmethod
-    def of(cls, pool: Matrix, *, seed: int) -> Self:
+    def of(cls, pool: AnyRows, *, seed: int) -> Self:
         """The graph of at most NODES rows of `pool` (N, D) of unit length. It takes half a second."""
         nodes = np.random.default_rng(seed).permutation(len(pool))[:NODES]
         rows = np.ascontiguousarray(pool[nodes])
@@ -67,7 +68,7 @@ class Neighbourhood:
         kept = np.clip(values[order], NOTHING, 1.0).astype(np.float32)
         return cls(nodes, widths.astype(np.float32), (root[:, None] * vectors[:, order]).astype(np.float32), kept)
 
-    def coordinates(self, rows: Matrix, pool: Matrix) -> Matrix:
+    def coordinates(self, rows: Matrix, pool: AnyRows) -> Matrix:
         """Diffusion coordinates (m, d) of unit length for `rows` (m, D): the mean of the vectors of their neighbours in
         `pool` (N, D), weighted by nearness (Nyström's extension).
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from shared.wire.fields import Split
 from shared.wire.images import ImageEntry
 from trainer.columns.growing import Growing
+from trainer.columns.half_rows import BLOCK, AnyRows, RowStore, parts
 from trainer.columns.hash_index import HASH_BYTES, as_text
 from trainer.columns.id_index import IdIndex, Ids
 from trainer.columns.images import SPLITS, TRAIN, Images, Splits
@@ -34,17 +36,15 @@ from trainer.embeddings.block_weights import learned_shares, starting_shares
 from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, plain, rescaled
 
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
-BLOCK = 8_192
-"""Images read at once, so that a pool needs little memory beyond its rows."""
 EMPTY = np.empty(0, np.uint8)
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
 
 
 class Matrix:
-    """A float32 matrix that grows by rows at amortised cost, without a full copy per append."""
+    """A matrix that grows by rows; a large one is in a file in `folder`, see `trainer.columns.half_rows`."""
 
-    def __init__(self, dim: int) -> None:
-        self._data = np.empty((0, dim), np.float32)
+    def __init__(self, dim: int, folder: Path | None = None) -> None:
+        self._store = RowStore(dim, folder)
         self._ids = Growing[np.int64](np.int64)
         self.row_of = IdIndex()
 
@@ -54,24 +54,20 @@ class Matrix:
         return self._ids.values
 
     @property
-    def rows(self) -> NDArray[np.float32]:
+    def rows(self) -> AnyRows:
         """The filled part, as a view (N, D)."""
-        return self._data[: len(self.ids)]
+        return self._store.first(len(self.ids))
 
-    def view(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def view(self) -> tuple[Ids, AnyRows]:
         """Matching ids (N,) and rows (N, D), for a reader on another thread."""
         ids = self.ids
-        return ids, self._data[: len(ids)]
+        return ids, self._store.first(len(ids))
 
     def append(self, ids: Ids, rows: NDArray[np.float32]) -> None:
         """Append rows (n, D) of new images."""
-        start, end = len(self.ids), len(self.ids) + len(ids)
-        if end > len(self._data):
-            grown = np.empty((max(end, 2 * start), self._data.shape[1]), np.float32)
-            grown[:start] = self.rows
-            self._data = grown
-        self._data[start:end] = rows
-        self.row_of.put(ids, np.arange(start, end))
+        start = len(self.ids)
+        self._store.append(rows)
+        self.row_of.put(ids, np.arange(start, start + len(ids)))
         self._ids.append(ids)
 
 
@@ -79,15 +75,15 @@ class Matrix:
 class Rows:
     """An immutable view of a matrix at one moment."""
 
-    ids: NDArray[np.int64]  # (N,)
-    rows: NDArray[np.float32]  # (N, D)
+    ids: Ids  # (N,)
+    rows: AnyRows  # (N, D)
 
     @cached_property
     def row_of(self) -> IdIndex:
         """Image id → row."""
         return IdIndex(self.ids)
 
-    def view(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def view(self) -> tuple[Ids, AnyRows]:
         """Ids (N,) and rows (N, D)."""
         return self.ids, self.rows
 
@@ -130,9 +126,13 @@ class Geometry:
 class ImagePool:
     """Train and held-out embeddings of the images embedded so far."""
 
-    def __init__(self, dim: int, read: Read, blocks: Sequence[int] = ()) -> None:
-        """`blocks` are the lengths of the blocks of a raw vector of `dim` values; () for a single block."""
+    def __init__(self, dim: int, read: Read, blocks: Sequence[int] = (), folder: Path | None = None) -> None:
+        """`blocks` are the lengths of the blocks of a raw vector of `dim` values; () for a single block.
+
+        `folder` is for the rows of a large pool; None: in memory.
+        """
         self.dim = dim
+        self._folder = folder
         self._blocks = tuple(blocks) if len(blocks) > 1 else ()
         self.starting_shares: tuple[float, ...] = ()  # of the blocks, before there are labels
         self._learned = False  # whether labels have changed them
@@ -280,10 +280,11 @@ class ImagePool:
     def reweigh(self, shares: Sequence[float]) -> None:
         """Give the blocks other shares of a row. Reads no raw vectors: 0.1 s for 100,000 images."""
         now, factors = self.geometry, self.projection.factors(shares)
-        train, held = Matrix(len(factors)), Matrix(len(factors))
+        train, held = Matrix(len(factors), self._folder), Matrix(len(factors), self._folder)
         anew = Geometry(now.projection.reweighed(shares), train, held, base=now.base, kept=now.kept)
         for old, new in ((now.train, anew.train), (now.held, anew.held)):
-            new.append(old.ids, rescaled(old.rows, factors))
+            for start, rows in parts(old.rows):
+                new.append(old.ids[start : start + len(rows)], rescaled(rows, factors))
         self.geometry, self._learned = anew, True
 
     def transform(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -315,7 +316,7 @@ class ImagePool:
             shares = learned or self.starting_shares
             projection = fit_projection((total / len(train)).astype(np.float32), vectors, self._blocks, shares)
         width = projection.axes.shape[1]
-        anew = Geometry(projection, Matrix(width), Matrix(width))
+        anew = Geometry(projection, Matrix(width, self._folder), Matrix(width, self._folder))
         self._append(anew, images)
         self.geometry, self._mean_count = anew, len(train)
         self.whole = True

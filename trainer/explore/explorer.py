@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from shared.settings.services import TrainerSettings
 from shared.wire.images import Described, Drawn, Group, Groups, Neighbour, Neighbours, PoolMap
 from shared.wire.review import LabelIssues, NearDuplicates
+from trainer.columns.half_rows import AnyRows
 from trainer.explore import pool_layout
 from trainer.explore.umap_layout import UmapFailed, UmapLayout
 from trainer.live_detector.pictures import Pictures
@@ -166,7 +167,7 @@ class Explorer:
             raise NotReady("No labeler has sent its log yet.")
         return snapshot
 
-    def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], NDArray[np.float32]]:
+    def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], AnyRows]:
         """Ids (N,) and rows (N, D) of the train images, and an identifier of their state."""
         space = self._loop.live.space()
         ids, rows = space.train.view()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import PCA
 
+from trainer.columns.half_rows import AnyRows, parts
 from trainer.embeddings.nearest import nearest
 
 FIT_SAMPLE = 20_000
@@ -50,12 +51,12 @@ class LayoutCache:
         self._state: Hashable = None
         self._work: dict[Hashable, Future[Any]] = {}
 
-    def groups(self, state: Hashable, rows: Matrix, count: int) -> Grouping:
+    def groups(self, state: Hashable, rows: AnyRows, count: int) -> Grouping:
         """See `groups`. `state` identifies the rows; results for another state are dropped. Raises Unfinished."""
         found: Grouping = self._once(state, ("groups", count), lambda: groups(rows, count, seed=self._seed))
         return found
 
-    def positions(self, state: Hashable, rows: Matrix) -> Matrix:
+    def positions(self, state: Hashable, rows: AnyRows) -> Matrix:
         """See `positions`. Raises Unfinished."""
         found: Matrix = self._once(state, "positions", lambda: positions(rows, seed=self._seed))
         return found
@@ -76,7 +77,7 @@ class LayoutCache:
 
 
 def neighbours(
-    rows: Matrix, row: int, count: int, among: NDArray[np.int64] | None = None
+    rows: AnyRows, row: int, count: int, among: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], Matrix]:
     """The `count` rows most similar to `row`, most similar first and without itself, with their cosine similarities.
 
@@ -90,18 +91,22 @@ def neighbours(
     return others[found[0]], similarity[0]
 
 
-def groups(rows: Matrix, count: int, *, seed: int) -> Grouping:
+def groups(rows: AnyRows, count: int, *, seed: int) -> Grouping:
     """k-means with at most `count` groups."""
     count = max(1, min(count, len(rows)))
     if len(rows) == 0:
         return Grouping(np.empty(0, np.int64), np.empty(0, np.float32))
     means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2_048).fit(_sample(rows, seed))
     centres = means.cluster_centers_.astype(np.float32)
-    group = means.predict(rows).astype(np.int64)
-    return Grouping(group, np.einsum("nd,nd->n", rows, centres[group]))
+    group, closeness = np.empty(len(rows), np.int64), np.empty(len(rows), np.float32)
+    for start, some in parts(rows):
+        where = slice(start, start + len(some))
+        group[where] = means.predict(some)
+        closeness[where] = np.einsum("nd,nd->n", some, centres[group[where]])
+    return Grouping(group, closeness)
 
 
-def positions(rows: Matrix, *, seed: int) -> Matrix:
+def positions(rows: AnyRows, *, seed: int) -> Matrix:
     """Positions (N, 2) along the two directions of most variance, scaled into −1 … 1; all 0 if all rows are alike."""
     flat = np.zeros((len(rows), 2), np.float32)
     sample = _sample(rows, seed)
@@ -109,9 +114,11 @@ def positions(rows: Matrix, *, seed: int) -> Matrix:
     if ways < 1 or float(np.abs(sample - sample[:1]).max()) < ALIKE:
         return flat
     if min(sample.shape) > 2:
-        flat[:] = PCA(2, svd_solver="randomized", random_state=seed).fit(sample).transform(rows)
+        axes = PCA(2, svd_solver="randomized", random_state=seed).fit(sample)
     else:
-        flat[:, :ways] = PCA(ways, svd_solver="full").fit(sample).transform(rows)
+        axes = PCA(ways, svd_solver="full").fit(sample)
+    for start, some in parts(rows):
+        flat[start : start + len(some), :ways] = axes.transform(some)
     return np.asarray(flat / max(float(np.abs(flat).max()), 1e-12), np.float32)
 
 
@@ -122,7 +129,7 @@ def _work_out(future: Future[Any], make: Callable[[], Any]) -> None:
         future.set_exception(error)
 
 
-def _sample(rows: Matrix, seed: int) -> Matrix:
+def _sample(rows: AnyRows, seed: int) -> Matrix:
     if len(rows) <= FIT_SAMPLE:
-        return rows
+        return rows[:]
     return rows[np.random.default_rng(seed).choice(len(rows), FIT_SAMPLE, replace=False)]

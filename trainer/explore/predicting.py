@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shared.wire.images import ImageEntry, PoolPredictions
 from shared.wire.models import Predictions
+from trainer.columns.half_rows import over
 from trainer.live_detector.pictures import Pictures
 from trainer.loop.live_model import NotInPool, NotReady
 from trainer.loop.loop import Loop
@@ -76,7 +77,7 @@ class Predictor:
         known = self._pool
         if known is not None and known[0] == state:
             return known[1]
-        probabilities = model.probabilities(rows)  # (N, K)
+        probabilities = over(rows, model.probabilities)  # (N, K)
         best = probabilities.argmax(axis=1)
         confidences = np.clip(np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0], 0, 1)
         said = PoolPredictions(

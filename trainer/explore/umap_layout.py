@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.processes import child_environment, lower_priority
+from trainer.columns.half_rows import AnyRows, parts
 from trainer.embeddings.nearest import nearest
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class UmapLayout:
         """Whether umap-learn is installed."""
         return find_spec("umap") is not None
 
-    def positions(self, state: Hashable, rows: Matrix) -> Matrix | None:
+    def positions(self, state: Hashable, rows: AnyRows) -> Matrix | None:
         """Positions (N, 2) in −1 … 1 of unit rows (N, D); None while they are being computed.
 
         `state` identifies the rows; a new state is laid out once the current computation has ended. Raises UmapFailed,
@@ -92,7 +93,7 @@ class UmapLayout:
             if self._process is not None:
                 self._process.kill()
 
-    def _work_out(self, rows: Matrix) -> None:
+    def _work_out(self, rows: AnyRows) -> None:
         found: Matrix | str
         try:
             found = self._ask(rows)
@@ -103,12 +104,12 @@ class UmapLayout:
         with self._lock:
             self._found = found
 
-    def _ask(self, rows: Matrix) -> Matrix:
-        if len({row.tobytes() for row in rows}) < LEAST:
+    def _ask(self, rows: AnyRows) -> Matrix:
+        if _distinct(rows) < LEAST:
             raise UmapFailed(f"it needs at least {LEAST} different images.")
         self._folder.mkdir(parents=True, exist_ok=True)
         given, done, log = self._folder / "rows.npy", self._folder / "positions.npy", self._log
-        np.save(given, rows, allow_pickle=False)
+        _save(given, rows)
         with log.open("wb") as stream, self._lock:
             if self._closed:
                 raise UmapFailed("the trainer is stopping.")
@@ -133,6 +134,24 @@ class UmapLayout:
         if found.shape != (len(rows), 2) or not np.isfinite(found).all():
             raise UmapFailed("it returned no valid positions.")
         return found
+
+
+def _distinct(rows: AnyRows) -> int:
+    """How many rows differ, up to LEAST."""
+    seen: set[bytes] = set()
+    for _, some in parts(rows):
+        for row in some:
+            seen.add(row.tobytes())
+            if len(seen) >= LEAST:
+                return LEAST
+    return len(seen)
+
+
+def _save(path: Path, rows: AnyRows) -> None:
+    kept = np.lib.format.open_memmap(path, "w+", np.float32, rows.shape)
+    for start, some in parts(rows):
+        kept[start : start + len(some)] = some
+    kept.flush()
 
 
 def layout(rows: Matrix, *, seed: int) -> Matrix:

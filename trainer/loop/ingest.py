@@ -139,7 +139,7 @@ class Ingest:
         """Open the pool if there is a backbone now; returns whether it was opened."""
         if self.pool is not None or self.embedder.backbone is None:
             return False
-        self.pool = ImagePool(self.embedder.dim, self.embedder.read, self.embedder.blocks)
+        self.pool = ImagePool(self.embedder.dim, self.embedder.read, self.embedder.blocks, self._replica.folder)
         return True
 
     def _settled(self, pool: ImagePool) -> bool:

@@ -56,6 +56,6 @@ def near_duplicates(
 def _some(matrix: Matrix, seed: int) -> tuple[Ids, Rows]:
     ids, rows = matrix.view()
     if len(ids) <= REFERENCE:
-        return ids, rows
+        return ids, rows[:]
     chosen = np.sort(np.random.default_rng(seed).choice(len(ids), REFERENCE, replace=False))
     return ids[chosen], rows[chosen]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from trainer.columns.half_rows import AnyRows
 from trainer.strategies.ranking import Pool, Rows
 
 Matrix = NDArray[np.float32]
@@ -47,6 +48,13 @@ def subsample(pool: Pool) -> Rows:
         return np.sort(np.argpartition(pool.tie_breakers(), SUBSAMPLE)[:SUBSAMPLE])
 
     return remembered(pool, "subsample", drawn)
+
+
+def in_question(pool: Pool) -> Rows:
+    """The rows whose probabilities a strategy may read, ascending: candidates, the subsample, and labeled ones."""
+    wanted = pool.labels >= 0
+    wanted[pool.candidates] = wanted[subsample(pool)] = True
+    return np.flatnonzero(wanted)
 
 
 def subsample_distances(pool: Pool) -> Matrix:
@@ -92,7 +100,7 @@ class Nearest:
         self.nearest = np.full(len(rows), -1)
         self.covered: Rows = np.empty(0, dtype=np.int64)
 
-    def update(self, embeddings: Matrix, covered: Rows) -> None:
+    def update(self, embeddings: AnyRows, covered: Rows) -> None:
         """Account for rows that became covered or uncovered.
 
         Only rows whose nearest covered row is gone are searched in full.
@@ -105,7 +113,7 @@ class Nearest:
         self._shorten(embeddings, np.arange(len(self.rows)), joined)
         self.covered = covered
 
-    def _shorten(self, embeddings: Matrix, which: Rows, by: Rows) -> None:
+    def _shorten(self, embeddings: AnyRows, which: Rows, by: Rows) -> None:
         if not len(which):
             return
         for start in range(0, len(by), 2_000):  # 2,000 × 4,000 distances are 32 MB

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trainer.strategies.geometry import (
     FARTHEST,
     Matrix,
+    in_question,
     nearest_covered,
     spacing,
     squared_distances,
@@ -48,7 +49,9 @@ def uncertainty_herding(pool: Pool, count: int) -> Ranking:
     """
     if pool.probabilities is None:
         return maxherding(pool, count)
-    return herd(pool, count, unsure_scores(pool, pool.probabilities))
+    seen, weights = in_question(pool), np.zeros(len(pool.labels))
+    weights[seen] = unsure_scores(pool, pool.probabilities[seen])
+    return herd(pool, count, weights)
 
 
 def maxherding(pool: Pool, count: int) -> Ranking:

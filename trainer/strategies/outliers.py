@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.strategies.geometry import NEIGHBOUR, subsample, subsample_distances
+from trainer.strategies.geometry import NEIGHBOUR, in_question, subsample, subsample_distances
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import NOTHING, Pool, Ranking, completed, highest
 
@@ -31,11 +31,12 @@ def model_outlier(pool: Pool, count: int) -> Ranking:
     """
     if pool.probabilities is None:
         return random(pool, count)
-    p = pool.probabilities.astype(np.float64)
+    seen = in_question(pool)
+    p = pool.probabilities[seen].astype(np.float64)
     likeliest, confidence = p.argmax(axis=1), p.max(axis=1)
     sizes = np.maximum(np.bincount(likeliest, minlength=p.shape[1]), 1)
     mean = np.bincount(likeliest, confidence, minlength=p.shape[1]) / sizes
     spread = np.sqrt(np.bincount(likeliest, (confidence - mean[likeliest]) ** 2, minlength=p.shape[1]) / sizes)
     below = (mean[likeliest] - confidence) / (spread[likeliest] + 1e-3)
-    rows, scores = highest(pool, below[pool.candidates], count)
+    rows, scores = highest(pool, below[np.searchsorted(seen, pool.candidates)], count)
     return Ranking(rows, scores, ["less confident than usual for its predicted class"] * len(rows))

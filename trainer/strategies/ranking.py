@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr, expit, logit
 
+from trainer.columns.half_rows import AnyRows
+
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -72,7 +74,8 @@ class Rarity:
 class Pool:
     """The candidates and everything a strategy may know about them. N images, D values, K classes.
 
-    - `embeddings` (N, D) float32: centred, of unit length.
+    - `embeddings` (N, D) float32: centred, of unit length. A large pool keeps them in half precision: index
+      them (`embeddings[rows]`), because NumPy's functions convert all of them.
     - `probabilities` (N, K) float32, or None until there is a head.
     - `labels` (N,) int64: class ids, -1 for unlabeled rows.
     - `leased` (N,) bool: on somebody's screen now.
@@ -86,7 +89,7 @@ class Pool:
       meanwhile, but existing rows never change. Labels may be given, changed and undone at any time.
     """
 
-    embeddings: NDArray[np.float32]
+    embeddings: AnyRows
     probabilities: NDArray[np.float32] | None
     labels: NDArray[np.int64]
     leased: NDArray[np.bool_]
@@ -168,8 +171,8 @@ def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None)
     `utilities` belong to `rows` (default: all candidates).
     """
     rows = pool.candidates if rows is None else rows
-    order = np.lexsort((pool.tie_breakers()[rows], -utilities))
     waiting, head = upcoming_in(pool, rows), dict[int, None]()  # a dict serves as an ordered set
+    order = _foremost(pool, rows, -np.asarray(utilities, dtype=np.float64), 2 * count + len(waiting))
     for best in order[: count + len(waiting)].tolist() if waiting else []:
         while waiting and best not in head and len(head) < count:
             head[take(utilities, best, waiting)] = None
@@ -177,6 +180,14 @@ def highest(pool: Pool, utilities: Floats, count: int, rows: Rows | None = None)
     rest = order[: count + len(placed)]
     order = np.concatenate([placed, rest[~np.isin(rest, placed)]])[:count]
     return rows[order], np.asarray(utilities, dtype=np.float64)[order]
+
+
+def _foremost(pool: Pool, rows: Rows, costs: Floats, count: int) -> Rows:
+    """Indices of the `count` lowest costs of `rows`, ascending, ties in random order. Sorts no others."""
+    near = np.arange(len(rows))
+    if count < len(rows):
+        near = np.flatnonzero(costs <= np.partition(costs, count)[count])
+    return near[np.lexsort((pool.tie_breakers()[rows[near]], costs[near]))][:count]
 
 
 def upcoming_in(pool: Pool, rows: Rows) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.columns.half_rows import AnyRows
 from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
 from trainer.learners.learner import Matrix
 from trainer.learners.teacher import MOST_LABELS, taught
@@ -31,7 +32,7 @@ class HeadTask(Task):
         labeled: Matrix,
         targets: Targets,
         *,
-        pool: Matrix,
+        pool: AnyRows,
         kept: dict[str, Any] | None = None,
         without: Ids | None = None,
         previous: Any = None,
@@ -47,7 +48,7 @@ class HeadTask(Task):
         coordinates = around.coordinates(np.concatenate([labeled, pupils]), pool)
         return taught(labeled, pupils, coordinates, lambda rows: self.fit_teacher(rows, targets, seed))
 
-    def prepare(self, labels: int, *, pool: Matrix, kept: dict[str, Any], seed: int = 0) -> None:
+    def prepare(self, labels: int, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:
         """The neighbour graph, which takes half a second."""
         if NEIGHBOURHOOD not in kept and labels <= MOST_LABELS and len(pool) >= LEAST:
             kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)

@@ -6,6 +6,9 @@ estimates all images at a hundredth of the cost (the head's kernel is nearly lin
 likely to be asked: the most uncertain by the estimate, the upcoming ones, the subsample, and those of a random list. An
 estimate only decides where to look: listed images are always scored by the head. docs/measurements/experiments.md gives
 the cost in accuracy.
+
+A round looks at `CONSIDERED` candidates at most: a list has hundreds of images, and the best of so many drawn at random
+serve it as well as the best of millions. Others are drawn after every `REDRAWN` labels, so that each has its turn.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
-from trainer.strategies.geometry import subsample
+from trainer.columns.half_rows import AnyRows
+from trainer.strategies.geometry import in_question, subsample
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, Rows, Strategy, shortlist
 from trainer.strategies.uncertainty import unsure_scores
@@ -28,6 +32,9 @@ PASSES = 3  # lists made until all listed images are scored by the head; usually
 LEAST = 1e-6  # lower limit of a probability, so that its logarithm is finite
 RIDGE = 1e-4  # of the linear map, relative to the length of a row
 BLOCK = 65_536  # rows estimated at once
+CONSIDERED = 250_000  # candidates in one round
+GOLDEN = 0.381966  # by so much of all images the next draw is another one
+REDRAWN = 500  # labels after which others are drawn
 
 Matrix = NDArray[np.float32]
 
@@ -70,15 +77,24 @@ class Scoring(Protocol):
 
 
 def score(pool: Pool, head: Scoring, length: int, *, work: int = WORK) -> tuple[Pool, NDArray[np.bool_]]:
-    """`pool` with probabilities (N, K), and a mask (N,) of the rows that `head` itself scored; others are estimates."""
-    size, most = len(pool.labels), work // len(head.landmarks)
-    if size <= most:
-        probabilities = head.predict_proba(pool.embeddings)
-        return replace(pool, probabilities=probabilities, classes=head.classes), np.ones(size, dtype=bool)
+    """`pool` with the considered candidates and the probabilities (N, K) of all rows in question, and a mask (N,) of
+    the rows that `head` itself scored; others are estimates."""
+    pool, size, most = considered(pool), len(pool.labels), work // len(head.landmarks)
+    seen = np.arange(size) if size <= CONSIDERED else in_question(pool)
+    if len(seen) <= most:
+        probabilities = np.zeros((size, len(head.classes)), np.float32)
+        for start in range(0, len(seen), BLOCK):
+            some = seen[start : start + BLOCK]
+            probabilities[some] = head.predict_proba(_rows(pool.embeddings, some))
+        scored = np.zeros(size, dtype=bool)
+        scored[seen] = True
+        return replace(pool, probabilities=probabilities, classes=head.classes), scored
     sample = subsample(pool)
     known = head.predict_proba(pool.embeddings[sample])
-    probabilities = _estimated(pool.embeddings, sample, known, several=pool.rarity is not None)
-    near = shortlist(pool, unsure_scores(pool, probabilities), max(most - len(sample), 2 * len(pool.upcoming)))
+    probabilities = _estimated(pool.embeddings, seen, sample, known, several=pool.rarity is not None)
+    unsure = np.zeros(size)
+    unsure[seen] = unsure_scores(pool, probabilities[seen])
+    near = shortlist(pool, unsure, max(most - len(sample), 2 * len(pool.upcoming)))
     scored = np.zeros(size, dtype=bool)
     scored[near] = scored[random(pool, length).rows] = True
     scored[sample] = False  # known already
@@ -88,17 +104,34 @@ def score(pool: Pool, head: Scoring, length: int, *, work: int = WORK) -> tuple[
     return replace(pool, probabilities=probabilities, classes=head.classes), scored
 
 
-def _estimated(Z: Matrix, sample: Rows, known: Matrix, *, several: bool) -> Matrix:
-    """Estimated probabilities (N, K) of unit rows `Z` (N, D): least squares on the logits of `known` (n, K) at
-    `sample`. With `several` classes per image, each has a logit of its own.
+def considered(pool: Pool) -> Pool:
+    """`pool` with `CONSIDERED` of its candidates, the upcoming ones among them."""
+    if len(pool.candidates) <= CONSIDERED:
+        return pool
+    turn = len(pool.labeled) // REDRAWN * GOLDEN
+    chance = (pool.tie_breakers()[pool.candidates] + turn) % 1.0  # a row keeps its number while the pool grows
+    chance[np.isin(pool.candidates, pool.upcoming)] = -1.0
+    return replace(pool, candidates=np.sort(pool.candidates[np.argpartition(chance, CONSIDERED)[:CONSIDERED]]))
+
+
+def _rows(Z: AnyRows, which: Rows) -> Matrix:
+    """Some rows, ascending; without a copy where they lie side by side."""
+    first, last = int(which[0]), int(which[-1])
+    return Z[first : last + 1] if last - first + 1 == len(which) else Z[which]
+
+
+def _estimated(Z: AnyRows, seen: Rows, sample: Rows, known: Matrix, *, several: bool) -> Matrix:
+    """Estimated probabilities (N, K) of the unit rows `seen` of `Z` (N, D), 0 for others: least squares on the logits
+    of `known` (n, K) at `sample`. With `several` classes per image, each has a logit of its own.
     """
     logits = np.log(np.maximum(known, LEAST))
     logits -= np.log(np.maximum(1 - known, LEAST)) if several else logits.mean(axis=1, keepdims=True)
     rows, offset = Z[sample], logits.mean(axis=0)
     gram = rows.T @ rows + RIDGE * len(rows) * np.eye(rows.shape[1], dtype=np.float32)
     weights = np.linalg.solve(gram, rows.T @ (logits - offset))  # (D, K)
-    estimated = np.empty((len(Z), known.shape[1]), dtype=np.float32)
-    for start in range(0, len(Z), BLOCK):
-        found = Z[start : start + BLOCK] @ weights + offset
-        estimated[start : start + BLOCK] = expit(found) if several else softmax(found, axis=1)
+    estimated = np.zeros((len(Z), known.shape[1]), dtype=np.float32)
+    for start in range(0, len(seen), BLOCK):
+        some = seen[start : start + BLOCK]
+        found = _rows(Z, some) @ weights + offset
+        estimated[some] = expit(found) if several else softmax(found, axis=1)
     return estimated

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from shared.wire.evaluation import RandomEstimate
 from shared.wire.models import ModelClass
 from shared.wire.queries import SuggestedBox, Suggestion
+from trainer.columns.half_rows import AnyRows, over
 from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.prediction_powered import Unlabeled
@@ -136,7 +138,7 @@ class Task(ABC):
         labeled: Matrix,
         targets: Targets,
         *,
-        pool: Matrix,
+        pool: AnyRows,
         kept: dict[str, Any] | None = None,
         without: Ids | None = None,
         previous: Any = None,
@@ -150,7 +152,7 @@ class Task(ABC):
         """
         return self.learner.fit(labeled, targets, previous=previous, seed=seed)
 
-    def prepare(self, labels: int, *, pool: Matrix, kept: dict[str, Any], seed: int = 0) -> None:  # noqa: B027
+    def prepare(self, labels: int, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:  # noqa: B027
         """Put into `kept` what a fit of so many `labels` in this pool needs, while nobody waits. By default nothing."""
 
     def probabilities(self, model: Any, rows: Matrix) -> Matrix:
@@ -166,7 +168,7 @@ class Task(ABC):
         The others are estimates, which a task may use if scoring all rows would take too long. `targets` are those of
         all labels so far, `names` the classes of the project.
         """
-        probabilities = self.probabilities(model, pool.embeddings)
+        probabilities = over(pool.embeddings, partial(self.probabilities, model))
         scored = np.ones(len(pool.labels), dtype=np.bool_)
         return replace(pool, probabilities=probabilities, classes=self.outcomes(model)), scored
 

@@ -1,5 +1,7 @@
 """Probabilities of a pool too large for the head to score fully, and the list made from them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +12,8 @@ from trainer.embeddings.transform import fit_projection
 from trainer.learners.kernel_head import fit_head
 from trainer.strategies import STRATEGIES, Pool, Ranking, geometry, strategy_named, with_exploration
 from trainer.strategies.uncertainty import margin_scores, torn_between
-from trainer.tasks.pool_scores import ranked, score
+from trainer.tasks import pool_scores
+from trainer.tasks.pool_scores import considered, ranked, score
 
 LABELS = 100
 
@@ -119,3 +122,46 @@ def test_a_strategy_that_wants_what_is_only_estimated_gets_what_is_scored_in_the
     view, ranking = listed(digits, contrary, images=350, count=10)
     assert len(guess) == 4
     np.testing.assert_allclose(view.probabilities[ranking.rows], head.predict_proba(Z[ranking.rows]), atol=1e-5)
+
+
+class Counted:
+    """Embeddings that count the rows which are read."""
+
+    def __init__(self, rows):
+        self.rows, self.read = rows, 0
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, which):
+        found = self.rows[which]
+        self.read += len(found)
+        return found
+
+
+@pytest.mark.parametrize("strategy", ["uncertainty_herding", "margin", "model_outlier"])
+def test_a_round_in_a_large_pool_reads_as_many_rows_as_in_a_small_one(digits, small_subsample, monkeypatch, strategy):
+    monkeypatch.setattr(pool_scores, "CONSIDERED", 400)
+    read = []
+    for size in (900, 1_700):
+        pool = pool_of(tuple(each[:size] if isinstance(each, np.ndarray) else each for each in digits), upcoming=[600])
+        pool = replace(pool, embeddings=Counted(pool.embeddings))
+        view, scored = score(pool, digits[1], 50, work=500 * LABELS)
+        ranking = ranked(view, strategy_named(strategy), 50, digits[1].predict_proba, scored)
+        assert len(view.candidates) == 400
+        assert 600 in view.candidates
+        assert scored[ranking.rows].all()
+        read.append(pool.embeddings.read)
+    assert read[1] <= 1.1 * read[0]
+
+
+def test_each_image_has_its_turn(digits, monkeypatch):
+    monkeypatch.setattr(pool_scores, "CONSIDERED", 400)
+    monkeypatch.setattr(pool_scores, "REDRAWN", 10)
+    pool, seen = pool_of(digits), set[int]()
+    first = considered(pool).candidates
+    assert considered(pool).candidates.tolist() == first.tolist()  # the list does not flicker
+    for labels in range(LABELS, 0, -10):
+        fewer = np.where(np.arange(len(pool.labels)) < labels, pool.labels, -1)
+        seen.update(considered(replace(pool, labels=fewer)).candidates.tolist())
+    assert seen == set(pool.candidates.tolist())
