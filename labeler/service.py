@@ -24,6 +24,7 @@ from labeler.images.catalog import Catalog
 from labeler.images.demo import CLASSES as DEMO_CLASSES
 from labeler.images.demo import write_digits
 from labeler.images.far.far_images import FarImages
+from labeler.images.far.relisting import Relisting
 from labeler.images.file_index import MEDIA_TYPES, UNKNOWN_TYPE, Files
 from labeler.images.roots import Folders, roots_of
 from labeler.images.scanner import Scanner
@@ -157,7 +158,7 @@ class Service:
         self.thumbnails = Thumbnails(settings.workspace / "thumbnails", settings.display_pixels, limits, self.disk)
         self.scanner = Scanner(self.files, self.catalog, self._scans(), notify, self.far.why)
         self.folders = Folders(settings, self.files, self.catalog, self.scanner, notify)
-        self.watcher = Watcher(self.folders, settings.workspace)
+        self.watcher = Watcher(self.folders, settings.workspace, Relisting(self.files, settings.relist_seconds).due)
         self.arrivals = ImageAdder(self.files, self.catalog, notify)
         self.splitting = Splitting(self.store, self.log, self.tally, self.catalog)
 
@@ -318,8 +319,6 @@ class Service:
         """Store an evaluation from the trainer; see `Evaluations.add`."""
         self.evaluations.add(evaluation)
         self.events.notify()
-
-    # ---------------------------------------------------------------- several people
 
     def people(self) -> list[Person]:
         """Everyone who ever answered, most answers first."""

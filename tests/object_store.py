@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +20,8 @@ class ObjectStore:
     def __init__(self) -> None:
         self.requests: list[str] = []  # method and path of each
         self.refused: Callable[[str], bool] = lambda _: False  # by "GET /bucket/key": whether to answer with 503
-        self.delay = 0.0  # seconds before each answer
+        self.answers = threading.Event()  # cleared: requests wait
+        self.answers.set()
         self._app: Any = DomainDispatcherApplication(create_backend_app)
         self._server: BaseWSGIServer | None = None
         self._port = 0
@@ -70,7 +70,7 @@ class ObjectStore:
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         asked = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
         self.requests.append(asked)
-        time.sleep(self.delay)
+        self.answers.wait(30)
         if self.refused(asked):
             start_response("503 Slow Down", [("Content-Type", "application/xml")])
             return [b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"]

@@ -1,15 +1,16 @@
 """Watches the image folders, so that a new file joins within seconds.
 
 The operating system reports changes where it can. Otherwise (network drives, or more folders than it allows to watch),
-the folders are read every few seconds. Only new and changed files are added here. A vanished file is noticed by the
-next scan of its whole folder, because a disk that is unplugged for a moment must not take its labels away.
+the folders are read every few seconds. Archives and stores are listed again when `far.relisting` says so. Only new and
+changed files are added here. A vanished file is noticed by the next scan of its whole folder, because a disk that is
+unplugged for a moment must not take its labels away.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from watchfiles import Change, watch
@@ -32,7 +33,9 @@ log = logging.getLogger(__name__)
 class Watcher:
     """One thread that watches the folders of `folders`, and the file that names them."""
 
-    def __init__(self, folders: Folders, workspace: Path) -> None:
+    def __init__(self, folders: Folders, workspace: Path, relisted: Callable[[], Iterable[Root]] = tuple) -> None:
+        """`relisted` gives the roots that the operating system does not watch, and that are to be listed now."""
+        self._relisted = relisted
         self._folders = folders
         self._workspace = workspace
         self._closing = threading.Event()
@@ -59,6 +62,8 @@ class Watcher:
                     if self._stamp() != seen:
                         seen = self._stamp()
                         self._refresh()
+                    for root in self._relisted():
+                        self._folders.scan(root)
                     now = {root: path for root, path in self._folders.watched.items() if path.is_dir()}
                     for root in now.keys() - there.keys():  # new, or back
                         self._folders.scan(root)

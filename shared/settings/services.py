@@ -117,6 +117,7 @@ class LabelerSettings(ServiceSettings):
     more_images: list[Annotated[str, Field(min_length=1)]]
     image_addresses: list[str]
     watch: bool
+    relist_seconds: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)]
     task: str
     classes: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], MAKES_PROJECT]
     test_set: Annotated[str, MAKES_PROJECT, IS_PATH]

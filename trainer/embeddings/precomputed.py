@@ -15,9 +15,11 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from shared.images.finding import find_images
+from shared.images.finding import Passed
 from shared.images.names import same_path
 from shared.images.opening import ImageProblem
+from shared.images.sources.choosing import Sources
+from shared.settings.project_file import place_of
 from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones.vector_file import Array, VectorFileError, read_vectors
 from trainer.embeddings.store import LARGEST
@@ -61,7 +63,7 @@ class OwnVectors:
             )
         path = Path(settings.embeddings).expanduser()
         try:
-            uris = list(find_images(Path(settings.images))) if settings.images else []
+            uris = list(Sources().source(place_of(settings.images)).uris(Passed())) if settings.images else []
             vectors = read_vectors(path, max(BYTES_AN_IMAGE * len(uris), LEAST_BYTES if uris else UNKNOWN_BYTES))
             _check_numbers(vectors.matrix)
             if vectors.names is not None:

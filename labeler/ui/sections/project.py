@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from labeler import service
 from labeler.errors import Problem
 from labeler.ui.parts.wording import plain
+from shared.figures import duration
+from shared.images.sources.addresses import Place, shown
 from shared.settings.recent_projects import recent
+from shared.settings.services import LabelerSettings
 
 PROBLEM = "folder problem"  # session key: why the last folder could not be added
 
@@ -26,7 +31,7 @@ def _folders() -> None:
     labeler = service.current()
     folders = labeler.folders.view()
     rows = [
-        {"Image folder": plain(str(each.path)), "Files": f"{each.files:,}", "": "missing" if each.missing else ""}
+        {"Image folder": plain(shown(each.path)), "Files": f"{each.files:,}", "": "missing" if each.missing else ""}
         for each in folders
     ]
     st.table(rows, border="horizontal", hide_index=True)
@@ -38,10 +43,7 @@ def _folders() -> None:
         )
     if labeler.identity.demo:
         return
-    watched = "New photos in these folders are added automatically within seconds."
-    st.caption(
-        watched if labeler.settings.watch else "New photos in these folders are added automatically at the next start."
-    )
+    st.caption(when_new_ones_join(labeler.settings, [each.path for each in folders]))
     if not labeler.settings.is_loopback:
         st.caption(
             "To add a folder, run this on the labeler's machine: "
@@ -49,10 +51,23 @@ def _folders() -> None:
         )
         return
     with st.form("folder", clear_on_submit=True, border=False):
-        st.text_input("Add a folder of photos on this machine", placeholder="/home/ann/photos", key="folder")
+        st.text_input("Add a folder or archive of photos on this machine", placeholder="/home/ann/photos", key="folder")
         st.form_submit_button("Add folder", on_click=_add)
     if problem := st.session_state.pop(PROBLEM, None):
         st.error(plain(problem))
+
+
+def when_new_ones_join(settings: LabelerSettings, places: Sequence[Place]) -> str:
+    """When new photos in these places are added, as sentences."""
+    if not settings.watch:
+        return "New photos in these folders are added automatically at the next start."
+    stores = [place for place in places if isinstance(place, str)]
+    said = ["New photos in these folders are added automatically within seconds."] if len(stores) < len(places) else []
+    if stores and settings.relist_seconds:
+        said.append(f"New photos in a store are added within {duration(settings.relist_seconds)}.")
+    elif stores:
+        said.append("New photos in a store are added at the next start.")
+    return " ".join(said)
 
 
 def _add() -> None:

@@ -31,7 +31,8 @@ def store(a_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Obj
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(scanner, "PAUSES", (0.01,))
     yield a_store
-    a_store.refused, a_store.delay = lambda _: False, 0.0
+    a_store.refused = lambda _: False
+    a_store.answers.set()
 
 
 def catalogue(service: Service) -> dict[str, int]:
@@ -58,6 +59,13 @@ def test_images_of_a_zip_are_labeled_and_exported(tmp_path: Path) -> None:
         assert after["a.png"] not in before.values()  # a changed member is another image
         assert set(after) == {*FILES, "d.png"}
         assert before["a.png"] in service.log.fold.removed
+
+
+def test_a_changed_archive_joins_while_the_labeler_runs(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "photos.zip", FILES)
+    with labeler(tmp_path, images=str(path)) as service:
+        write_zip(tmp_path / "next.zip", FILES | {"d.png": picture(5)}).replace(path)
+        wait_for(lambda: "d.png" in catalogue(service), "the new member")
 
 
 def test_a_damaged_archive_removes_nothing(tmp_path: Path) -> None:
@@ -151,7 +159,7 @@ def test_a_store_that_is_slow_or_away_blocks_no_page(tmp_path: Path, store: Obje
         ids = list(catalogue(service).values())
         slow, gone = ids[0], ids[1]
         name, sha256 = service.catalog.locate(gone).files[0][1], service.catalog.locate(slow).sha256
-        store.delay = 3.0
+        store.answers.clear()
         store.refused = lambda asked: asked.endswith(name)
 
         async def look() -> None:
@@ -160,7 +168,7 @@ def test_a_store_that_is_slow_or_away_blocks_no_page(tmp_path: Path, store: Obje
                 many = [client.get(f"/images/{slow}/thumbnail?size=320") for _ in range(50)]
                 assert {answer.status_code for answer in await asyncio.gather(*many)} == {503}
                 assert (await client.get("/health")).status_code == 200
-                store.delay = 0.0
+                store.answers.set()
                 await asyncio.to_thread(wait_for, lambda: service.thumbnails.kept(sha256, 320), "the copy")
                 answer = await client.get(f"/images/{slow}/thumbnail?size=320")
                 assert answer.headers["content-type"] == "image/webp"

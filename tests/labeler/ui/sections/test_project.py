@@ -8,8 +8,10 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
+from labeler.ui.sections.project import when_new_ones_join
 from shared.settings import recent_projects
 from shared.settings.project_file import edit
+from shared.settings.services import LabelerSettings
 from shared.settings.starting import remember
 from tests.labeler.projects import labeler, photo, photos, settings
 from tests.services import wait_for
@@ -83,3 +85,18 @@ def test_other_projects_are_listed(tmp_path: Path, monkeypatch) -> None:
         assert "hats" in listed
         assert f"flywheel up --workspace {tmp_path / 'other'}" in listed.replace("\\", "")
         assert listed.count("flywheel up") == 1
+
+
+def test_when_new_photos_join() -> None:
+    folder, store = Path("photos"), "s3://bucket"
+    every_minute = LabelerSettings.load(command_line={"relist_seconds": 60})[0]
+    assert when_new_ones_join(every_minute, [folder]) == (
+        "New photos in these folders are added automatically within seconds."
+    )
+    assert when_new_ones_join(every_minute, [folder, store]).endswith(
+        "within seconds. New photos in a store are added within 1 min."
+    )
+    never = LabelerSettings.load(command_line={"relist_seconds": 0})[0]
+    assert when_new_ones_join(never, [store]) == "New photos in a store are added at the next start."
+    unwatched = LabelerSettings.load(command_line={"watch": False})[0]
+    assert "at the next start" in when_new_ones_join(unwatched, [folder, store])
