@@ -105,6 +105,7 @@ class Fold:
         self.answered_here: dict[int, None] = {}  # images that were ever answered, not by import, the earliest first
         self._entries: dict[int, bytes] = {}  # packed, oldest first
         self._undone: dict[int, set[bytes]] = defaultdict(set)
+        self._reviewed: dict[bytes, int] = {}  # settling row → the class that the reviewer was asked about
         self._values = Interned()
         self._annotators: dict[str, int] = {}  # their numbers in `_entries`
         self._names: list[str] = []
@@ -202,6 +203,11 @@ class Fold:
         """Those of whom an answer stands, also one of a class that was deleted since."""
         return {entry.annotator for entry in self._standing(image_id)}
 
+    def reviewed(self, image_id: int) -> set[int]:
+        """The live classes that reviewers settled in the image, where classes are settled one by one."""
+        said = (self._reviewed.get(entry.id) for entry in self._standing(image_id))
+        return {live for each in said if each is not None and (live := self.resolve(each)) is not None}
+
     def votes(self, image_id: int) -> dict[str, Value]:
         """Annotator → value, of the answers that are labels and count; what was settled is no vote."""
         return {who: value for who, (_, value) in self.answers(image_id).items() if value is not None}
@@ -269,6 +275,8 @@ class Fold:
         if annotator == len(self._names):
             self._names.append(row.annotator)
         value = self._values.number(self.task.of_row(row))
+        if row.action == "settle" and row.proposed is not None:
+            self._reviewed[row.id.bytes] = row.proposed
         entry = _PACKED.pack(row.id.bytes, action, value, annotator, row.source == LATE)
         self._entries[row.image_id] = self._entries.get(row.image_id, b"") + entry
         self._refresh(row.image_id)

@@ -151,6 +151,14 @@ class Multilabel(Task):
         """The classes that the tie leaves unknown."""
         return sorted(each for each, by in _balance(values).items() if by == 0)
 
+    def decided(self, value: Classes, values: Iterable[Classes]) -> Collection[int]:
+        """The classes that whoever settled these answers as `value` decided: those on which they differ, and those of
+        which they said something else. The others stay as they were."""
+        said = list(values)
+        voted = self.merge(said) or Classes()
+        yes, no = (frozenset().union(*(getattr(each, side) for each in said)) for side in ("yes", "no"))
+        return (yes & no & value.known) | (value.yes - voted.yes) | (value.no - voted.no)
+
     def agreement(self, votes: Iterable[Mapping[str, Classes]], names: Mapping[int, str]) -> Agreement:
         """Cohen's κ or Krippendorff's α of each class, and their mean."""
         from shared.tasks.agreement import measure_agreement_by_class  # numpy takes a tenth of a second to import

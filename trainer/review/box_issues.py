@@ -26,7 +26,9 @@ from shared.wire.review import DoubtKind, LabelIssue, Place
 from trainer.evaluation.box_matching import Placed, overlaps, pairing
 from trainer.live_detector.live_detector import LEAST_IMAGES, placed
 from trainer.live_detector.pictures import Pictures
+from trainer.review.label_issues import settled
 from trainer.review.label_noise import Errors
+from trainer.sync.snapshot import Snapshot
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from trainer.detection.detector import Detector
@@ -92,6 +94,10 @@ class BoxJudge:
         """Five images in each half, and boxes in both."""
         boxed = sum(len(each) > 0 for each in values)
         return max(HALVES * LEAST_IMAGES - len(values), HALVES * 2 - boxed, 0)
+
+    def trusted(self, ids: Ids, snapshot: Snapshot) -> NDArray[np.bool_]:
+        """Those of settled images (n,)."""
+        return settled(ids, snapshot)
 
     def judge(
         self,

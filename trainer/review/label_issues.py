@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from shared.wire.review import Evidence, LabelIssue
 from trainer.evaluation.cross_validation import OutOfFold, lacking, out_of_fold
 from trainer.review.label_noise import Errors, count_errors
+from trainer.sync.snapshot import Snapshot
 
 NEIGHBOURS_SHARE = 1 / 3  # weight of the neighbours
 NEARNESS = 0.2  # cosine distance at which a neighbour's weight falls to 1/e
@@ -113,6 +114,10 @@ class ClassJudge:
         """See `cross_validation.lacking`."""
         return lacking(np.array(values, np.int64))
 
+    def trusted(self, ids: NDArray[np.int64], snapshot: Snapshot) -> NDArray[np.bool_]:
+        """Those of settled images (n,)."""
+        return settled(ids, snapshot)
+
     def judge(
         self,
         ids: NDArray[np.int64],
@@ -141,6 +146,11 @@ class ClassJudge:
     ) -> list[LabelIssue]:
         """The first of the doubtful labels."""
         return _told(known, found, _ids(now), names, limit)
+
+
+def settled(ids: NDArray[np.int64], snapshot: Snapshot) -> NDArray[np.bool_]:
+    """Which of the images `ids` (n,) were settled."""
+    return np.isin(ids, np.fromiter(snapshot.settled, np.int64))
 
 
 def _ids(values: Sequence[int | None]) -> NDArray[np.int64]:

@@ -19,6 +19,7 @@ from trainer.evaluation.cross_validation import DISBELIEVED, FOLDS, PASSES, OutO
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES, fit_sigmoids
 from trainer.review.label_issues import SHOWN, Doubts, find_doubts
 from trainer.review.label_noise import Errors
+from trainer.sync.snapshot import Snapshot
 from trainer.tasks.multilabel import Multilabel
 
 Ids = NDArray[np.int64]
@@ -65,6 +66,15 @@ class SeveralJudge:
         missing = (np.maximum(EACH - (targets == side).sum(axis=0), 0) for side in (YES, NO))
         return max(2 * FOLDS - len(values), int(sum(missing).min(initial=2 * EACH)))
 
+    def trusted(self, ids: Ids, snapshot: Snapshot) -> NDArray[np.bool_]:
+        """The classes that were settled (n, C). Settling one says nothing about the others of the image."""
+        classes = snapshot.settled_classes
+        width = 1 + max((max(each, default=-1) for each in classes.values()), default=-1)
+        found = np.zeros((len(ids), width), np.bool_)
+        for row, image_id in zip(found, ids.tolist(), strict=True):
+            row[list(classes.get(image_id, ()))] = True
+        return found
+
     def judge(
         self,
         ids: Ids,
@@ -81,6 +91,7 @@ class SeveralJudge:
         targets = targets_of(values)
         classes = _judgeable(targets)
         said = targets[:, classes]
+        trusted = _of_classes(trusted, classes)
         neighbours, similarity, groups = nearest_groups(rows, _rarest(said), seed)
         fold = deal(groups, _rarest(said), seed)
         weights = np.ones(said.shape)
@@ -98,7 +109,7 @@ class SeveralJudge:
             first = probabilities if number == 0 else first
             own = np.where(said == YES, probabilities, 1 - probabilities)
             belief = (own >= 0.5).astype(np.float64) if number == 0 else own / np.maximum(own, 1 - own)
-            weights = np.where(trusted[:, None] | np.isnan(own), 1.0, np.maximum(belief, DISBELIEVED))
+            weights = np.where(trusted | np.isnan(own), 1.0, np.maximum(belief, DISBELIEVED))
         judged = (said != UNKNOWN) & ~np.isnan(probabilities)
         if not judged.any():
             return None
@@ -116,12 +127,13 @@ class SeveralJudge:
         says, said = (
             targets_of([each or Classes() for each in some], width)[:, known.classes] for some in (now, before)
         )
+        confirmed = _of_classes(trusted, known.classes) & (says != UNKNOWN)
         found = {}
         for column in range(len(known.classes)):
             doubts = find_doubts(
                 one_class(known, column),
                 says[:, column].astype(np.int64),
-                trusted & (says[:, column] != UNKNOWN),
+                confirmed[:, column],
                 said[:, column].astype(np.int64),
             )
             if known.judged[:, column].any():
@@ -155,6 +167,12 @@ def targets_of(values: Sequence[Classes], width: int = 0) -> Answers:
     found: Answers = MULTILABEL.targets(values)
     more = width - found.shape[1]
     return np.pad(found, ((0, 0), (0, more)), constant_values=UNKNOWN) if more > 0 else found
+
+
+def _of_classes(trusted: NDArray[np.bool_], classes: Ids) -> NDArray[np.bool_]:
+    """Of (n, ids) the columns `classes` (K,): (n, K)."""
+    width = int(classes.max(initial=-1)) + 1
+    return np.pad(trusted, ((0, 0), (0, max(width - trusted.shape[1], 0))))[:, classes]
 
 
 def one_class(known: SeveralOutOfFold, column: int) -> OutOfFold:

@@ -51,6 +51,9 @@ class Judge(Protocol):
     def lacking(self, values: Sequence[Value]) -> int:
         """Minimum number of labels still missing before `values` can be judged."""
 
+    def trusted(self, ids: NDArray[np.int64], snapshot: Snapshot) -> NDArray[np.bool_]:
+        """Which labels of the images `ids` (n,) a person has confirmed: (n,), or (n, C) of each class id."""
+
     def judge(
         self,
         ids: NDArray[np.int64],
@@ -66,8 +69,8 @@ class Judge(Protocol):
     def doubts(
         self, known: Any, now: Sequence[Value | None], trusted: NDArray[np.bool_], before: Sequence[Value | None]
     ) -> Any:
-        """The doubtful ones (`Found`) of the values `now`. Those that are `trusted` (n,) were confirmed; `before` that,
-        they were these.
+        """The doubtful ones (`Found`) of the values `now`. Those that are `trusted` were confirmed; `before` that, they
+        were these.
         """
 
     def told(
@@ -173,7 +176,7 @@ class Reviewer:
     def _rank(self, judge: Judge, known: Any, snapshot: Snapshot) -> tuple[Any, UUID, int, Found]:
         began = time.monotonic()
         now = [snapshot.labels.get(int(image)) for image in known.ids]
-        trusted = np.isin(known.ids, np.fromiter(snapshot.settled, np.int64))
+        trusted = judge.trusted(known.ids, snapshot)
         before = [snapshot.before.get(int(image)) for image in known.ids]
         doubts: Found = judge.doubts(known, now, trusted, before)
         self._ranking, self._ranked_at = time.monotonic() - began, time.monotonic()
@@ -203,9 +206,9 @@ class Reviewer:
         space, snapshot = wanted
         rows, _ = train_targets(space, snapshot)
         images = space.train.ids[rows]
-        trusted = np.isin(images, np.fromiter(snapshot.settled, np.int64))
         import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request
         judge, given = self._judges[snapshot.task], [snapshot.labels[int(image)] for image in images]
+        trusted = judge.trusted(images, snapshot)
         known = judge.judge(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
         found = None if known is None else self._rank(judge, known, snapshot)
         with self._lock:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from shared.log import Fold
+from shared.tasks.multilabel import Multilabel
 from shared.tasks.task import Value
 from shared.wire.fields import Split
 from trainer.sync.replica import Replica
@@ -21,6 +23,7 @@ class Snapshot:
     answered: frozenset[int]  # images labeled, skipped, flagged or removed, which are not asked about
     names: Mapping[int, str]  # live classes
     settled: frozenset[int] = frozenset()  # images with an adjudicated label
+    settled_classes: Mapping[int, frozenset[int]] = field(default_factory=dict)  # multi-label: which of an image's
     here: tuple[int, ...] = ()  # labeled images that somebody answered here and not only in an import, earliest first
     begun: frozenset[int] = frozenset()  # images with at least one valid answer, and removed ones
     splits: Mapping[int, Split] = field(default_factory=dict)  # of moved images; the pool may not know them yet
@@ -49,6 +52,7 @@ class Snapshot:
                 frozenset(answered),
                 {known.id: known.name for known in fold.live_classes()},
                 settled,
+                _settled_classes(fold, settled),
                 tuple(image_id for image_id in fold.answered_here if image_id in fold.labels),
                 frozenset(begun | fold.removed | replica.removed),
                 dict(fold.splits),
@@ -59,3 +63,14 @@ class Snapshot:
                 dict(replica.test_chances),
                 fold.task.name,
             )
+
+
+def _settled_classes(fold: Fold, settled: frozenset[int]) -> dict[int, frozenset[int]]:
+    """The classes of each settled image that were settled: the others nobody looked at again."""
+    if not isinstance(fold.task, Multilabel):
+        return {}
+    return {
+        image_id: frozenset({*fold.task.decided(label, fold.votes(image_id).values()), *fold.reviewed(image_id)})
+        for image_id in settled
+        if (label := fold.state(image_id).label) is not None
+    }

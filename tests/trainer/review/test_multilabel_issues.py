@@ -8,8 +8,11 @@ import pytest
 from cleanlab.internal.multilabel_scorer import ClassLabelScorer, MultilabelScorer
 from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
 
-from shared.tasks.multilabel import Classes
+from shared.log import Fold
+from shared.tasks.multilabel import MULTILABEL, Classes
+from shared.wire.log import Row
 from tests.trainer.grids import strips, unit, values
+from tests.trainer.logs import WHEN, class_rows
 from tests.trainer.review.test_label_issues import placed
 from trainer.review import multilabel_issues
 from trainer.review.multilabel_issues import SeveralJudge, one_class
@@ -30,16 +33,19 @@ def project(images=240, wrong=8, seed=0):
     return rows, targets
 
 
+def nobody(targets):
+    return np.zeros(targets.shape, bool)
+
+
 def judged(rows, targets):
     ids = np.arange(len(rows))
-    known = JUDGE.judge(ids, rows, values(targets), np.zeros(len(rows), bool), seed=0, progress=lambda _: None)
+    known = JUDGE.judge(ids, rows, values(targets), nobody(targets), seed=0, progress=lambda _: None)
     assert known is not None
     return known
 
 
 def found(known, targets):
-    nobody = np.zeros(len(targets), bool)
-    return JUDGE.doubts(known, values(targets), nobody, [None] * len(targets))
+    return JUDGE.doubts(known, values(targets), nobody(targets), [None] * len(targets))
 
 
 def test_mistakes_are_listed_first_with_the_opposite_proposed():
@@ -153,3 +159,54 @@ def test_no_request_waits_for_a_ranking_that_takes_long(monkeypatch):
     assert 0 in before
     reviewer._judge()  # what the thread does that was woken
     assert 0 not in {each.image_id for each in reviewer.look(placed(rows, 1), later, 10).issues}
+
+
+def test_settling_one_class_of_an_image_confirms_no_other_class():
+    """The estimate of errors counts what nobody looked at again as it did before."""
+    rows, targets = project(240, wrong=24)
+    given = dict(enumerate(values(targets)))
+    snapshot = Snapshot(uuid4(), 1, given, frozenset(given), NAMES, task="multilabel", before=given)
+    settled = frozenset(range(120))
+    known = judged(rows, targets)
+    open_, of_class_2, of_all = (
+        JUDGE.doubts(known, values(targets), JUDGE.trusted(known.ids, replace(snapshot, **more)), list(given.values()))
+        for more in (
+            {},
+            {"settled": settled, "settled_classes": dict.fromkeys(settled, frozenset({2}))},
+            {"settled": settled, "settled_classes": dict.fromkeys(settled, frozenset({0, 1, 2}))},
+        )
+    )
+    column = known.classes.tolist().index(1)
+    np.testing.assert_array_equal(of_class_2.of_class[column].errors.wrong, open_.of_class[column].errors.wrong)
+    assert of_all.of_class[column].errors.count < open_.of_class[column].errors.count
+
+
+def test_the_classes_that_were_settled_follow_from_the_log():
+    fold = Fold(class_rows("a", "b", "c"), MULTILABEL)
+
+    def says(who, action, yes, no, **more):
+        fold.apply(
+            Row(
+                id=uuid4(),
+                seq=fold.last_seq + 1,
+                action=action,
+                image_id=7,
+                answer={"yes": yes, "no": no},
+                annotator=who,
+                created_at=WHEN,
+                **more,
+            )
+        )
+
+    def decided():
+        state = fold.state(7)
+        return {*MULTILABEL.decided(state.label, fold.votes(7).values()), *fold.reviewed(7)}
+
+    says("ann", "label", [1], [2, 3])
+    says("bob", "label", [1, 2], [3])
+    says("ann", "settle", [1, 2], [3])  # on Disagreements: they differ about class 2 alone
+    assert decided() == {2}
+    says("ann", "settle", [1, 2], [3], source="review", proposed=3, reason="keep")
+    assert decided() == {2, 3}
+    says("ann", "settle", [2], [1, 3], source="review", proposed=1, reason="fix")
+    assert decided() == {1, 2, 3}
