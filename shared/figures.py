@@ -21,10 +21,19 @@ CALIBRATED = 0.03  # a smaller difference of confidence and accuracy counts as c
 LEAST_P = 0.001
 COSTS: frozenset[Metric] = frozenset({"latency_ms", "bytes"})
 """Metrics that need no test labels."""
-SHARES = frozenset({"accuracy", "macro_f1", "calibration_error", "map_50", "map_50_95"})
+SHARES = frozenset({"accuracy", "macro_f1", "micro_f1", "calibration_error", "map_50", "map_50_95"})
 """Metrics shown as a percentage; the others are plain numbers."""
 BOX_METRICS = {"map_50": "mAP at IoU 0.5", "map_50_95": "mAP at IoU 0.5–0.95"}
 """Metrics of a detection project → their names."""
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "mean_average_precision": "mean average precision",
+    "exact_match": "exact match",
+    **BOX_METRICS,
+}
+"""Metrics that a threshold can name → their names in a sentence."""
 
 
 def is_measured(accuracy: Interval | None) -> bool:
@@ -34,13 +43,14 @@ def is_measured(accuracy: Interval | None) -> bool:
 
 def shown(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     """Evaluations with enough test labels, oldest first; [] while the latest has too few."""
-    if not evaluations or not _has_figures(evaluations[-1]):
+    if not evaluations or not has_figures(evaluations[-1]):
         return []
-    return [each for each in evaluations if _has_figures(each)]
+    return [each for each in evaluations if has_figures(each)]
 
 
-def _has_figures(evaluation: Evaluation) -> bool:
-    """In a multi-label project, its accuracy needs answers about every class: none has them after a class was added."""
+def has_figures(evaluation: Evaluation | Scores) -> bool:
+    """Whether it was measured on enough test images. In a multi-label project, its accuracy needs answers about every
+    class: none has them after a class was added."""
     return any(map(is_measured, (evaluation.accuracy, evaluation.micro_f1, evaluation.map_50)))
 
 
@@ -48,7 +58,17 @@ def goal_metric(evaluation: Evaluation) -> tuple[str, Interval]:
     """The figure that a forecast and a goal are about, and its name in a sentence."""
     if evaluation.map_50 is not None:
         return BOX_METRICS["map_50"], evaluation.map_50
+    if evaluation.micro_f1 is not None:
+        return METRIC_NAMES["macro_f1"], macro_f1(evaluation) or evaluation.accuracy.model_copy(update={"n": 0})
     return "accuracy", evaluation.accuracy
+
+
+def macro_f1(evaluation: Evaluation) -> Interval | None:
+    """The macro F1 with its interval; None if it was not measured."""
+    value, low, high = evaluation.macro_f1, evaluation.macro_f1_low, evaluation.macro_f1_high
+    if value is None or low is None or high is None:
+        return None
+    return Interval(value=value, low=low, high=high, n=evaluation.test_labels)
 
 
 def not_measured(test_labels: int) -> str:
@@ -104,7 +124,8 @@ def gain_in_words(gain: float) -> str:
 
 def pairs_in_words(found: Comparison) -> str:
     """How two versions compare on the same images; "" if they were not evaluated on the same ones."""
-    pairs, gain = found.pairs, found.map_gain
+    gain, metric = (found.map_gain, BOX_METRICS["map_50"]) if found.map_gain else (found.macro_f1_gain, "macro F1")
+    pairs = found.pairs
     if pairs is None and gain is None:
         return ""
     images = many(found.images, f"{found.split} image")
@@ -113,8 +134,7 @@ def pairs_in_words(found: Comparison) -> str:
     if pairs is None:
         points = [f"{float(rounded(100 * each, 1)):+.1f}" for each in (gain.value, gain.low, gain.high)] if gain else []
         return (
-            f"On {images} the candidate gains {points[0]} points of {BOX_METRICS['map_50']} (95% interval "
-            f"{points[1]} to {points[2]})."
+            f"On {images} the candidate gains {points[0]} points of {metric} (95% interval {points[1]} to {points[2]})."
         )
     return (
         f"On {images} the candidate is {gain_in_words(pairs.gain.value)}; with 95% confidence between "
@@ -126,7 +146,7 @@ def pairs_in_words(found: Comparison) -> str:
 
 def measured(scores: Scores, metric: str) -> float | None:
     """A metric of one side of a comparison; None if not measured, or measured on too few images."""
-    if metric not in COSTS and not (is_measured(scores.accuracy) or is_measured(scores.map_50)):
+    if metric not in COSTS and not has_figures(scores):
         return None
     value: Interval | float | None = getattr(scores, metric)
     return value.value if isinstance(value, Interval) else value

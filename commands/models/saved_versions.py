@@ -39,6 +39,7 @@ EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
 METRICS = (
     "accuracy",
     "macro_f1",
+    "micro_f1",
     "map_50",
     "map_50_95",
     "auc_pr",
@@ -176,7 +177,10 @@ def compare(
     candidate: Annotated[str, typer.Argument(help="The version that may be better.")],
     min_delta: Annotated[
         list[str] | None,
-        typer.Option(help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, … Default: accuracy=0; boxes: map_50=0."),
+        typer.Option(
+            help="A check: accuracy=0.01, auc_pr=0, latency_ms=-5, … "
+            "Default: accuracy=0; multi-label: macro_f1=0; boxes: map_50=0."
+        ),
     ] = None,
     rule: Annotated[str, typer.Option(help="How many checks must pass: all, any, or a share such as 0.5.")] = "all",
     split: Annotated[
@@ -226,8 +230,8 @@ def show_comparison(found: Comparison) -> None:
         if verdict or values != [None, None]:
             table.add_row(metric.replace("_", " "), *shown, verdict)
     console.print(table)
-    if found.pairs is not None or found.map_gain is not None:
-        console.print(pairs_in_words(found), highlight=False)
+    if said := pairs_in_words(found):
+        console.print(said, highlight=False)
     for reason, images in found.left_out.items():
         console.print(f"Left out: {many(images, 'image')} ({reason}).", highlight=False)
     words = {"update_model": "Update to", "discard": "Keep"}[found.decision]

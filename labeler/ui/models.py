@@ -21,11 +21,11 @@ from labeler.ui.parts import components
 from labeler.ui.parts import wording as words
 from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
-from shared.figures import BOX_METRICS, is_measured, many, percent
+from shared.figures import BOX_METRICS, has_figures, many, percent
 from shared.images.finding import SUFFIXES
 from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
-from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
+from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job, Metric
 from shared.wire.models import ModelList, TrainRequest, Weights
 
 SOONEST_SECONDS = 2
@@ -128,16 +128,12 @@ def _ask(models: ModelList) -> None:
     one, other, where = st.columns(3)
     one.selectbox("A: the base", names, index=1, key=BASE)
     other.selectbox("B: the candidate", names, key=CANDIDATE)
-    if _several():
-        where.write("By the figures that they were saved with, possibly of different images.")
-    else:
-        where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
+    where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = "macro F1" if _several() else BOX_METRICS["map_50"] if _boxes() else "accuracy"
         st.number_input(f"Minimum gain in {metric} (points)", -100.0, 100.0, 0.0, 0.5, key=GAIN)
-        if not _several():
-            test = "its 95% interval is above 0" if _boxes() else "McNemar, p < 0.05"
-            st.checkbox(f"The gain must be significant ({test})", key=SIGNIFICANT)
+        test = "its 95% interval is above 0" if _several() or _boxes() else "McNemar, p < 0.05"
+        st.checkbox(f"The gain must be significant ({test})", key=SIGNIFICANT)
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
 
 
@@ -239,7 +235,7 @@ def _show(job: Job, found: Comparison) -> None:
         st.caption(f"Skipped: {many(images, 'image')} ({plain(reason)}).")
     table = comparison.score_table(found, several=_several(), boxes=_boxes())
     st.table(table, border="horizontal", hide_index=True)
-    if found.base.curves and (is_measured(found.base.accuracy) or is_measured(found.base.map_50)):
+    if found.base.curves and has_figures(found.base):
         curves, calibration = st.columns(2, gap="large")
         with curves:
             name = st.selectbox("Precision and recall of", comparison.class_names(found), key=f"class {job.id}")
@@ -276,10 +272,14 @@ def _tile(each: model_differences.ShownDifference) -> str:
     return (
         f'<figure style="width:160px; margin:0"><img src="{escape(each.url)}" alt="{escape(each.name)}" loading="lazy" '
         'style="width:160px; height:120px; object-fit:contain">'
-        f'<figcaption style="font-size:0.85rem">A: {escape(said.base)} ({percent(said.base_confidence)})<br>'
-        f"B: {escape(said.candidate)} ({percent(said.candidate_confidence)})<br>"
+        f'<figcaption style="font-size:0.85rem">A: {escape(said.base)}{_sure(said.base_confidence)}<br>'
+        f"B: {escape(said.candidate)}{_sure(said.candidate_confidence)}<br>"
         f"<small>{given}{learned}</small></figcaption></figure>"
     )
+
+
+def _sure(confidence: float | None) -> str:
+    return "" if confidence is None else f" ({percent(confidence)})"
 
 
 # ---------------------------------------------------------------- what the buttons do, before the page is drawn again
@@ -311,14 +311,13 @@ def _compare() -> None:
     state = st.session_state
 
     def begin(trainer: Trainer) -> Job:
-        versions, gain = {"base": state[BASE], "candidate": state[CANDIDATE]}, state[GAIN] / 100
-        if _several():
-            return trainer.compare(ComparisonRequest(**versions, min_delta={"macro_f1": gain}, recorded=True))
+        metric: Metric = "macro_f1" if _several() else "map_50" if _boxes() else "accuracy"
         return trainer.compare(
             ComparisonRequest(
-                **versions,
+                base=state[BASE],
+                candidate=state[CANDIDATE],
                 split=state[SPLIT],
-                min_delta={"map_50" if _boxes() else "accuracy": gain},
+                min_delta={metric: state[GAIN] / 100},
                 significant=state[SIGNIFICANT],
             )
         )

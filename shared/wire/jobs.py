@@ -49,6 +49,7 @@ class JobList(Reply):
 Metric = Literal[
     "accuracy",
     "macro_f1",
+    "micro_f1",
     "auc_pr",
     "map_50",
     "map_50_95",
@@ -71,7 +72,8 @@ class Criteria(Message):
     metrics stored when the versions were saved, without running either.
 
     Detectors are compared by `map_50` if nothing else is asked. For them, `auc_pr` is the mean average precision at
-    `iou_threshold` (by default the setting), and a gain is significant if its 95 % bootstrap interval is above 0.
+    `iou_threshold` (by default the setting). Multi-label versions are compared by `macro_f1`; for them, `accuracy` is
+    the exact match. In both, a gain is significant if its 95 % bootstrap interval is above 0.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -119,8 +121,9 @@ class Scores(Reply):
     """How one version performed. None means: not measured."""
 
     version: str
-    accuracy: Interval | None = None
+    accuracy: Interval | None = None  # multi-label: share of images with all classes right
     macro_f1: float | None = None
+    micro_f1: Interval | None = None  # multi-label: F1 of all yes and no answers together
     auc_pr: float | None = None  # mean over classes
     map_50: Interval | None = None  # of a detector: mean average precision at IoU 0.5
     map_50_95: Interval | None = None  # of a detector: the same, over IoU 0.5, 0.55 … 0.95
@@ -158,14 +161,17 @@ class Check(Reply):
 
 
 class Difference(Reply):
-    """A train image that the versions classify differently. `label` is the given class, or None."""
+    """A train image that the versions classify differently. `label` is the given class, or None.
+
+    Multi-label: all classes of the image, separated by `;`, and no confidence, which only a single class has.
+    """
 
     image_id: int
     label: str | None
     base: str
-    base_confidence: float
+    base_confidence: float | None = None
     candidate: str
-    candidate_confidence: float
+    candidate_confidence: float | None = None
     learned_by: list[str] = Field(default_factory=list)  # versions trained on this image
 
 
@@ -179,6 +185,7 @@ class Comparison(Reply):
     left_out: dict[str, int] = Field(default_factory=dict)  # reason → images
     pairs: Pairs | None = None
     map_gain: Interval | None = None  # of detectors: gain in `map_50`, with 95 % bootstrap interval over the images
+    macro_f1_gain: Interval | None = None  # multi-label: the same of `macro_f1`
     checks: list[Check]
     rule: Literal["all", "any"] | float
     decision: Decision

@@ -8,7 +8,7 @@ not too optimistic (Davis & Goadrich 2006).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,6 +39,10 @@ SURE = 0.01
 1998), so 0.05 would accept noise too often.
 """
 SIGNIFICANT = 0.05
+WEIGHED = (
+    "Hard test images were asked more often when the accuracy was recorded: it is weighed for that, and metrics that "
+    "cannot be weighed were not recorded."
+)
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,12 @@ def compare(
 
 def compare_recorded(base: ModelVersion, candidate: ModelVersion, request: ComparisonRequest) -> Comparison:
     """Compare the metrics recorded when both were saved, each on the test images labeled by then."""
-    images = [each.metrics.test_labels for each in (base, candidate) if each.metrics is not None]
-    return decide(_recorded(base), _recorded(candidate), request, pairs=None, images=min(images, default=0))
+    measured = [each.metrics for each in (base, candidate) if each.metrics is not None]
+    images = min((each.test_labels for each in measured), default=0)
+    found = decide(_recorded(base), _recorded(candidate), request, pairs=None, images=images)
+    if any(each.active for each in measured):
+        return found.model_copy(update={"reason": f"{found.reason} {WEIGHED}"})
+    return found
 
 
 def score(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) -> Scores:
@@ -94,13 +102,23 @@ def score(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) 
 
 def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) -> list[Curve]:
     """The mean curve over classes that occur, then each class's; a class that the version does not know scores zero."""
-    grid = np.linspace(0, 1, POINTS)
-    curves, heights, areas = [], [], []
+    found = []
     for class_id in sorted({*names, *truth.tolist()}):
-        is_it = truth == class_id
         said = np.zeros(len(truth), np.float32)
         if class_id in answers.classes:
             said = answers.probabilities[:, np.searchsorted(answers.classes, class_id)]
+        found.append((class_id, truth == class_id, said))
+    return curves_of(found, names, images=len(truth))
+
+
+def curves_of(
+    found: Iterable[tuple[int, NDArray[np.bool_], NDArray[np.floating]]], names: Mapping[int, str], *, images: int
+) -> list[Curve]:
+    """The mean curve over classes that occur, then each class's: `found` is the class id, which images have the class
+    (n,), and the probability given to it (n,)."""
+    grid = np.linspace(0, 1, POINTS)
+    curves, heights, areas = [], [], []
+    for class_id, is_it, said in found:
         curve = Curve(
             label=class_id, name=names.get(class_id, str(class_id)), auc=None, support=np.count_nonzero(is_it)
         )
@@ -113,7 +131,7 @@ def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[
             areas.append(float(average_precision_score(is_it, said)))
             curve = curve.model_copy(update={"auc": areas[-1], "recall": _rounded(grid), "precision": _rounded(height)})
         curves.append(curve)
-    mean = Curve(auc=float(np.mean(areas)) if areas else None, support=len(truth))
+    mean = Curve(auc=float(np.mean(areas)) if areas else None, support=images)
     if heights:
         mean = mean.model_copy(update={"recall": _rounded(grid), "precision": _rounded(np.mean(heights, axis=0))})
     return [mean, *curves]
@@ -147,17 +165,20 @@ def decide(
     pairs: Pairs | None,
     images: int,
     map_gain: Interval | None = None,
+    macro_f1_gain: Interval | None = None,
 ) -> Comparison:
-    """Check each metric and apply the rule. `map_gain` is that of detectors, which have no `pairs`."""
+    """Check each metric and apply the rule. Detectors have a `map_gain` and multi-label versions a `macro_f1_gain`
+    instead of `pairs`."""
     checks = [_check(base, candidate, metric, delta) for metric, delta in request.min_delta.items()]
     passed = sum(check.passed for check in checks)
     needed = {"all": len(checks), "any": 1}.get(str(request.rule)) or _at_least(request.rule, len(checks))
     update = passed >= needed
     reason = f"{passed} of {len(checks)} checks passed, {needed} needed"
-    if request.significant and update and map_gain is not None:
-        if map_gain.low <= 0:
-            update, between = False, f"{percent(map_gain.low, 1)} to {percent(map_gain.high, 1)}"
-            reason += f"; but the gain in mAP is not significant (95% interval {between})"
+    gain, metric = (map_gain, "mAP") if map_gain is not None else (macro_f1_gain, "macro F1")
+    if request.significant and update and gain is not None:
+        if gain.low <= 0:
+            update, between = False, f"{percent(gain.low, 1)} to {percent(gain.high, 1)}"
+            reason += f"; but the gain in {metric} is not significant (95% interval {between})"
     elif request.significant and update and (pairs is None or pairs.p >= SIGNIFICANT or pairs.gain.value <= 0):
         update, p = False, pairs.p if pairs is not None else 1.0
         reason += f"; but the gain in accuracy is not significant (McNemar's {p_in_words(p)})"
@@ -168,6 +189,7 @@ def decide(
         images=images,
         pairs=pairs,
         map_gain=map_gain,
+        macro_f1_gain=macro_f1_gain,
         checks=checks,
         rule=request.rule,
         decision="update_model" if update else "discard",
@@ -196,7 +218,7 @@ def differences(
                 candidate_confidence=min(said[1][1], 1.0),
             )
         )
-    return sorted(found, key=lambda each: -(each.base_confidence + each.candidate_confidence))
+    return sorted(found, key=lambda each: -((each.base_confidence or 0) + (each.candidate_confidence or 0)))
 
 
 def _check(base: Scores, candidate: Scores, metric: str, min_delta: float) -> Check:
@@ -230,6 +252,8 @@ def _recorded(version: ModelVersion) -> Scores:
         version=version.version,
         accuracy=said.accuracy,
         macro_f1=said.macro_f1,
+        micro_f1=said.micro_f1,
+        auc_pr=said.mean_average_precision.value if said.mean_average_precision is not None else None,
         map_50=said.map_50,
         map_50_95=said.map_50_95,
         log_loss=said.log_loss,

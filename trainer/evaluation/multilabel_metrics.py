@@ -54,10 +54,13 @@ def aligned(
     thresholds: NDArray[np.float32],
     classes: NDArray[np.int64],
     names: Mapping[int, str],
+    *,
+    chosen: Bools | None = None,
 ) -> Answered:
     """The answers `truth` (n, ids) and the model's `probabilities` (n, K) of `classes` (K,), for the classes `names`.
 
-    Other classes are gone, and left out.
+    Other classes are gone, and left out. What is predicted is `chosen` (n, K), by default what reaches `thresholds`
+    (K,).
     """
     ids = np.array(sorted(names), np.int64)
     said = np.full((len(truth), len(ids)), -1, np.int8)
@@ -68,9 +71,9 @@ def aligned(
     p, limits = np.zeros((len(truth), len(ids))), np.full(len(ids), np.inf)
     p[:, learned] = probabilities[:, place[learned]]
     limits[learned] = thresholds[place[learned]]
-    at_least = probabilities[:, place[learned]] >= thresholds[place[learned]]
+    said_yes = probabilities >= thresholds if chosen is None else chosen
     predicted = np.zeros(said.shape, np.bool_)
-    predicted[:, learned] = at_least
+    predicted[:, learned] = said_yes[:, place[learned]]
     return Answered(ids, said == 1, said >= 0, predicted, p, limits, learned)
 
 
@@ -84,12 +87,10 @@ def evaluate(answered: Answered, names: Mapping[int, str]) -> Measured:
             ("micro_f1", "mean_average_precision", "exact_match"), not_measured()
         )
         return Measured({}, exact, details={**nothing, "classes": classes})
-    weights = _resamples(answered)
-    hits = answered.predicted & answered.yes & answered.known
-    wrong = answered.known & (answered.predicted != answered.yes)
-    few = min(int(hits.any(axis=1).sum()), int(wrong.any(axis=1).sum())) < FEW
+    weights = resamples(answered)
+    few = _few(answered)
     macro, micro = f1_scores(answered)
-    drawn_macro, drawn_micro = _resampled_f1(answered, weights)
+    drawn_macro, drawn_micro = resampled_f1(answered, weights)
     macro_interval = widened(macro, drawn_macro, n, few=few)
     micro_interval = widened(micro, drawn_micro, n, few=few)
     precisions, mean = _average_precisions(answered, weights, n, few=few)
@@ -120,9 +121,18 @@ def exact_match(answered: Answered) -> Interval:
     return wilson(int(right.sum()), int(whole.sum()))
 
 
+def macro_f1(answered: Answered) -> Interval:
+    """The macro F1 alone, with its interval."""
+    n = int(answered.known.any(axis=1).sum())
+    if n == 0:
+        return not_measured()
+    drawn, _ = resampled_f1(answered, resamples(answered))
+    return widened(f1_scores(answered)[0], drawn, n, few=_few(answered))
+
+
 def f1_scores(answered: Answered) -> tuple[float, float]:
     """Macro F1 over the classes that occur as truth or prediction, and micro F1; 0 if none occurs."""
-    macro, micro = _resampled_f1(answered, np.ones((1, len(answered.yes))))
+    macro, micro = resampled_f1(answered, np.ones((1, len(answered.yes))))
     return float(macro[0]), float(micro[0])
 
 
@@ -142,7 +152,7 @@ def average_precision(yes: Bools, scores: Floats, weights: Floats) -> Floats:
     return np.asarray(np.divide(summed, total, out=np.zeros(len(drawn)), where=total > 0))
 
 
-def _resamples(answered: Answered) -> Floats:
+def resamples(answered: Answered) -> Floats:
     """How often each image is drawn (R, n)."""
     n, classes = answered.yes.shape
     count = int(np.clip(CELLS // max(n * classes, 1), LEAST_RESAMPLES, RESAMPLES))
@@ -150,7 +160,7 @@ def _resamples(answered: Answered) -> Floats:
     return np.asarray(drawn, np.float64)
 
 
-def _resampled_f1(answered: Answered, weights: Floats) -> tuple[Floats, Floats]:
+def resampled_f1(answered: Answered, weights: Floats) -> tuple[Floats, Floats]:
     """Macro and micro F1 (R,) of the images drawn `weights` (R, n) times."""
     yes, predicted = answered.yes & answered.known, answered.predicted & answered.known
     hits = weights @ (yes & predicted)
@@ -158,6 +168,13 @@ def _resampled_f1(answered: Answered, weights: Floats) -> tuple[Floats, Floats]:
     f1 = 2 * hits / np.maximum(total, 1e-12)
     occurring = np.maximum((total > 0).sum(axis=1), 1)
     return f1.sum(axis=1) / occurring, 2 * hits.sum(axis=1) / np.maximum(total.sum(axis=1), 1e-12)
+
+
+def _few(answered: Answered) -> bool:
+    """Whether images with a class that is found, or with a wrong answer, are too few for the bootstrap."""
+    hits = answered.predicted & answered.yes & answered.known
+    wrong = answered.known & (answered.predicted != answered.yes)
+    return min(int(hits.any(axis=1).sum()), int(wrong.any(axis=1).sum())) < FEW
 
 
 def _average_precisions(

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.images.opening import ImageProblem
-from shared.wire.jobs import ComparisonRequest
+from shared.wire.jobs import ComparisonRequest, Difference
 from trainer.embeddings.backbones.torch_networks import device_named
 from trainer.evaluation.model_comparison import Answers, compare, differences
 from trainer.jobs.job_context import LabeledImage, Work
@@ -31,11 +32,65 @@ HARD = (
 )
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What two versions say of the same images: of the `kept` ones, the first `measured` are those of the split that is
+    compared on, and the others are train images."""
+
+    classifiers: list[Classifier]
+    kept: list[LabeledImage]
+    measured: int
+    probabilities: list[NDArray[np.float32]]
+    rates: list[float]
+    latency: list[float]
+    sizes: list[int]
+    left_out: dict[str, int]
+    learned: list[set[str]]
+
+    def with_learners(self, each: Difference) -> Difference:
+        """The difference with the versions that learned from its image."""
+        sha256 = next(image.sha256 for image in self.kept if image.image_id == each.image_id)
+        names = [
+            classifier.version
+            for classifier, seen in zip(self.classifiers, self.learned, strict=True)
+            if sha256 in seen
+        ]
+        return each.model_copy(update={"learned_by": names})
+
+
 def run(work: Work) -> dict[str, Any]:
     """Run the comparison in the job's request; returns a Comparison as JSON. Raises ValueError without images."""
     request = ComparisonRequest.model_validate(work.job.request["comparison"])
     names = {int(each): name for each, name in work.job.request["classes"]["names"].items()}
     now = {int(each): live for each, live in work.job.request["classes"]["standing"].items()}
+    both = predictions(work, request)
+    answers = [
+        _as_answers(classifier, said, now, rate, milliseconds, size)
+        for classifier, said, rate, milliseconds, size in zip(
+            both.classifiers, both.probabilities, both.rates, both.latency, both.sizes, strict=True
+        )
+    ]
+    count = both.measured
+    truth = np.array([image.class_id for image in both.kept[:count]], np.int64)
+    parts = [(_rows(each, slice(0, count)), _rows(each, slice(count, None))) for each in answers]
+    found = compare(truth, parts[0][0], parts[1][0], names, request)
+    looked = [{"image_id": image.image_id, "class_id": image.class_id} for image in both.kept[count:]]
+    differing = [both.with_learners(each) for each in differences(looked, parts[0][1], parts[1][1], names)]
+    return found.model_copy(
+        update={
+            "differing": differing,
+            "looked_at": len(looked),
+            "left_out": both.left_out,
+            "reason": f"{found.reason} {HARD}" if work.job.request.get("active") else found.reason,
+        }
+    ).model_dump(mode="json")
+
+
+def predictions(work: Work, request: ComparisonRequest) -> Predictions:
+    """Let both versions predict the images of the measured split that neither learned from, and the train images.
+
+    Raises ValueError if no image of the split is left.
+    """
     versions = [work.registry.get(name) for name in (request.base, request.candidate)]
     measured = [image for image in work.images if image.split == request.split]
     train = [image for image in work.images if image.split == "train"]
@@ -50,42 +105,21 @@ def run(work: Work) -> dict[str, Any]:
     count = sum(image.split == request.split for image in kept)
     if count == 0:
         raise ValueError(f"There is no readable labeled {request.split} image that neither version learned from.")
-    latency = _latency(classifiers)
-    answers = [
-        _as_answers(version, classifier, said, now, rate, milliseconds, version.all_bytes(work.backbones))
-        for version, classifier, said, rate, milliseconds in zip(
-            versions, classifiers, probabilities, rates, latency, strict=True
-        )
-    ]
-    truth = np.array([image.class_id for image in kept[:count]], np.int64)
-    parts = [(_rows(each, slice(0, count)), _rows(each, slice(count, None))) for each in answers]
-    found = compare(truth, parts[0][0], parts[1][0], names, request)
-    looked = [{"image_id": image.image_id, "class_id": image.class_id} for image in kept[count:]]
-    hashes = {image.image_id: image.sha256 for image in kept[count:]}
-    differing = [
-        each.model_copy(
-            update={
-                "learned_by": [
-                    version.name
-                    for version, seen in zip(versions, learned, strict=True)
-                    if hashes[each.image_id] in seen
-                ]
-            }
-        )
-        for each in differences(looked, parts[0][1], parts[1][1], names)
-    ]
     left_out = {
         "learned from by a version": len(measured) - len(fresh),
         "cannot be read": sum(image.image_id in unreadable for image in fresh),
     }
-    return found.model_copy(
-        update={
-            "differing": differing,
-            "looked_at": len(looked),
-            "left_out": {reason: images for reason, images in left_out.items() if images},
-            "reason": f"{found.reason} {HARD}" if work.job.request.get("active") else found.reason,
-        }
-    ).model_dump(mode="json")
+    return Predictions(
+        classifiers,
+        kept,
+        count,
+        probabilities,
+        rates,
+        _latency(classifiers),
+        [version.all_bytes(work.backbones) for version in versions],
+        {reason: images for reason, images in left_out.items() if images},
+        learned,
+    )
 
 
 def _learned_from(version: Version) -> set[str]:
@@ -138,7 +172,6 @@ def _latency(classifiers: Sequence[Classifier]) -> list[float]:
 
 
 def _as_answers(
-    version: Version,
     classifier: Classifier,
     said: NDArray[np.float32],
     now: Mapping[int, int | None],
@@ -147,7 +180,7 @@ def _as_answers(
     size: int,
 ) -> Answers:
     ids, probabilities = in_todays_classes(said, [now.get(each.id) for each in classifier.classes])
-    return Answers(version.name, ids, probabilities, size, latency_ms=latency, images_per_second=rate)
+    return Answers(classifier.version, ids, probabilities, size, latency_ms=latency, images_per_second=rate)
 
 
 def _rows(answers: Answers, rows: slice) -> Answers:

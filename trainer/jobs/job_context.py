@@ -21,7 +21,8 @@ TELL_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """A row of images.jsonl: an image and its class today, or None.
+    """A row of images.jsonl: an image and its class today, or None. Multi-label: its `answer`, the class ids of `yes`
+    and `no`.
 
     If a challenger is judged on the image: its `fold` (None for all at once) and the class that the `head` predicts.
     """
@@ -33,6 +34,7 @@ class LabeledImage:
     class_id: int | None
     fold: int | None = None
     head: int | None = None
+    answer: dict[str, list[int]] | None = None
 
     @property
     def entry(self) -> ImageEntry:

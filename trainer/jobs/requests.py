@@ -12,7 +12,7 @@ from shared.log import Fold
 from shared.settings.network_names import check_network
 from shared.settings.services import TrainerSettings
 from shared.wire.fields import Split
-from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
+from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job, Metric
 from shared.wire.models import ImageFilter, TrainRequest, Weights
 from trainer.evaluation.model_comparison import compare_recorded
 from trainer.jobs.job_queue import Jobs
@@ -21,6 +21,7 @@ from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
 from trainer.versions.library import Versions
 
+SEVERAL_METRICS: frozenset[Metric] = frozenset({"accuracy", "macro_f1", "micro_f1", "auc_pr", "log_loss"})
 TRAIN_SAMPLE = 300
 """Train images on which two versions are compared for differences."""
 
@@ -41,8 +42,9 @@ class ModelJobs:
         labeled images.
         """
         base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
-        boxes = task_named(self._replica.fold.task.name).learns_from_images
-        request = self._of_boxes(request) if boxes else request
+        task = task_named(self._replica.fold.task.name)
+        request = self._of_boxes(request) if task.learns_from_images else request
+        request = _of_several(request) if task.several else request
         said: dict[str, Any] = {"comparison": request.model_dump(mode="json")}
         if request.recorded:
             found = compare_recorded(self._versions.show(base.name), self._versions.show(candidate.name), request)
@@ -51,13 +53,7 @@ class ModelJobs:
             said["classes"] = classes_of(self._replica.fold)
             said["active"] = request.split == "test" and bool(self._replica.test_chances)
             images = image_rows(self._replica)
-        task = task_named(self._replica.fold.task.name)
-        if task.several:
-            raise ValueError(
-                "In a multi-label project, versions cannot be compared on the same images yet. Compare the metrics "
-                "that they were saved with: set 'recorded'."
-            )
-        if boxes:
+        if task.learns_from_images:
             return self._compare_boxes(request, said, images)
         measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
         if not measured:
@@ -66,6 +62,9 @@ class ModelJobs:
             )
         train = sorted((row for row in images if row["split"] == "train"), key=lambda row: str(row["sha256"]))
         sample = random.Random(self._settings.seed).sample(train, min(TRAIN_SAMPLE, len(train)))
+        if task.several:
+            said["several"] = True
+            return self._jobs.submit("compare", said, map(_with_answer, measured + sample))
         return self._jobs.submit("compare", said, measured + sample)
 
     def _of_boxes(self, request: ComparisonRequest) -> ComparisonRequest:
@@ -151,6 +150,24 @@ class ModelJobs:
             found = Comparison.model_validate(job.result)
             if request.promote and found.decision == "update_model":
                 self._versions.promote(request.candidate)
+
+
+def _of_several(request: ComparisonRequest) -> ComparisonRequest:
+    """The request with what multi-label versions are compared by. Raises ValueError for metrics that they do not
+    have."""
+    wanted = {"macro_f1": 0.0} if request.min_delta == {"accuracy": 0.0} else request.min_delta
+    wrong = sorted(set(wanted) - SEVERAL_METRICS - COSTS)
+    if wrong:
+        known = ", ".join(sorted(SEVERAL_METRICS | COSTS))
+        raise ValueError(f"Multi-label versions are not measured by {wrong[0]!r}; choose from {known}.")
+    return request.model_copy(update={"min_delta": wanted})
+
+
+def _with_answer(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of an image with several classes, as JSON."""
+    value = row["class_id"]
+    answer = None if value is None else {"yes": sorted(value.yes), "no": sorted(value.no)}
+    return {**row, "class_id": None, "answer": answer}
 
 
 def versions_in_use(jobs: Jobs) -> dict[str, str]:

@@ -79,6 +79,10 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
         from trainer.jobs import compare_boxes
 
         return compare_boxes.run
+    if job.kind == "compare" and job.request.get("several"):
+        from trainer.jobs import compare_several
+
+        return compare_several.run
     if job.kind == "compare":
         from trainer.jobs import compare
 

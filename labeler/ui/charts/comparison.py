@@ -26,6 +26,7 @@ MEAN = "mean over classes"
 METRICS = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro F1",
+    "micro_f1": "Micro F1",
     **BOX_METRICS,
     "auc_pr": "Area under precision and recall",
     "log_loss": "Log loss (less is better)",

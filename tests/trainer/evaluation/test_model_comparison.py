@@ -1,3 +1,5 @@
+from uuid import uuid4
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,8 @@ from sklearn.metrics import average_precision_score
 
 from shared.wire.jobs import ComparisonRequest
 from tests.trainer.descriptions import description
+from trainer.evaluation.measured import Measured
+from trainer.evaluation.metrics import wilson
 from trainer.evaluation.model_comparison import Answers, compare, compare_recorded, differences, pair, precision_recall
 
 NAMES = {1: "red", 2: "blue", 3: "navy"}
@@ -132,6 +136,19 @@ def test_what_was_recorded_is_compared_without_running_anything(tmp_path):
     assert found.decision == "discard"  # neither was measured
     sizes = compare_recorded(plain, plain, request(recorded=True, min_delta={"bytes": 0}))
     assert sizes.decision == "update_model"
+
+
+@pytest.mark.parametrize("active", [False, True])
+def test_recorded_figures_of_an_active_test_say_so(tmp_path, active):
+    from tests.trainer.versions.test_registry import TENSORS
+    from trainer.versions.registry import Registry
+
+    measured = Measured({}, wilson(18, 20)).evaluation(
+        log_id=uuid4(), acked_seq=10, model_version="head-1", labels=8, spent=28, active=active
+    )
+    said = Registry(tmp_path).save("base", TENSORS, description(metrics=measured), []).description
+    reason = compare_recorded(said, said, request(recorded=True)).reason
+    assert ("Hard test images were asked more often" in reason) is active
 
 
 @pytest.mark.parametrize(

@@ -141,10 +141,28 @@ def test_what_is_not_there_for_several_classes_is_a_sentence(api):
     training = api.post("/models", json={"name": "whole", "train": {}})
     assert training.status_code == 422
     assert "only the head on the frozen network is trained" in training.json()["detail"]
-    comparing = api.post("/models/compare", json={"base": "first", "candidate": "first"})
-    assert comparing.status_code == 422
     challenger = api.get("/status").json()["challenger"]
     assert challenger["state"] == "off"
+
+
+def test_two_versions_are_compared_on_the_same_images(api):
+    assert api.post("/models", json={"name": "second"}).status_code in (200, 201)
+    both = {"base": "first", "candidate": "second"}
+    refused = api.post("/models/compare", json={**both, "min_delta": {"map_50": 0}})
+    assert "not measured by 'map_50'" in refused.json()["detail"]
+    job = api.post("/models/compare", json={**both, "significant": True}).json()["id"]
+    ended = wait_for(lambda: (seen := api.get(f"/jobs/{job}").json())["state"] in ("done", "failed") and seen, 120)
+    found = ended["result"]
+    assert found, ended["error"]
+    assert (found["images"], found["looked_at"], found["differing"]) == (TEST, IMAGES - TEST, [])
+    assert [check["metric"] for check in found["checks"]] == ["macro_f1"]
+    assert found["candidate"]["macro_f1"] == found["base"]["macro_f1"] > 0.6
+    assert found["macro_f1_gain"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": TEST, "unlabeled": 0}
+    assert found["decision"] == "discard"
+    assert "the gain in macro F1 is not significant" in found["reason"]
+    assert [curve["name"] for curve in found["base"]["curves"]] == [None, "red", "blue", "green"]
+    recorded = api.post("/models/compare", json={**both, "recorded": True}).json()["result"]
+    assert recorded["candidate"]["micro_f1"]["n"] == TEST
 
 
 def test_an_onnx_export_holds_the_thresholds(api, tmp_path):
