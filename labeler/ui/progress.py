@@ -58,7 +58,7 @@ def _figures() -> None:
                 labeler.settings,
                 progress.evaluations,
                 labeler.project().splits["test"].total,
-                name="mAP" if boxes else "Accuracy",
+                name="mAP" if boxes else "Macro F1" if several else "Accuracy",
             ),
             icon=":material/hourglass_empty:",
         )
@@ -100,18 +100,20 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
 
 
 def _measured_by_class(project: Project, progress: Progress, evaluations: list[Evaluation]) -> None:
-    from labeler.ui.charts import confusion, several_classes
+    from labeler.ui.charts import confusion, forecast, several_classes
 
     latest = confusion.in_order(evaluations[-1], project.classes)
     st.write(several_classes.in_words(latest))
     names = several_classes.METRICS
-    metric = st.segmented_control("Curve", list(names), default="macro_f1", format_func=names.__getitem__)
-    curve = several_classes.curve(evaluations, metric or "macro_f1")
+    metric = st.segmented_control("Curve", list(names), default="macro_f1", format_func=names.__getitem__) or "macro_f1"
+    curve = several_classes.curve(evaluations, metric)
     if curve is None:
         st.write("Not measured yet: no test image has enough labels for it.")
     else:
-        components.figure(curve, alt=f"{names[metric or 'macro_f1']} against labels")
+        drawn = forecast.with_outlook(curve, evaluations) if metric == "macro_f1" else curve
+        components.figure(drawn, alt=f"{names[metric]} against labels")
     _download(several_classes.curve_csv(evaluations))
+    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
     st.subheader("Classes on the test sample", anchor=False)
     st.table(several_classes.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
     st.caption(several_classes.explained(latest))

@@ -97,6 +97,7 @@ class RandomEstimate(Measured):
     """Accuracy that `labels` random labels would have given: an estimate within the test sample, for display only.
 
     `chosen` is the accuracy on that sample of as many labels in the order asked; only one estimate of a list has it.
+    Multi-label: both are the macro F1.
     """
 
     labels: Count

@@ -120,6 +120,7 @@ test("the card says why an image is asked, how far the goal is, and whether all 
   assert.equal(untilTarget(null), "");
   assert.equal(untilTarget({ accuracy: 0.95, labels: 120, minutes: 6 }), "about 6 min to 95.0% accuracy (120 labels)");
   assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "detection"), "9 labels to 80.0% mAP");
+  assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "multilabel"), "9 labels to 80.0% macro F1");
   assert.equal(untilTarget({ accuracy: null, labels: 1, minutes: null }), "1 label to the label budget");
   assert.equal(untilTarget({ accuracy: null, labels: 0, minutes: 0 }), "label budget reached");
   assert.equal(untilTarget({ accuracy: 0.95, labels: 0, minutes: 0 }), "95.0% accuracy about reached (forecast)");

@@ -149,7 +149,8 @@ class Loop:
                 return "paused"
         if self.failed:
             return "failed"
-        return "training" if self.live.model is not None else "waiting"
+        begun = self._studying is not None and self._studying.begun
+        return "training" if self.live.model is not None or begun else "waiting"
 
     def progress(self) -> EmbeddingProgress:
         """Progress of the embeddings."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Self
 
-from shared.figures import percent
+from shared.figures import METRIC_NAMES, percent
 from shared.settings.services import TrainerSettings
 
 Rule = Literal["thresholds", "budget", "nothing_left"]
@@ -42,7 +42,8 @@ class Thresholds:
         if n_test - first_test < APART and not fixed:
             return None
         met = [
-            f"{metric.replace('_', ' ')} is at least {percent(lower_bounds[metric], 1)} (goal {percent(goal, 1)})"
+            f"{METRIC_NAMES.get(metric, metric.replace('_', ' '))} is at least {percent(lower_bounds[metric], 1)} "
+            f"(goal {percent(goal, 1)})"
             for metric, goal in self.thresholds.items()
         ]
         return f"{' and '.join(met)}, twice in a row, the second time on {n_test} test images"

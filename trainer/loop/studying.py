@@ -55,6 +55,11 @@ class Studying:
             self._put(live, pool, snapshot)
         return True
 
+    @property
+    def begun(self) -> bool:
+        """Whether the detector has something to learn, also if there is none yet."""
+        return self._detector.due
+
     def due(self, live: LiveModel) -> Work | None:
         """The most urgent work."""
         return self._studies.due(lambda: self._untested(live))

@@ -15,14 +15,11 @@ from trainer.evaluation import active_sample
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.metrics import accuracy_alone, evaluate
 from trainer.evaluation.prediction_powered import Unlabeled, accuracy
-from trainer.evaluation.random_baseline import beside_chosen, random_baseline
+from trainer.evaluation.random_baseline import beside_chosen, random_baseline, still_holds
 from trainer.learners.kernel_head import Head, KernelHead, fit_head
 from trainer.learners.learner import Matrix
 from trainer.tasks.head_task import HeadTask
 from trainer.tasks.task import Names, Targets, Value
-
-GROWN = 1.1
-"""Growth of the test sample after which the random baseline is estimated again."""
 
 
 class Classification(HeadTask):
@@ -94,8 +91,9 @@ class Classification(HeadTask):
     ) -> list[RandomEstimate]:
         """As `trainer.evaluation.random_baseline`. The estimate is kept until the test sample has grown by a tenth,
         so that a round stays quick."""
-        kept = bool(earlier) and earlier[0].accuracy.n <= len(truth) < GROWN * earlier[0].accuracy.n
-        estimates = earlier if kept else random_baseline(rows, truth, seed=seed, learn=learn)
+        estimates = (
+            earlier if still_holds(earlier, len(truth)) else random_baseline(rows, truth, seed=seed, learn=learn)
+        )
         return beside_chosen(estimates, chosen, rows, truth, learn=learn)
 
     def counts(self, values: Sequence[Value], names: Names) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.tasks.multilabel import cell_of
+from shared.wire.evaluation import RandomEstimate
 from shared.wire.queries import Suggestion
 from trainer.evaluation import multilabel_metrics
 from trainer.evaluation.measured import Measured
+from trainer.evaluation.random_baseline import several_baseline, several_beside_chosen, still_holds
 from trainer.learners.learner import Matrix
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES, SigmoidHead, Sigmoids, fit_sigmoids, learnable
 from trainer.strategies.ranking import Pool, Rarity
@@ -36,6 +38,7 @@ class Multilabel(HeadTask):
     measures: ClassVar[frozenset[str]] = frozenset(
         {"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"}
     )
+    goal: ClassVar[str] = "macro_f1"
     no_network = (
         "In a multi-label project, only the head on the frozen network is trained: a whole network cannot be trained "
         "for several classes per image yet."
@@ -108,6 +111,22 @@ class Multilabel(HeadTask):
         """F1, average precision and exact match with intervals; the figures of each class; pairs of classes."""
         answered = multilabel_metrics.aligned(truth, model.predict_proba(rows), model.thresholds, model.classes, names)
         return multilabel_metrics.evaluate(answered, names)
+
+    def random_baseline(
+        self,
+        rows: Matrix,
+        truth: Targets,
+        chosen: tuple[Matrix, Targets],
+        earlier: list[RandomEstimate],
+        *,
+        learn: Callable[[Matrix, Targets], Sigmoids],
+        seed: int,
+    ) -> list[RandomEstimate]:
+        """As in classification, with the macro F1."""
+        estimates = (
+            earlier if still_holds(earlier, len(truth)) else several_baseline(rows, truth, seed=seed, learn=learn)
+        )
+        return several_beside_chosen(estimates, chosen, rows, truth, learn=learn)
 
     def unlearned(self, model: Sigmoids | None, names: Names) -> list[str]:
         """The names of classes whose labels lack a yes or a no."""

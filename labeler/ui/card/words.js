@@ -78,7 +78,7 @@ export function whyAsked(item) {
  */
 export function untilTarget(target, task) {
   if (!target) return "";
-  const metric = task === "detection" ? "mAP" : "accuracy";
+  const metric = { detection: "mAP", multilabel: "macro F1" }[task ?? ""] ?? "accuracy";
   const goal = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} ${metric}`;
   if (!target.labels) return target.accuracy === null ? "label budget reached" : `${goal} about reached (forecast)`;
   const labels = count(target.labels, "label");

@@ -25,8 +25,9 @@ def sentences(evaluations: Sequence[Evaluation], labeled: int) -> list[str]:
     none."""
     latest = evaluations[-1]
     since = max(0, labeled - latest.spent)
-    advice = _advice(latest.advice, since, goal_metric(latest)[0]) if latest.advice is not None else []
-    return [*advice, *_saved(latest.random_baseline)]
+    metric = goal_metric(latest)[0]
+    advice = _advice(latest.advice, since, metric) if latest.advice is not None else []
+    return [*advice, *_saved(latest.random_baseline, metric)]
 
 
 def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
@@ -84,11 +85,12 @@ def _needed(needed: Needed, since: int) -> str:
     return f"About **{labels:,} more labels** ({between}) {goal}, if the curve continues like this."
 
 
-def _saved(baseline: Sequence[RandomEstimate]) -> list[str]:
+def _saved(baseline: Sequence[RandomEstimate], metric: str) -> list[str]:
     """Random labels compared with the same number of chosen ones, if there is such a pair."""
+    of = "" if metric == "accuracy" else f" {metric}"
     return [
-        f"With {each.labels:,} labels, **random ones would have given about {percent(each.accuracy.value, 1)}** (an "
-        f"estimate within the test sample, {interval_in_words(each.accuracy)}); the first {each.labels:,} "
+        f"With {each.labels:,} labels, **random ones would have given about {percent(each.accuracy.value, 1)}{of}** "
+        f"(an estimate within the test sample, {interval_in_words(each.accuracy)}); the first {each.labels:,} "
         f"given here give **{percent(each.chosen.value, 1)}** ({interval_in_words(each.chosen)})."
         for each in baseline
         if each.chosen is not None

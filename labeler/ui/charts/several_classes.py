@@ -10,7 +10,7 @@ import pandas as pd
 
 from labeler.ui.charts import progress_charts
 from labeler.ui.parts.wording import plain
-from shared.figures import interval_in_words, is_measured, many, percent
+from shared.figures import interval_in_words, is_measured, macro_f1, many, percent
 from shared.wire.evaluation import ClassPair, Evaluation, Interval
 from shared.wire.project import ClassEntry
 
@@ -34,12 +34,7 @@ def interval(latest: Evaluation, metric: str) -> Interval | None:
 
     After a class was added, no test image is fully known, so that there is no exact match for a while.
     """
-    value, low, high = latest.macro_f1, latest.macro_f1_low, latest.macro_f1_high
-    found: Interval | None = None
-    if metric != "macro_f1":
-        found = getattr(latest, metric)
-    elif value is not None and low is not None and high is not None:
-        found = Interval(value=value, low=low, high=high, n=latest.test_labels)
+    found: Interval | None = macro_f1(latest) if metric == "macro_f1" else getattr(latest, metric)
     return found if is_measured(found) else None
 
 

@@ -7,12 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
+from sklearn.metrics import f1_score
 from sklearn.model_selection import train_test_split
 
 from shared.wire.evaluation import RandomEstimate
+from tests.trainer.grids import strips
 from trainer.embeddings.transform import fit_projection
-from trainer.evaluation.random_baseline import FOLDS, LEAST_TEST, MOST, beside_chosen, random_baseline
+from trainer.evaluation.random_baseline import (
+    FOLDS,
+    LEAST_TEST,
+    MOST,
+    beside_chosen,
+    random_baseline,
+    several_baseline,
+    several_beside_chosen,
+)
 from trainer.learners.kernel_head import Head, fit_head
+from trainer.learners.sigmoid_head import fit_sigmoids
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +103,37 @@ def test_no_head_leaves_the_function(digits):
     estimates = beside_chosen(estimates, sample(digits, 50, seed=1), *sample(digits, 100))
     assert {type(each) for each in estimates} == {RandomEstimate}
     assert heads_alive() == before
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Images with up to four digits each, and which of four they have."""
+    rows, shown = strips(900, digits=range(4))
+    return rows, shown[:, :4].astype(np.int8)
+
+
+def test_with_several_classes_it_is_the_macro_f1_that_random_labels_give(pictures):
+    rows, truth = pictures
+    estimates = several_baseline(rows[:250], truth[:250], seed=0, learn=fit_sigmoids)
+    assert [each.labels for each in estimates] == [25, 50, 100, 200]
+    for each in estimates[1:]:
+        head = fit_sigmoids(rows[250 : 250 + each.labels], truth[250 : 250 + each.labels])
+        judged = slice(450, 900)
+        said = np.zeros(truth[judged].shape, bool)
+        said[:, head.classes] = head.decide(head.predict_proba(rows[judged]))
+        reached = f1_score(truth[judged], said, average="macro")
+        assert each.accuracy.value == pytest.approx(reached, abs=0.08)
+        assert each.accuracy.low <= each.accuracy.value <= each.accuracy.high
+    assert estimates[-1].accuracy.value > estimates[0].accuracy.value
+    beside = several_beside_chosen(
+        estimates, (rows[250:380], truth[250:380]), rows[:250], truth[:250], learn=fit_sigmoids
+    )
+    assert [each.labels for each in beside if each.chosen is not None] == [100]
+
+
+def test_with_nothing_to_learn_random_labels_of_several_classes_give_nothing(pictures):
+    rows, truth = pictures
+    all_have_it = np.ones((80, 1), np.int8)
+    estimates = several_baseline(rows[:80], all_have_it, seed=0, learn=fit_sigmoids)
+    assert {each.accuracy.value for each in estimates} == {0.0}
+    assert several_baseline(rows[:20], truth[:20], seed=0, learn=fit_sigmoids) == []

@@ -138,7 +138,8 @@ def test_an_evaluation_has_every_figure_and_stops_on_its_lower_bounds(project):
     assert [each.name for each in last.classes] == list(NAMES.values())
     assert all(each.learned and each.threshold is not None for each in last.classes)
     assert last.together
-    assert last.random_baseline == []
+    assert [each.labels for each in last.random_baseline] == [10, 20, 40, 80]
+    assert last.random_baseline[-1].accuracy.value > last.random_baseline[0].accuracy.value
     assert len(stability.kappas) == 2
     assert stops[0] is None
     assert "mean average precision is at least" in stops[-1]
