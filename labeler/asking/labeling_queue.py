@@ -12,9 +12,12 @@ millisecond.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -32,10 +35,15 @@ from labeler.store.database import Store
 from labeler.store.tables import PUSH, RANKED
 from shared.settings.services import LabelerSettings
 from shared.wire.fields import Split
+from shared.wire.project import ImageCounts
 from shared.wire.queries import Purpose, Query, QueryPush, QueryReceipt, SuggestedBox, Suggestion
 
 PURPOSES: dict[Split, Purpose] = {"train": "query", "validation": "validation", "test": "test"}
 _CHUNK = 500  # ids in one SQL statement
+Key = tuple[float, int]
+"""A place in the order of `LabelingQueue.ranked`: minus the list's version and the place in it, or place and id."""
+FIRST: Key = (-math.inf, 0)
+BEHIND_LISTS: Key = (-0.5, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,42 @@ class LabelingQueue:
             if image_id not in self._places:
                 yield image_id
 
+    def ranked_after(self, key: Key, count: int, version: int) -> list[tuple[int, Key]]:
+        """The next `count` images of `ranked` behind `key` (FIRST: from the start), each with its own key.
+
+        `version` is that of the queue when the caller began. Images that a later list names come behind all lists: some
+        of them a second time, and none never.
+        """
+        train, found = self._orders["train"], list[tuple[int, Key]]()
+        if key[0] < 0:  # among those that a list named
+            key_of = _key_in_lists(self._places)
+            start = bisect_right(self._ranked, key, key=key_of) if key != FIRST else 0
+            lists = islice(self._ranked, start, None)
+            named = (each for each in lists if each in train and self._places[each].version <= version)
+            found = [(image_id, key_of(image_id)) for image_id in islice(named, count)]
+            key = BEHIND_LISTS
+        while len(found) < count and (some := train.after(key, count - len(found))):
+            key = some[-1]
+            behind = ((each, place) for place, each in some if self._version_of(each, version + 1) > version)
+            found += [(image_id, (place, image_id)) for image_id, place in behind]
+        return found
+
+    def _version_of(self, image_id: int, otherwise: int) -> int:
+        place = self._places.get(image_id)
+        return otherwise if place is None else place.version
+
+    def train_counts(self) -> ImageCounts:
+        """Train images by status."""
+        return self._tally.counts("train")
+
+    def asks(self, image_id: int) -> bool:
+        """Whether the image is one of `ranked`."""
+        return image_id in self._orders["train"]
+
+    def begun(self) -> list[int]:
+        """Open images with fewer answers than `overlap`, the oldest first."""
+        return list(self._begun)
+
     def held_out(self, split: Split) -> Iterator[int]:
         """Open images of the split, in the order of their hash."""
         return iter(self._orders[split])
@@ -210,7 +254,7 @@ class LabelingQueue:
             return (each for each in image_ids if each not in chosen and self.may_hold(each, annotator, session))
 
         # Images begun by others come first: newer lists do not name them, and would push them far behind.
-        begun = free(iter(list(self._begun)))
+        begun = free(iter(self.begun()))
         sources = {
             "train": free(self.ranked()),
             "validation": free(self.held_out("validation")),
@@ -323,6 +367,10 @@ class LabelingQueue:
             # After restoring an older log, it may end before the rows that the last list knew.
             self.acked_seq = newest["acked_seq"] if newest["log_id"] == self._log.log_id else 0
             self.model_version, self.strategy = newest["model_version"], newest["strategy"]
+
+
+def _key_in_lists(places: dict[int, Place]) -> Callable[[int], Key]:
+    return lambda image_id: (-float(places[image_id].version), places[image_id].position)
 
 
 def _first_of_each(queries: Sequence[Query]) -> list[Query]:

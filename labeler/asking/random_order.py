@@ -6,7 +6,9 @@ sorted list of 100,000 takes about 5 ms, once per batch.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import islice
 
 
 class HashOrder:
@@ -46,7 +48,17 @@ class HashOrder:
     def __len__(self) -> int:
         return len(self._open)
 
+    def after(self, key: tuple[float, int], count: int) -> list[tuple[float, int]]:
+        """The next `count` open images behind `key`, each with its place. The last one is the key to go on with."""
+        self._put_in_order()
+        start = bisect_right(self._listed, key)
+        return list(islice((entry for entry in islice(self._listed, start, None) if entry[1] in self._open), count))
+
     def __iter__(self) -> Iterator[int]:
+        self._put_in_order()
+        return (image_id for _, image_id in self._listed if image_id in self._open)
+
+    def _put_in_order(self) -> None:
         if len(self._listed) > 2 * len(self._open) + 100:
             self._listed = [entry for entry in self._listed if entry[1] in self._open]
             self._in_list = {image_id for _, image_id in self._listed}
@@ -56,4 +68,3 @@ class HashOrder:
         if not self._sorted:
             self._listed.sort()
             self._sorted = True
-        return (image_id for _, image_id in self._listed if image_id in self._open)

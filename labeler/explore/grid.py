@@ -2,24 +2,28 @@
 
 Answers contain only images of the train split, wherever their ids come from (the trainer, a search, a typed URL):
 everything passes `Visibility.listable`. A listing names its images once and in order, and the browser then requests the
-tiles that it shows, so that nothing moves while a person selects. The store's lock is held only to copy the data
-needed.
+tiles that it shows, so that nothing moves while a person selects. A long list is named a part at a time, see
+`labeler.explore.listings`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
+
+import numpy as np
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
 from labeler.errors import Missing, Problem
+from labeler.explore.listings import Listings, part_of
 from labeler.images.catalog import Catalog
 from labeler.images.thumbnails import thumbnail_url
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
-from labeler.trainer_link.predictions import NOTHING, Predicted, Prediction, Predictions
+from labeler.trainer_link.predictions import NOTHING, Predicted, PredictedImages, Prediction, Predictions
 from labeler.visibility import Visibility
 from shared.log import Fold
 from shared.settings.services import LabelerSettings
@@ -48,6 +52,7 @@ class Grid:
         trainer: Trainer,
         settings: LabelerSettings,
     ) -> None:
+        self._listings = Listings(store, log, visibility, queue)
         self._store = store
         self._log = log
         self._visibility = visibility
@@ -65,26 +70,29 @@ class Grid:
         and there is none.
         """
         predicted = self._predicted(needed=view.needs_predictions)
-        ordered = self._candidates(view)
-        with self._store.lock:
-            states = {image_id: self._log.fold.state(image_id) for image_id in ordered}
-            resolve, task = self._log.fold.resolve, self._log.fold.task
-            live = {each.label: resolve(each.label) for each in predicted.images.values()}
-        status = view.shown_status
-        found = [
-            image_id
-            for image_id in ordered
-            if status in ("any", states[image_id].status)
-            and (view.label is None or task.says(states[image_id].label, view.label) is _SAYS[view.says])
-            and _fits(view, predicted.images.get(image_id), live)
-        ]
-        if view.order is not None:
-            sign = -1 if view.order == "confidence" else 1
-            unknown = Prediction(0, 2.0 * sign)  # sorts behind all others
-            found.sort(key=lambda image_id: sign * predicted.images.get(image_id, unknown).confidence)
+        status, limit, fold = view.shown_status, view.limit, self._log.fold
+
+        def fits(image_id: int) -> bool:
+            state = fold.state(image_id)
+            return status in ("any", state.status) and (
+                view.label is None or fold.task.says(state.label, view.label) is _SAYS[view.says]
+            )
+
+        if not view.narrows and status in ("any", "unlabeled"):
+            part = self._listings.all(view.after, limit, fits)
+            with self._store.lock:
+                counts = self._queue.train_counts()
+            total = counts.total if status == "any" else counts.unlabeled
+        else:
+            found = self._found(view, fits)
+            if view.needs_predictions:
+                found = _by_prediction(found, view, predicted.images, fold)
+            total = len(found)
+            part = part_of(found, view.after, limit)
         return Listing(
-            total=len(found),
-            image_ids=found[:MAX_LISTED],
+            total=total,
+            image_ids=part.image_ids,
+            next=part.next,
             status=status,
             model_version=predicted.model_version,
         )
@@ -124,13 +132,12 @@ class Grid:
         self._predictions.check()
         flat = self._trainer.map(MAX_LISTED, layout)
         predicted = self._predicted(needed=False)
+        fold = self._log.fold
+        shown = set(self._listings.fitting(flat.image_ids, lambda _: True))
+        labels = {image_id: _drawn_class(fold, fold.state(image_id).label) for image_id in shown}
         with self._store.lock:
-            shown = set(self._visibility.listable(flat.image_ids))
-            fold = self._log.fold
-            labels = {image_id: _drawn_class(fold, fold.state(image_id).label) for image_id in shown}
             ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), NEXT))
-            resolve = self._log.fold.resolve
-            live = {each.label: resolve(each.label) or 0 for each in predicted.images.values()}
+            live = {label: fold.resolve(label) or 0 for label in predicted.images.classes()}
         nothing = Prediction(0, 0.0)
         points = [
             (image_id, x, y, predicted.images.get(image_id, nothing))
@@ -155,8 +162,8 @@ class Grid:
             layouts=flat.layouts,
         )
 
-    def _candidates(self, view: View) -> list[int]:
-        """The images to filter: the first criterion of the view gives the order, the others narrow it down."""
+    def _found(self, view: View, fits: Callable[[int], bool]) -> list[int]:
+        """All images of the view: its first criterion gives the order, the others narrow it down."""
         sources: list[Sequence[int]] = []
         if view.similar_to is not None:
             sources.append(self._similar(view.similar_to))
@@ -168,15 +175,14 @@ class Grid:
             sources.append(view.images)
         if view.search is not None:
             sources.append(self._catalog.files.search(view.search))
+        if not sources and view.shown_status in ("labeled", "skipped", "flagged"):
+            return self._listings.answered(fits)
         if not sources:
-            with self._store.lock:  # the queue in its order, then answered images, latest first
-                sources.append([*self._queue.ranked(), *reversed(self._log.fold.images)])
+            return self._listings.all(None, sys.maxsize, fits).image_ids
         first, *others = sources
         narrowed = [set(each) for each in others]
-        with self._store.lock:
-            return [
-                image_id for image_id in self._visibility.listable(first) if all(image_id in each for each in narrowed)
-            ]
+        some = (image_id for image_id in first if all(image_id in each for each in narrowed))
+        return list(self._listings.fitting(some, fits))
 
     def _similar(self, image_id: int) -> list[int]:
         with self._store.lock:
@@ -199,7 +205,7 @@ class Grid:
         self._predictions.check()
         return self._trainer.clusters(count, MAX_LISTED).clusters
 
-    def predictions(self) -> dict[int, Prediction]:
+    def predictions(self) -> Mapping[int, Prediction]:
         """The prediction for each image, by image id. Raises Unreachable, and Conflict in blind mode or without a
         model."""
         return self._predicted(needed=True).images
@@ -240,10 +246,19 @@ def _drawn_class(fold: Fold, label: Value | None) -> int:
     return 0 if label is None else fold.shown_class(label) or SEVERAL
 
 
-def _fits(view: View, said: Prediction | None, live: dict[int, int | None]) -> bool:
-    if not view.filters_predictions:
-        return True
-    if said is None:
-        return False
-    as_asked = view.predicted is None or live[said.label] == view.predicted
-    return as_asked and view.min_confidence <= said.confidence <= view.max_confidence
+def _by_prediction(found: list[int], view: View, predicted: PredictedImages, fold: Fold) -> list[int]:
+    """The images whose predictions fit the view, in the order that it asks for; those without one come last."""
+    ids, (labels, confidences) = np.array(found, np.int64), predicted.of(found)
+    shown = np.ones(len(ids), bool)
+    if view.filters_predictions:
+        confident = np.round(confidences.astype(np.float64), 4)  # as the trainer sent it
+        shown = (confident >= view.min_confidence) & (confident <= view.max_confidence)  # False for NaN
+        if view.predicted is not None:
+            with_class = [label for label in predicted.classes() if fold.resolve(label) == view.predicted]
+            shown &= np.isin(labels, with_class)
+    places = np.flatnonzero(shown)
+    if view.order is not None:
+        sign = -1 if view.order == "confidence" else 1
+        places = places[np.argsort(sign * confidences[places], kind="stable")]  # NaN comes last
+    ordered: list[int] = ids[places].tolist()
+    return ordered

@@ -201,6 +201,8 @@ class View(Message):
     images: Annotated[Ids | None, Field(max_length=MAX_ROWS)] = None  # only these, in this order
     search: str | None = Field(default=None, min_length=1, max_length=200)  # part of a file's name or folder
     by: Literal["confidence", "uncertainty"] | None = None  # most confident first, or least confident
+    after: str | None = Field(default=None, max_length=100)  # `next` of the part before
+    limit: int = Field(default=MAX_LISTED, ge=1, le=MAX_LISTED)  # images in this part
 
     @property
     def shown_status(self) -> Status | Literal["any"]:
@@ -224,6 +226,12 @@ class View(Message):
         return self.by or ("confidence" if self.predicted is not None and not chosen_otherwise else None)
 
     @property
+    def narrows(self) -> bool:
+        """Whether anything but the status is asked for, so that the images are not simply those of the queue."""
+        chosen = (self.similar_to, self.words, self.cluster, self.images, self.search, self.label)
+        return any(each is not None for each in chosen) or self.needs_predictions
+
+    @property
     def needs_predictions(self) -> bool:
         """Whether a model is needed to show anything."""
         return self.filters_predictions or self.order is not None
@@ -234,7 +242,8 @@ class Listing(Reply):
     selects."""
 
     total: int
-    image_ids: list[int]  # the first MAX_LISTED
+    image_ids: list[int]  # at most as many as asked for
+    next: str | None = None  # where the next part begins: ask with `after`; None at the end
     status: Status | Literal["any"]  # that was used
     model_version: str | None = None  # whose predictions filtered or sorted them
 

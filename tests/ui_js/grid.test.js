@@ -5,6 +5,7 @@ import { Query } from "../../labeler/ui/gallery/filters.js";
 import { MarkBoxes, pathsOf } from "../../labeler/ui/gallery/mark_boxes.js";
 import { MarkMany } from "../../labeler/ui/gallery/mark_many.js";
 import { MarkOne } from "../../labeler/ui/gallery/mark_one.js";
+import { PART, Pages } from "../../labeler/ui/gallery/pages.js";
 import { Scroller } from "../../labeler/ui/gallery/scroller.js";
 import { Selection } from "../../labeler/ui/gallery/selection.js";
 import { Tiles } from "../../labeler/ui/gallery/tiles.js";
@@ -403,4 +404,29 @@ test("a tile says all its classes, and whether the class that is asked about is 
   many.press(2);
   assert.deepEqual([words([1], []), words([1], [2]), words([2], [])], ["✓ cat · dog?", "✓ cat", "✓ dog"]);
   assert.equal(many.words(tile(1)), "cat 50%");
+});
+
+test("a long list comes in parts: the next one before its place is in sight, each image once", async () => {
+  const asked = [];
+  const parts = { "": [[1, 2, 3], "queue 7 3"], "queue 7 3": [[3, 4, 5], "answered 5"], "answered 5": [[6], null] };
+  serve(({ url }) => {
+    const query = new URL(url, "http://labeler").searchParams;
+    asked.push(query.get("after"));
+    assert.deepEqual([query.get("status"), query.get("limit")], ["any", String(PART)]);
+    const [image_ids, next] = parts[query.get("after") ?? ""];
+    return [200, { image_ids, next, total: 6 }];
+  });
+  let list = [];
+  const pages = new Pages((ids) => {
+    list = [...list, ...ids];
+  });
+  list = (await pages.first(new Query({ status: "any" }))).image_ids;
+  await pages.near([], list); // nothing is in sight
+  assert.deepEqual(list, [1, 2, 3]);
+  await Promise.all([pages.near([3], list), pages.near([3], list)]);
+  assert.deepEqual(list, [1, 2, 3, 4, 5]);
+  await pages.near([5], list);
+  await pages.near([6], list);
+  assert.deepEqual(list, [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(asked, [null, "queue 7 3", "answered 5"]);
 });

@@ -1,7 +1,7 @@
-// The grid: thousands of images; those that are chosen get a label by one key. The listing is asked for once and kept, so
-// that nothing moves under the hand. Images that were labeled leave it, and what others do shows on the tiles.
+// The grid: thousands of images; those that are chosen get a label by one key. The listing is kept and only grows, so that
+// nothing moves under the hand. Images that were labeled leave it, and what others do shows on the tiles.
 
-import { ask, isAbort, Refused } from "../lib/api.js";
+import { isAbort, Refused } from "../lib/api.js";
 import { ClassSearch, placeKey } from "../lib/classes.js";
 import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
@@ -14,6 +14,7 @@ import { classButton, drawNotice, drawTile, enable, enlarge } from "./draw.js";
 import { Filters } from "./filters.js";
 import { Groups } from "./groups.js";
 import { markBy, markingOf } from "./marking.js";
+import { Pages } from "./pages.js";
 import { Scroller } from "./scroller.js";
 import { Selection } from "./selection.js";
 import { Tiles } from "./tiles.js";
@@ -71,6 +72,7 @@ class Gallery {
     this.stopListening = new AbortController();
     this.tiles = new Tiles(() => this.scroller.redraw());
     this.selection = new Selection(data.most);
+    this.pages = new Pages((ids) => this.hold([...this.list, ...ids]));
     this.bulk = new Bulk(data.log_id, this.tiles, (words, trouble) => this.say(words, trouble));
     this.marking = markingOf(data.task, root, () => this.filters.query);
     this.filters = new Filters(root, () => this.load());
@@ -99,9 +101,8 @@ class Gallery {
   close() {
     this.unsubscribe();
     this.stopListening.abort();
-    this.asked?.abort();
     clearTimeout(this.again);
-    for (const each of [this.scroller, this.groups, this.filters, this.bulk]) each.close();
+    for (const each of [this.scroller, this.groups, this.filters, this.bulk, this.pages]) each.close();
   }
 
   listen() {
@@ -137,19 +138,17 @@ class Gallery {
   }
 
   async load() {
-    this.asked?.abort();
     clearTimeout(this.again);
-    this.asked = new AbortController();
     this.problem = null;
     this.loading = true;
     this.draw();
     try {
-      const listing = await ask(`/api/grid?${this.filters.query}`, { signal: this.asked.signal });
+      const { status, total, image_ids } = await this.pages.first(this.filters.query);
       this.tiles.forget();
-      this.status = listing.status;
-      this.total = listing.total;
+      this.status = status;
+      this.total = total;
       this.loading = false;
-      this.hold(listing.image_ids);
+      this.hold(image_ids);
       this.box.scrollTop = 0;
     } catch (error) {
       if (isAbort(error)) return;
@@ -173,6 +172,7 @@ class Gallery {
   look(ids) {
     this.inSight = ids;
     if (ids.length) this.tiles.need(ids).catch(() => {}); // asked again with the next news or scroll
+    this.pages.near(ids, this.list);
   }
 
   /** @param {import("../types.js").Project} project */

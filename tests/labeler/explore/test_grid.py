@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from labeler.errors import Conflict, Missing, Unreachable
+from labeler.errors import Conflict, Invalid, Missing, Unreachable
 from labeler.service import Service
 from labeler.trainer_link import predictions
 from labeler.web.api import create_api
@@ -256,6 +256,79 @@ def test_predictions_are_fetched_once_a_model(tmp_path: Path, monkeypatch: pytes
         assert len(follower.asked) == 2
 
 
+def parts(service: Service, size: int, **view: Any) -> list[int]:
+    """A whole view, `size` images at a time."""
+    found, after = list[int](), None
+    while True:
+        part = service.gallery.listing(View(**view, limit=size, after=after))
+        assert len(part.image_ids) <= size
+        found, after = found + part.image_ids, part.next
+        if after is None:
+            assert part.total == len(found)
+            return found
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"status": "any"},
+        {},
+        {"status": "labeled"},
+        {"label": CAT},
+        {"by": "confidence"},
+        {"search": "1", "predicted": DOG},
+    ],
+    ids=str,
+)
+def test_a_view_can_be_read_in_parts(crowd: Service, view: dict[str, Any], size: int) -> None:
+    whole = listed(crowd, **view)
+    assert whole
+    assert parts(crowd, size, **view) == whole
+
+
+def test_no_image_is_lost_between_two_parts_while_people_answer(tmp_path: Path) -> None:
+    with gallery(tmp_path, 30) as (service, _):
+        service.push(pushed(service, [4, 2, 9, 11]))
+        everything, found, after = set(listed(service, status="any")), list[int](), None
+        for number in range(1, 100):
+            part = service.gallery.listing(View(status="any", limit=4, after=after))
+            found += part.image_ids
+            after = part.next
+            if after is None:
+                break
+            if number == 2:
+                service.push(pushed(service, [20, 21, 11]))
+            service.annotate([answer(found[-1]), *[answer(each) for each in sorted(everything.difference(found))[-1:]]])
+        assert set(found) == everything
+
+
+def test_a_part_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many images there are, only those of the part are looked at."""
+    with gallery(tmp_path, 60) as (service, _):
+        service.annotate([answer(each) for each in range(1, 20)])
+        looked_at: list[int] = []
+        state = service.log.fold.state
+
+        def counted(image_id: int) -> Any:
+            looked_at.append(image_id)
+            return state(image_id)
+
+        monkeypatch.setattr(service.log.fold, "state", counted)
+        first = service.gallery.listing(View(status="any", limit=5))
+        second = service.gallery.listing(View(status="any", limit=5, after=first.next))
+        assert (first.total, len(looked_at)) == (60, 10)
+        assert looked_at == [*first.image_ids, *second.image_ids]
+
+
+@pytest.mark.parametrize(
+    ("view", "after"), [({}, "queue x"), ({"status": "any"}, "answered 99"), ({"label": CAT}, "x")]
+)
+def test_a_place_that_no_part_named_is_refused(crowd: Service, view: dict[str, Any], after: str) -> None:
+    with pytest.raises(Invalid, match="from the start"):
+        listed(crowd, **view, after=after)
+
+
 def test_a_view_is_checked() -> None:
     assert View(images=["3,4", "5"]).images == [3, 4, 5]
     wrong: list[dict[str, Any]] = [
@@ -280,7 +353,7 @@ def test_a_view_is_checked() -> None:
 def test_the_routes(tmp_path: Path) -> None:
     with gallery(tmp_path, 6) as (service, _), TestClient(create_api(service)) as client:
         page = client.get("/grid", params={"predicted": CAT, "min_confidence": 0.52}).json()
-        assert page == {"total": 2, "image_ids": [5, 3], "status": "unlabeled", "model_version": "m1"}
+        assert page == {"total": 2, "image_ids": [5, 3], "next": None, "status": "unlabeled", "model_version": "m1"}
         assert client.get("/grid?images=3,1").json()["image_ids"] == [3, 1]
         many = ",".join(map(str, range(1, 5_001)))
         assert client.get(f"/grid?images={many}").json()["total"] == 6

@@ -1,0 +1,112 @@
+"""The order of the images of a view, a part at a time.
+
+What a view without other criteria shows is the queue in its order, then answered images, the latest first. This order
+is never written out: a part of it costs what it holds, however many images there are, and says where the next part
+begins. The store's lock is held for a few images at a time, so that nobody's question waits for somebody's list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from labeler.asking.labeling_queue import FIRST, Key, LabelingQueue
+from labeler.errors import Invalid
+from labeler.store.annotation_log import AnnotationLog
+from labeler.store.database import Store
+from labeler.visibility import Visibility
+
+AT_ONCE = 1_000
+"""Images looked at under one hold of the lock."""
+Fits = Callable[[int], bool]
+"""Whether the view shows an image; called under the lock."""
+
+
+@dataclass
+class Part:
+    """Images in order, and where to go on; None at the end."""
+
+    image_ids: list[int] = field(default_factory=list)
+    next: str | None = None
+
+
+def part_of(found: list[int], after: str | None, limit: int) -> Part:
+    """A part of a list that is made as a whole. Raises Invalid for a place that no part named."""
+    if after and not after.isdecimal():
+        raise Invalid(f"There is no place {after!r} in this list: ask for it from the start.")
+    start = int(after or 0)
+    end = start + limit
+    return Part(found[start:end], str(end) if end < len(found) else None)
+
+
+class Listings:
+    """The images of one workspace in the order in which the grid lists them."""
+
+    def __init__(self, store: Store, log: AnnotationLog, visibility: Visibility, queue: LabelingQueue) -> None:
+        self._store = store
+        self._log = log
+        self._visibility = visibility
+        self._queue = queue
+
+    def all(self, after: str | None, limit: int, fits: Fits) -> Part:
+        """A part of everything: the queue, then answered images. Raises Invalid for a place that no part named."""
+        stage, _, rest = (after or "").partition(" ")
+        part = Part()
+        if stage != "answered":
+            version, key = _place(rest) if stage else (self._queue.version, FIRST)
+            while len(part.image_ids) < limit:
+                with self._store.lock:
+                    some = self._queue.ranked_after(key, min(AT_ONCE, limit - len(part.image_ids)), version)
+                    part.image_ids += [image_id for image_id, _ in some if fits(image_id)]
+                if not some:
+                    return self._and_answered(part, None, limit, fits)
+                key = some[-1][1]
+            part.next = f"queue {version} {key[0]!r} {key[1]}"
+            return part
+        return self._and_answered(part, rest, limit, fits)
+
+    def answered(self, fits: Fits) -> list[int]:
+        """The images that some answer is about: those still in the queue, then the others, the latest first."""
+        with self._store.lock:
+            begun, others = self._queue.begun(), list(reversed(self._log.fold.images))
+        return list(self.fitting([*begun, *others], fits))
+
+    def fitting(self, image_ids: Iterable[int], fits: Fits) -> Iterator[int]:
+        """Those of the images that may be listed and that the view shows, each once."""
+        once = iter(dict.fromkeys(image_ids))
+        while some := list(islice(once, AT_ONCE)):
+            with self._store.lock:
+                yield from [image_id for image_id in self._visibility.listable(some) if fits(image_id)]
+
+    def _and_answered(self, part: Part, rest: str | None, limit: int, fits: Fits) -> Part:
+        """Add the images that are no longer in the queue, behind the one named in `rest`."""
+        with self._store.lock:
+            order = list(reversed(self._log.fold.images))
+        start = 0
+        if rest:
+            last = int(rest) if rest.isdecimal() else 0
+            if last not in self._log.fold.images:
+                raise Invalid(f"There is no place {rest!r} in this list: ask for it from the start.")
+            start = order.index(last) + 1
+
+        def left(image_id: int) -> bool:
+            return not self._queue.asks(image_id) and fits(image_id)
+
+        last_shown = rest or ""
+        for image_id in self.fitting(order[start:], left):
+            if len(part.image_ids) == limit:
+                part.next = f"answered {last_shown}"
+                break
+            part.image_ids.append(image_id)
+            last_shown = str(image_id)
+        return part
+
+
+def _place(text: str) -> tuple[int, Key]:
+    """The version of the queue and the key in it. Raises Invalid."""
+    try:
+        version, first, second = text.split(" ")
+        return int(version), (float(first), int(second))
+    except ValueError:
+        raise Invalid(f"There is no place {text!r} in this list: ask for it from the start.") from None
