@@ -132,8 +132,8 @@ def _use(version: ModelVersion) -> str:
             f"## How to use it\n\nInput: {version.input.size} × {version.input.size} pixels, RGB. {prepared} The ONNX "
             "export takes values from 0 to 255. It returns for each of its points a score for each class, and the "
             "corners of a box on that square (left, top, right, bottom). Of boxes of a class that overlap by more "
-            "than half (IoU), keep the one with the best score. run_detector.py in the documentation does all of "
-            f"this. From the weights: {version.how_to_use}"
+            "than half (IoU), keep the one with the best score, and place it at a mean of all of them. "
+            f"run_detector.py in the documentation does all of this. From the weights: {version.how_to_use}"
         )
     return (
         f"## How to use it\n\nInput: {version.input.size} × {version.input.size} pixels, RGB, "
