@@ -1,4 +1,4 @@
-"""Which source a place is: a folder, an archive, several of them, or the objects of a store.
+"""Which source a place is: a folder, an archive, a table, several of them, or the objects of a store.
 
 Stores are shared by all sources of a process, so that a store that does not answer is left alone by all of them.
 """
@@ -14,13 +14,17 @@ from shared.images.sources.addresses import WEB, AddressProblem, Place, checked,
 from shared.images.sources.archives import COMPRESSED, ENDINGS, ArchiveSource
 from shared.images.sources.blobs import Blob, FarBlob, LocalBlob
 from shared.images.sources.folder import FolderSource
+from shared.images.sources.manifests import ENDINGS as TABLES
+from shared.images.sources.manifests import ManifestSource, allowed_beside, beside
 from shared.images.sources.objects import ObjectSource
 from shared.images.sources.shards import ShardSource
 from shared.images.sources.source import ImageSource
 from shared.images.sources.stores import FileSystemStore, Store
+from shared.images.sources.tables import ENDING as TABLE
+from shared.images.sources.tables import TableSource, holds_images
 from shared.images.sources.web import WebStore
 
-FILES = ENDINGS
+FILES = (*ENDINGS, TABLE, *TABLES)
 """Endings, lower case, of files that contain images."""
 
 
@@ -43,9 +47,25 @@ class Sources:
         if store is not None and not kind:
             return ObjectSource(str(place), store)
         if is_pattern(place):
-            return ShardSource(place, store, lambda blob: ArchiveSource(blob, kind))
+            return ShardSource(place, store, lambda blob: self._file(blob, kind))
         blob: Blob = LocalBlob(Path(place)) if store is None else FarBlob(str(place), store)
-        return ArchiveSource(blob, kind)
+        return self._file(blob, kind)
+
+    def _file(self, blob: Blob, kind: str) -> ImageSource:
+        if kind in ENDINGS:
+            return ArchiveSource(blob, kind)
+        if kind == TABLE and holds_images(blob):
+            return TableSource(blob)
+        table = str(blob.place) if blob.far else None
+        web = WebStore((*([beside(table)] if table is not None else []), *self._allowed))
+        return ManifestSource(blob, lambda address: self._named(address, table, web))
+
+    def _named(self, address: str, table: str | None, web: WebStore) -> Store:
+        """The store of an address that a table names. Raises ImageProblem unless it is allowed."""
+        plain = address.partition("?")[0]
+        if not (self.allows(plain) or (table is not None and allowed_beside(table, plain))):
+            raise ImageProblem("is at an address that the setting image_addresses does not allow")
+        return web if plain.partition("://")[0].lower() in WEB else self.store(plain)
 
     def store(self, address: str) -> Store:
         """The store of an address that a person named. Raises ImageProblem."""
@@ -70,9 +90,9 @@ class Sources:
 
 def ending(place: Place) -> str:
     """The ending of a file that contains images, or of a compressed archive; "" for a folder or prefix."""
-    name = str(place).lower()
     if isinstance(place, Path) and place.is_dir():
         return ""
+    name = (str(place) if isinstance(place, Path) else place.partition("://")[2].partition("/")[2]).lower()  # no host's
     return next((each for each in (*COMPRESSED, *FILES) if name.endswith(each)), "")
 
 
@@ -83,7 +103,8 @@ def is_pattern(place: Place) -> bool:
 
 def is_read_directly(place: Place) -> bool:
     """Whether every service may read this place by itself, without a table of contents that is far away."""
-    return isinstance(place, Path) or not ending(place)
+    kind = ending(place)
+    return not kind or (isinstance(place, Path) and kind in ENDINGS)
 
 
 def why_not(place: Place) -> str | None:

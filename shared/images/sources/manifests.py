@@ -1,0 +1,187 @@
+"""A table of addresses as a source of images: a CSV or parquet file with a column that names each image.
+
+An entry is an address, or a path beside the table. The table is not trusted: what it names is read only if it lies
+beside the table, or if the settings allow its address. The URI of an image is its address without kind and query, so
+that no signature is stored.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from shared.images import finding
+from shared.images.finding import Passed
+from shared.images.opening import ImageLimits, ImageProblem, check_bytes
+from shared.images.sources.addresses import AddressProblem, checked, climbs, is_address, is_within
+from shared.images.sources.archives import MOST_MEMBERS
+from shared.images.sources.blobs import Blob, Stream
+from shared.images.sources.source import NONE, ImageAway, Stamp, folded
+from shared.images.sources.stores import Store
+
+ENDINGS: Final = (".csv", ".tsv")
+COLUMNS: Final = (
+    *("address", "url", "uri", "image", "image_url", "image_uri", "image_path", "path", "filepath", "file_path"),
+    *("file", "filename", "file_name"),
+)
+"""Names of the column with the addresses, the best first."""
+MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    stamp: Stamp
+    address_of: dict[str, str]  # by URI
+    passed: Passed
+
+
+class ManifestSource:
+    """The images that one table names. `store_of` opens the store of an allowed address, and refuses any other."""
+
+    def __init__(self, blob: Blob, store_of: Callable[[str], Store]) -> None:
+        self.place, self.far, self.readers = blob.place, True, 16
+        self._blob, self._store_of = blob, store_of
+        self._folder = Path(blob.place).parent if isinstance(blob.place, Path) else None
+        self._lock = threading.Lock()
+        self._entries: _Entries | None = None
+
+    def uris(self, passed: Passed) -> Iterator[str]:
+        """See ImageSource. In code point order."""
+        entries = self._current()
+        passed.add(entries.passed)
+        return iter(sorted(entries.address_of))
+
+    def listed(self) -> None:
+        """The addresses stay, because they are needed to read."""
+
+    def stamp(self, uri: str) -> Stamp:
+        """See ImageSource. What the table says of an image: nothing is asked of a million servers."""
+        try:
+            address = self._current().address_of.get(uri)
+        except ImageAway:
+            raise
+        except ImageProblem:
+            return NONE
+        if address is None:
+            return NONE
+        if self._folder is not None and not is_address(address):
+            try:
+                status = (self._folder / address).stat()
+            except (OSError, ValueError):
+                return NONE
+            return status.st_size, status.st_mtime_ns
+        return 1, folded(address) or 1
+
+    def read(self, uri: str, limits: ImageLimits) -> bytes:
+        """See ImageSource."""
+        address = self._current().address_of.get(uri)
+        if address is None:
+            raise ImageProblem("no longer exists")
+        if not is_address(address):
+            if self._folder is not None:
+                return finding.read(address, self._folder, limits)
+            address = f"{beside(str(self.place))}/{address}"
+        data = self._store_of(address).read(address, 0, limits.max_bytes + 1)
+        check_bytes(len(data), limits)
+        return data
+
+    def open(self, uri: str) -> BufferedReader | None:
+        """An image is read as a whole."""
+        return None
+
+    def is_there(self) -> bool:
+        """Whether the table exists, if it is on this machine."""
+        return self._blob.far or self._blob.look()[1] != NONE
+
+    def _current(self) -> _Entries:
+        with self._lock:
+            if self._entries is not None and self._blob.far:
+                return self._entries  # a start reads it again
+            size, stamp = self._blob.look()
+            if stamp == NONE:
+                raise ImageProblem("no longer exists")
+            if self._entries is None or self._entries.stamp != stamp:
+                self._entries = self._read(size, stamp)
+            return self._entries
+
+    def _read(self, size: int, stamp: Stamp) -> _Entries:
+        if size > MOST_BYTES:
+            raise ImageProblem(f"has more than {MOST_BYTES >> 20:,} MiB: split it")
+        passed, found = Passed(), dict[str, str]()
+        for number, address in enumerate(addresses_in(self._blob, size)):
+            if number >= MOST_MEMBERS:
+                raise ImageProblem(f"has more than {MOST_MEMBERS:,} rows: split it")
+            uri = _uri(address)
+            if uri is None:
+                passed.unusable[address.partition("?")[0][:80]] += 1
+            elif found.setdefault(uri, address) != address:
+                path = PurePosixPath(uri)
+                found[str(path.with_name(f"{path.stem}-{folded(address):016x}{path.suffix}"))] = address
+        return _Entries(stamp, found, passed)
+
+
+def addresses_in(blob: Blob, size: int) -> Iterator[str]:
+    """The addresses of a table. Raises ImageProblem if it has no column of them."""
+    name = str(blob.place).lower()
+    if name.endswith(".parquet"):
+        yield from _of_parquet(blob, size)
+        return
+    text = io.TextIOWrapper(io.BytesIO(blob.part(0, size)), encoding="utf-8-sig", newline="")
+    try:
+        first = text.readline()
+        text.seek(0)
+        between = "\t" if name.endswith(".tsv") else ";" if ";" in first and "," not in first else ","
+        rows = csv.DictReader(text, delimiter=between)
+        column = column_of(rows.fieldnames or [])
+        if column is None:
+            raise ImageProblem(f"has no column of images: name one of its columns {COLUMNS[0]}")
+        yield from (row[column].strip() for row in rows if (row[column] or "").strip())
+    except (csv.Error, UnicodeDecodeError):
+        raise ImageProblem("is not a table that can be read: write it as CSV in UTF-8") from None
+
+
+def column_of(names: Any) -> str | None:
+    """The column that names images, if there is one."""
+    known = {str(name).strip().lower(): str(name) for name in names}
+    return next((known[name] for name in COLUMNS if name in known), None)
+
+
+def beside(address: str) -> str:
+    """The address under which everything lies beside the table."""
+    return address.rpartition("/")[0]
+
+
+def allowed_beside(table: str, address: str) -> bool:
+    """Whether an address lies beside the table that names it."""
+    return is_within(address.partition("?")[0], [beside(table)])
+
+
+def _of_parquet(blob: Blob, size: int) -> Iterator[str]:
+    import pyarrow as pa  # takes a moment, and most projects read folders only
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.ParquetFile(pa.PythonFile(Stream(blob, size), mode="r"))
+        column = column_of(table.schema_arrow.names)
+        if column is None:
+            raise ImageProblem(f"has no column of images: name one of its columns {COLUMNS[0]}")
+        for batch in table.iter_batches(columns=[column]):
+            yield from (str(each) for each in batch.column(0).to_pylist() if each)
+    except (pa.ArrowException, OSError):
+        raise ImageProblem("is not a parquet file that can be read") from None
+
+
+def _uri(address: str) -> str | None:
+    """The name of an image; None if the entry is no address of one."""
+    if not is_address(address):
+        return None if climbs("/" + address) or address.startswith("/") or "://" in address else address
+    try:
+        return checked(address.partition("?")[0]).partition("://")[2]
+    except AddressProblem:
+        return None

@@ -1,0 +1,222 @@
+"""The images in a parquet file, such as the files of a Hugging Face dataset, as a source.
+
+A row has the bytes of one image, in a column of bytes or of (bytes, path). Rows are read one after another with little
+memory; reading one in the middle reads its row group from the beginning. So a row group must not be large.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from shared.images.finding import Passed, is_left_out
+from shared.images.opening import ImageLimits, ImageProblem, check_bytes
+from shared.images.sources.addresses import climbs
+from shared.images.sources.archives import LONGEST_NAME, MOST_MEMBERS
+from shared.images.sources.blobs import Blob, Stream
+from shared.images.sources.source import NONE, ImageAway, Stamp, folded
+
+ENDING: Final = ".parquet"
+COLUMNS: Final = ("image", "img", "bytes", "jpg", "jpeg", "png", "webp", "content", "data")
+NAMES: Final = ("file_name", "filename", "path", "uri", "key", "__key__", "id", "name")
+MOST_GROUP = 1 << 29
+"""Bytes of the images of one row group, as stored."""
+_AT_ONCE = MOST_GROUP  # bytes of one read, such as the footer
+_BATCH, _KEPT = 16, 4  # rows read at once, and how many such batches are kept
+_GROUPS = 2  # row groups that are being read at the same time, because readers are not quite in order
+
+
+@dataclass
+class _Group:
+    """A row group that is being read: what comes next, and what came last."""
+
+    batches: Iterator[Any]
+    next_row: int
+    kept: deque[tuple[int, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))  # first row, its column
+
+
+@dataclass(frozen=True)
+class _Table:
+    stamp: Stamp
+    file: Any
+    column: str  # of the bytes, dotted if it is a part of another
+    row_of: dict[str, int]
+    starts: list[int]  # the first row of each row group, and the end
+    reading: dict[int, _Group] = field(default_factory=dict)
+
+
+class TableSource:
+    """The images of one parquet file."""
+
+    def __init__(self, blob: Blob) -> None:
+        self.place, self.far, self.readers = blob.place, blob.far, 2
+        self._blob = blob
+        self._lock = threading.Lock()
+        self._table: _Table | None = None
+
+    def uris(self, passed: Passed) -> Iterator[str]:
+        """See ImageSource. In the order of the rows, so that reading them in order is fast."""
+        return iter(list(self._current().row_of))
+
+    def listed(self) -> None:
+        """The names stay, because they say which row is meant."""
+
+    def stamp(self, uri: str) -> Stamp:
+        """See ImageSource. All rows are read again if the file has changed."""
+        try:
+            table = self._current()
+        except ImageAway:
+            raise
+        except ImageProblem:
+            return NONE
+        row = table.row_of.get(uri)
+        return NONE if row is None else (1, folded(table.stamp, row) or 1)
+
+    def read(self, uri: str, limits: ImageLimits) -> bytes:
+        """See ImageSource."""
+        table = self._current()
+        row = table.row_of.get(uri)
+        if row is None:
+            raise ImageProblem("no longer exists")
+        with self._lock:
+            data: bytes | None = _guarded(lambda: _row(table, row))
+        if data is None:
+            raise ImageProblem("has no bytes in its table")
+        check_bytes(len(data), limits)
+        return data
+
+    def open(self, uri: str) -> BufferedReader | None:
+        """An image is read as a whole."""
+        return None
+
+    def is_there(self) -> bool:
+        """Whether the file exists, if it is on this machine."""
+        return self._blob.far or self._blob.look()[1] != NONE
+
+    def _current(self) -> _Table:
+        with self._lock:
+            if self._table is not None and self._blob.far:
+                return self._table  # a start reads it again
+            size, stamp = self._blob.look()
+            if stamp == NONE:
+                raise ImageProblem("no longer exists")
+            if self._table is None or self._table.stamp != stamp:
+                self._table = _guarded(lambda: _opened(self._blob, size, stamp))
+            return self._table
+
+
+def holds_images(blob: Blob) -> bool:
+    """Whether a parquet file has a column of bytes. Raises ImageProblem."""
+    size, stamp = blob.look()
+    if stamp == NONE:
+        raise ImageProblem("no longer exists")
+    return _guarded(lambda: _bytes_in(_file(blob, size).schema_arrow)) is not None
+
+
+def _guarded(work: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return work()
+    except ImageProblem:
+        raise
+    except (pa.ArrowException, OSError, ValueError, MemoryError):
+        raise ImageProblem("is not a parquet file that can be read") from None
+
+
+def _file(blob: Blob, size: int) -> Any:
+    import pyarrow as pa  # takes a moment, and most projects read folders only
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(pa.PythonFile(Stream(blob, size, _AT_ONCE), mode="r"), buffer_size=1 << 20)
+
+
+def _opened(blob: Blob, size: int, stamp: Stamp) -> _Table:
+    file = _file(blob, size)
+    column = _bytes_in(file.schema_arrow)
+    if column is None:
+        raise ImageProblem("has no column of images: name one of its columns image")
+    if file.metadata.num_rows > MOST_MEMBERS:
+        raise ImageProblem(f"has more than {MOST_MEMBERS:,} rows: split it")
+    starts = [0]
+    for group in range(file.metadata.num_row_groups):
+        described = file.metadata.row_group(group)
+        at = next(at for at in range(described.num_columns) if described.column(at).path_in_schema == column)
+        if described.column(at).total_compressed_size > MOST_GROUP:
+            raise ImageProblem(
+                f"has more than {MOST_GROUP >> 20} MiB of images in one row group: write it again with "
+                "row_group_size=100"
+            )
+        starts.append(starts[-1] + described.num_rows)
+    names = _names(file, column, starts[-1])
+    return _Table(stamp, file, column, {name: row for row, name in enumerate(names)}, starts)
+
+
+def _bytes_in(schema: Any) -> str | None:
+    """The column with the bytes of the images; None if there is none."""
+    import pyarrow as pa
+
+    def binary(kind: Any) -> bool:
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    found = {}
+    for each in schema:
+        if binary(each.type):
+            found[each.name] = each.name
+        elif pa.types.is_struct(each.type) and any(part.name == "bytes" and binary(part.type) for part in each.type):
+            found[each.name] = f"{each.name}.bytes"
+    known = next((found[name] for name in COLUMNS if name in found), None)
+    return known or (next(iter(found.values())) if len(found) == 1 else None)
+
+
+def _names(file: Any, column: str, rows: int) -> list[str]:
+    """The names of all rows: those in the file if each is usable and another, else their numbers."""
+    whole = column.partition(".")[0]
+    leaf = (
+        f"{whole}.path" if column != whole else next((name for name in NAMES if name in file.schema_arrow.names), None)
+    )
+    given: list[str] = []
+    if leaf is not None and (
+        leaf != f"{whole}.path" or "path" in [part.name for part in file.schema_arrow.field(whole).type]
+    ):
+        for batch in file.iter_batches(columns=[leaf], batch_size=10_000):
+            values = batch.column(0).to_pylist()
+            given += [
+                str((each or {}).get("path") or "") if isinstance(each, dict) else str(each or "") for each in values
+            ]
+    if len(given) == rows == len(set(given)) and all(map(_usable, given)):
+        return given
+    endings = [PurePosixPath(name).suffix for name in given] or [""] * rows
+    return [
+        f"{row:08d}{ending if ending.isascii() and ending[1:].isalnum() else ''}" for row, ending in enumerate(endings)
+    ]
+
+
+def _usable(name: str) -> bool:
+    parts = name.split("/")
+    fine = bool(name) and name.isprintable() and len(name) <= LONGEST_NAME and all(parts)
+    return fine and not climbs("/" + name) and not any(map(is_left_out, parts))
+
+
+def _row(table: _Table, row: int) -> bytes | None:
+    group = next(at for at, start in enumerate(table.starts) if start > row) - 1
+    known = table.reading.get(group)
+    oldest = known.kept[0][0] if known is not None and known.kept else None
+    if known is None or row < (oldest if oldest is not None else known.next_row):
+        if known is None and len(table.reading) >= _GROUPS:
+            table.reading.pop(next(iter(table.reading)))
+        batches = table.file.iter_batches(_BATCH, row_groups=[group], columns=[table.column], use_threads=False)
+        known = table.reading[group] = _Group(batches, table.starts[group])
+    while known.next_row <= row:
+        read = next(known.batches).column(0)
+        known.kept.append((known.next_row, read))
+        known.next_row += len(read)
+    first, values = next(each for each in known.kept if each[0] <= row < each[0] + len(each[1]))
+    value = values[row - first].as_py()
+    value = value.get("bytes") if isinstance(value, dict) else value
+    return None if value is None else bytes(value)
