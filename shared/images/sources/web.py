@@ -7,6 +7,7 @@ this machine's own network out of reach of a list of addresses that someone else
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Collection, Iterator
 from contextlib import closing
 
@@ -33,6 +34,7 @@ class WebStore:
             follow_redirects=False,
             limits=httpx.Limits(max_connections=32),
         )
+        weakref.finalize(self, self._client.close)
 
     def read(self, address: str, start: int, end: int) -> bytes:
         """See `stores.Store`."""

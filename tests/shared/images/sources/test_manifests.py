@@ -43,7 +43,7 @@ class WebServer:
                 else:
                     self._send(200, served.files[path])
 
-            do_HEAD = do_GET
+            do_HEAD = do_GET  # noqa: N815 - the library's name
 
             def _send(self, status: int, body: bytes, **headers: str) -> None:
                 self.send_response(status)
@@ -81,9 +81,8 @@ def test_images_beside_a_table(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a.png": picture(1), "sub/b.png": picture(2)})
     (tmp_path.parent / "outside.png").write_bytes(picture(3))
     passed = Passed()
-    listed = source(
-        table(tmp_path / "list.csv", "sub/b.png", "a.png", "../outside.png", "/etc/passwd", column="File_Name")
-    )
+    entries = ["sub/b.png", "a.png", "../outside.png", "/etc/passwd"]
+    listed = source(table(tmp_path / "list.csv", *entries, column="File_Name"))
     assert list(listed.uris(passed)) == ["a.png", "sub/b.png"]
     assert passed.unusable.total() == 2
     assert listed.read("sub/b.png", LIMITS) == picture(2)
@@ -196,9 +195,9 @@ def test_an_object_larger_than_an_image_may_be_is_not_read_to_its_end(tmp_path: 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("a;b\n1;2", "has no column of images"), (b"url\n\xff\xfe", "is not a table"), ("", "no column")],
+    [(b"a;b\n1;2", "has no column of images"), (b"url\n\xff\xfe", "is not a table"), (b"", "no column")],
 )
-def test_what_is_no_table_of_images(tmp_path: Path, text: str | bytes, reason: str) -> None:
-    (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+def test_what_is_no_table_of_images(tmp_path: Path, text: bytes, reason: str) -> None:
+    (tmp_path / "list.csv").write_bytes(text)
     with pytest.raises(ImageProblem, match=reason):
         uris(source(tmp_path / "list.csv"))
