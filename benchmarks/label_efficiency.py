@@ -110,7 +110,7 @@ def _in_process(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cu
         table = np.stack([run.accuracy for run in runs[strategy]])  # (seeds, points)
         cells = [f"{100 * table[:, n // STEP - 1].mean():.1f}" for n in shown]
         reference = np.stack([run.accuracy for run in runs[first]]).mean(axis=1)
-        difference = _difference(table.mean(axis=1), reference) if strategy != first else "–"
+        difference = difference_of(table.mean(axis=1), reference) if strategy != first else "–"
         exchanged = [share for run in runs[strategy] for share in run.exchanged]
         print(
             f"| {_short(strategy)} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} "
@@ -138,7 +138,7 @@ def _print_rarest(runs: dict[str, list[Run]], shown: list[int]) -> None:
         for name in ("rarest", "recall"):
             curves = np.stack([getattr(run, name) for run in several])
             cells += [f"{100 * curves[:, n // STEP - 1].mean():.0f}" for n in shown]
-        cells.append(_difference(_areas([run.recall for run in several]), reference))
+        cells.append(difference_of(_areas([run.recall for run in several]), reference))
         print(f"| {_short(strategy)} | {' | '.join(cells)} |")
 
 
@@ -166,7 +166,7 @@ def _both_ways(X: Rows, y: Ids, given: argparse.Namespace) -> dict[str, list[Cur
             difference = "– | –"
             if way != strategy:
                 areas = _areas(curves[way]), _areas(curves[strategy])
-                difference = f"{_difference(*areas)} | {_verdict(*areas)}"
+                difference = f"{difference_of(*areas)} | {_verdict(*areas)}"
             print(f"| {way} | {' | '.join(cells)} | {100 * table.mean():.2f} | {difference} |", flush=True)
     return curves
 
@@ -223,12 +223,31 @@ def simulate(
     blocks: Sequence[int] = (),
     share: float | None = None,
 ) -> Run:
-    """One annotator who answers ten images of each list; the next `upcoming` images keep their places if they can.
-
-    The labels decide how much each of the `blocks` counts, as in the trainer, or a second one has a fixed `share`.
-    """
+    """One annotator of the variant, with a stratified quarter held out; see `simulate_on`."""
     X, y, train, test = split(X, y, seed, variant)
     train, present = late_last(y, train, variant)
+    return simulate_on(X, y, train, test, strategy, seed, budget, present, upcoming, work, blocks, share)
+
+
+def simulate_on(
+    X: Rows,
+    y: Ids,
+    train: Ids,
+    test: Ids,
+    strategy: Strategy,
+    seed: int,
+    budget: int,
+    present: int,
+    upcoming: int = UPCOMING,
+    work: int = WORK,
+    blocks: Sequence[int] = (),
+    share: float | None = None,
+) -> Run:
+    """One annotator who answers ten images of each list; the next `upcoming` images keep their places if they can.
+
+    Only the first `present` train rows are in the pool at first. The labels decide how much each of the `blocks`
+    counts, as in the trainer, or a second one has a fixed `share`.
+    """
     space = pool_of(X, train[:present], test, blocks)
     if share is not None and space.projection.shares:
         space.reweigh((1 - share, share))
@@ -297,7 +316,7 @@ def _short(strategy: str) -> str:
     return strategy.removeprefix("benchmarks.")
 
 
-def _difference(areas: Curve, reference: Curve) -> str:
+def difference_of(areas: Curve, reference: Curve) -> str:
     """Mean paired difference in points and its 95 % bootstrap interval over seeds."""
     mean, low, high = _interval(100 * (areas - reference))
     return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"

@@ -67,11 +67,8 @@ def learned_shares(rows: Matrix, targets: Floats, projection: Projection, start:
     now = projection.shares
     if len(now) < 2 or len(rows) < 3:
         return now
-    if len(rows) > MOST_LABELS:
-        chosen = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST_LABELS])
-        rows, targets = rows[chosen], targets[chosen]
-    centred = targets - targets.mean(axis=0)
-    degrees = max(int(np.linalg.matrix_rank(centred)), 1)
+    chosen = _sampled(len(rows))
+    rows, (centred, degrees) = rows[chosen], _centred(targets[chosen])
     parts = np.split(rows.astype(np.float64), np.cumsum(projection.widths)[:-1], axis=1)
     grams = [part @ part.T / share for part, share in zip(parts, now, strict=True)]
     further = list(now[1:])
@@ -91,8 +88,32 @@ def learned_shares(rows: Matrix, targets: Floats, projection: Projection, start:
     return shares if max(abs(a - b) for a, b in zip(shares, now, strict=True)) >= STEADY else now
 
 
+def evidence_for(coordinates: Matrix, share: float, rows: Matrix, targets: Floats) -> float:
+    """How much more probable the labels are, as a logarithm, if the coordinates (n, d) of the labeled images have this
+    share beside their `rows` (n, D), both of unit length. `targets` (n, C) are as in `learned_shares`.
+    """
+    chosen = _sampled(len(rows))
+    centred, degrees = _centred(targets[chosen])
+    parts = (each[chosen].astype(np.float64) for each in (rows, coordinates))
+    with threadpool_limits(1, user_api="blas"):
+        alone, near = (part @ part.T for part in parts)
+        beside = _log_evidence((1.0 - share) * alone + share * near, centred, degrees)
+        return beside - _log_evidence(alone, centred, degrees)
+
+
 def _with_first(further: Sequence[float]) -> tuple[float, ...]:
     return (1.0 - sum(further), *further)
+
+
+def _sampled(labels: int) -> NDArray[np.int64]:
+    """Ascending places of at most MOST_LABELS of so many labels, drawn at random."""
+    return np.sort(np.random.default_rng(0).permutation(labels)[:MOST_LABELS])
+
+
+def _centred(targets: Floats) -> tuple[Floats, int]:
+    """Targets (n, C) less their mean, and their rank."""
+    centred = targets - targets.mean(axis=0)
+    return centred, max(int(np.linalg.matrix_rank(centred)), 1)
 
 
 def _log_evidence(gram: Floats, centred: Floats, degrees: int) -> float:

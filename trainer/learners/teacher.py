@@ -6,7 +6,9 @@ answers for a few hundred unlabeled images; an ordinary head learns its answers.
 it is saved, exported and used like any other.
 
 With 20 labels this gains 2 to 7 points of accuracy on clothes, monkeys and hand signs, with 100 labels half a point to
-two points (docs/measurements/experiments.md).
+two points (docs/measurements/experiments.md). What counts is the number of labels per class: with 30 or 100 classes, a
+teacher still helps at several hundred labels. Images that look alike may not belong together, such as letters in random
+colours. Then the labels soon say that their neighbours mislead, and there is no teacher.
 """
 
 from __future__ import annotations
@@ -23,8 +25,16 @@ from trainer.learners.kernel_head import Head, fit_head, kernel
 from trainer.learners.learner import Matrix
 from trainer.learners.sigmoid_head import Sigmoids
 
-MOST_LABELS = 100
-"""Labels beyond which neighbours add nothing: at 200, digits gain half a point and hand signs lose as much."""
+FEW_LABELS = 100
+"""Labels up to which there is always a teacher."""
+PER_CLASS = 10
+"""Labels per class beyond which neighbours add nothing: at 20, digits gain half a point and hand signs lose as much."""
+MOST_LABELS = 500
+"""Labels beyond which there is none, so that a fit stays quick."""
+DOUBT = 10.0
+"""How much less probable, as a logarithm, the labels must be with their neighbours than without, until there is no
+teacher. Labels of clothes say less than 7 against it, those of letters in random colours 12 to 33 after 150 labels.
+"""
 SHARE = 0.5
 """Of the coordinates, in the squared distance of the teacher."""
 RIDGE = 0.01
@@ -32,6 +42,11 @@ RIDGE = 0.01
 
 
 Pupil = TypeVar("Pupil", Head, Sigmoids)
+
+
+def has_teacher(labels: int, classes: int) -> bool:
+    """Whether neighbours help a head with so many labels of so many classes."""
+    return labels <= min(max(FEW_LABELS, PER_CLASS * classes), MOST_LABELS)
 
 
 def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coordinates: Matrix, *, seed: int) -> Head:

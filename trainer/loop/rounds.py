@@ -102,8 +102,7 @@ def weigh(pool: ImagePool, snapshot: Snapshot) -> None:
 def prepare(pool: ImagePool, model: Model | None, task: Task, *, seed: int) -> None:
     """Do ahead what the fit after `model` needs and no label changes."""
     if pool.complete:
-        labels = len(model.rows) if model is not None else 0
-        task.prepare(labels, pool=pool.train.rows, kept=pool.kept, seed=seed)
+        task.prepare(model.targets if model is not None else None, pool=pool.train.rows, kept=pool.kept, seed=seed)
 
 
 def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, seed: int) -> Model | None:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.columns.half_rows import AnyRows
+from trainer.embeddings.block_weights import evidence_for
 from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
 from trainer.learners.learner import Matrix
-from trainer.learners.teacher import MOST_LABELS, taught
+from trainer.learners.teacher import DOUBT, SHARE, has_teacher, taught
 from trainer.strategies.ranking import Pool
 from trainer.tasks import pool_scores
 from trainer.tasks.task import Ids, Names, Targets, Task
@@ -22,6 +23,10 @@ NEIGHBOURHOOD = "neighbourhood"
 
 class HeadTask(Task):
     """The outcomes are class ids."""
+
+    @abstractmethod
+    def as_numbers(self, targets: Targets) -> NDArray[np.float64]:
+        """The targets as numbers (n, C)."""
 
     @abstractmethod
     def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Any:
@@ -40,18 +45,24 @@ class HeadTask(Task):
     ) -> Any:
         """Few labels of a complete pool are learned with their neighbours, see `trainer.learners.teacher`."""
         if kept is not None:
-            self.prepare(len(labeled), pool=pool, kept=kept, seed=seed)
+            self.prepare(targets, pool=pool, kept=kept, seed=seed)
         around: Neighbourhood | None = (kept or {}).get(NEIGHBOURHOOD)
-        if around is None or len(labeled) > MOST_LABELS:
+        if around is None or not self._has_teacher(targets):
             return self.learner.fit(labeled, targets, previous=previous, seed=seed)
         pupils = pool[around.pupils(len(labeled), len(pool), without=without)]
         coordinates = around.coordinates(np.concatenate([labeled, pupils]), pool)
+        if evidence_for(coordinates[: len(labeled)], SHARE, labeled, self.as_numbers(targets)) < -DOUBT:
+            return self.learner.fit(labeled, targets, previous=previous, seed=seed)
         return taught(labeled, pupils, coordinates, lambda rows: self.fit_teacher(rows, targets, seed))
 
-    def prepare(self, labels: int, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:
+    def prepare(self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:
         """The neighbour graph, which takes half a second."""
-        if NEIGHBOURHOOD not in kept and labels <= MOST_LABELS and len(pool) >= LEAST:
+        few = targets is None or self._has_teacher(targets)
+        if NEIGHBOURHOOD not in kept and few and len(pool) >= LEAST:
             kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
+
+    def _has_teacher(self, targets: Targets) -> bool:
+        return has_teacher(len(targets), len(np.unique(self.observed(targets))))
 
     def outcomes(self, model: Any) -> Ids:
         """The classes that the head was fitted on."""

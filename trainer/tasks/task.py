@@ -152,8 +152,12 @@ class Task(ABC):
         """
         return self.learner.fit(labeled, targets, previous=previous, seed=seed)
 
-    def prepare(self, labels: int, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:  # noqa: B027
-        """Put into `kept` what a fit of so many `labels` in this pool needs, while nobody waits. By default nothing."""
+    def prepare(  # noqa: B027
+        self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0
+    ) -> None:
+        """Put into `kept` what a fit of these `targets` (n, …) and some more in this pool needs, while nobody waits.
+        None: there are none yet. By default nothing.
+        """
 
     def probabilities(self, model: Any, rows: Matrix) -> Matrix:
         """Probabilities (n, K) of the outcomes for rows (n, D). By default the learner's outputs."""

@@ -64,3 +64,11 @@ def test_the_same_labels_in_another_order_give_the_same_answers(digits, around):
     one = taught_head(pool[rows], y[rows], pool, around, rows).predict_proba(others)
     other = taught_head(pool[rows[::-1]], y[rows[::-1]], pool, around, rows).predict_proba(others)
     assert np.abs(one - other).max() < 0.01
+
+
+def test_labels_are_few_if_there_are_few_for_each_class():
+    assert teacher.has_teacher(100, classes=2)
+    assert not teacher.has_teacher(101, classes=10)
+    assert teacher.has_teacher(300, classes=30)
+    assert not teacher.has_teacher(301, classes=30)
+    assert not teacher.has_teacher(501, classes=100)  # so that a fit stays quick

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from tests.trainer.logs import LOG, entry
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.learning_curve import Stability
-from trainer.learners.teacher import MOST_LABELS
+from trainer.learners.teacher import FEW_LABELS
 from trainer.loop import rounds
 from trainer.loop.rounds import Timings, fit, prepare, rank
 from trainer.strategies import strategy_named
@@ -114,9 +114,11 @@ def test_few_labels_are_learned_with_their_neighbours_once_all_images_are_embedd
     taught = fit(pool, few, alone, seed=0)
     assert len(taught.head.landmarks) > 40
     assert fit(pool, few, taught, seed=0) is taught
-    labels = {image: snapshot.labels.get(image, 1) for image in range(MOST_LABELS + 1)}
+    labels = {image: snapshot.labels.get(image, 1) for image in range(FEW_LABELS + 1)}
     many = Snapshot(LOG, 101, labels, frozenset(), snapshot.names)
     assert len(fit(pool, many, None, seed=0).head.landmarks) == len(labels)  # enough labels speak for themselves
+    spread = Snapshot(LOG, 101, {image: image % 20 for image in labels}, frozenset(), {k: str(k) for k in range(20)})
+    assert len(fit(pool, spread, None, seed=0).head.landmarks) > len(labels)  # not if there are five for each class
 
 
 def test_the_neighbours_are_found_before_the_first_label(project):
