@@ -2,10 +2,10 @@
 
 A round fine-tunes the network in its own process (`trainer.jobs.challenge`). The process is halted while the loop
 learns or is paused, and ended while a requested job runs or the trainer is stopped. A round starts when the labels have
-grown by a tenth, and only if the challenger can win. On a computer without a GPU, `auto` also waits for many labels and
-for pauses, and begins no round that takes too long (`trainer.jobs.challenge_cost`). The challenger takes over only if
-it is significantly better. Its process has then embedded the pool again while the old embeddings stayed live, and the
-loop swaps them between two rounds.
+grown by a tenth, and only if the challenger can win. On a computer without a GPU, `auto` also waits for many labels,
+for half as many more after a challenger that was not ahead, and for pauses. It begins no round there that takes too
+long (`trainer.jobs.challenge_cost`). The challenger takes over only if it is significantly better. Its process has then
+embedded the pool again while the old embeddings stayed live, and the loop swaps them between two rounds.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ LEAST = 60
 FOLDS = 3
 GROWTH = 1.1
 """Growth of the labels since the last round that starts the next one."""
+GROWTH_BEHIND = 1.5
+"""The same in pauses, if the last challenger was not even ahead. A tenth more would hardly change that, and a round can
+take hours.
+"""
 KEPT = 5
 """Rounds remembered."""
 LOOK_SECONDS = 0.5
@@ -207,9 +211,11 @@ class Challenger:
             needed = LEAST_IN_PAUSES
             because = ": with fewer, the quick head is usually as good"
         if latest is not None and latest.request["log_id"] == str(self._replica.log_id):
-            grown = int(np.ceil(GROWTH * latest.request["challenge"]["labels"]))
+            behind = in_pauses and _was_behind(latest)
+            grown = int(np.ceil((GROWTH_BEHIND if behind else GROWTH) * latest.request["challenge"]["labels"]))
             if grown > needed:
-                needed, because = grown, ": a tenth more than the last round had"
+                more = "half as many more as the last round had, which was not ahead"
+                needed, because = grown, f": {more if behind else 'a tenth more than the last round had'}"
         spared = int(np.ceil(GROWTH * self._spared[0]))
         return (spared, f": {self._spared[1]}") if spared > needed else (needed, because)
 
@@ -369,6 +375,11 @@ class Challenger:
         done = (job for job in self._jobs.list() if job.state == "done")
         latest = next(done, None)
         return ChallengerRound.model_validate(latest.result) if latest is not None else None
+
+
+def _was_behind(job: Job) -> bool:
+    """Whether the round ended with a challenger that was not ahead of the head."""
+    return job.state == "done" and ChallengerRound.model_validate(job.result).gain.value <= 0
 
 
 def _aim(images: int, ground: str) -> str:

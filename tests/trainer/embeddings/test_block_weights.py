@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.embeddings.block_weights import GRID, learned_shares, starting_shares
-from trainer.embeddings.transform import fit_projection
+from trainer.embeddings.block_weights import GRID, evidence_for, learned_shares, starting_shares
+from trainer.embeddings.neighbourhood import Neighbourhood
+from trainer.embeddings.transform import fit_projection, unit
 
 BLOCKS = (40, 30)
 START = (0.8, 0.2)
@@ -47,6 +48,17 @@ def test_both_count_when_both_are_needed():
     labels = (groups[0][:120] > 1) * 2 + (groups[1][:120] > 1)
     shares = learned_shares(projection.transform(X[:120]), one_hot(labels), projection, START)
     assert 0.25 < shares[1] < 0.6
+
+
+def test_labels_speak_for_neighbours_of_their_class_and_against_others():
+    """Letters in bright colours: neighbours share the colour."""
+    rng = np.random.default_rng(0)
+    colours, letters = rng.integers(0, 40, 600), rng.integers(0, 20, 600)
+    raw = np.hstack([2 * np.eye(40)[colours], np.eye(20)[letters]]) + 0.05 * rng.standard_normal((600, 60))
+    rows = unit((raw - raw.mean(axis=0)).astype(np.float32))
+    near = Neighbourhood.of(rows, seed=0).coordinates(rows[:150], rows)
+    assert evidence_for(near, 0.5, rows[:150], np.eye(20)[letters[:150]]) < -100
+    assert evidence_for(near, 0.5, rows[:150], np.eye(40)[colours[:150]]) > 100
 
 
 def test_few_labels_that_say_nothing_leave_the_shares_alone():

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from tests import forks
 from tests.trainer.jobs.test_job_queue import running
 from tests.trainer.learning import picture, settings_for, teach, truth, wait_for
-from tests.trainer.logs import batch, class_rows, entry, label_rows
+from tests.trainer.logs import LOG, batch, class_rows, entry, label_rows
 from trainer.loop import challenge_schedule
 from trainer.routes.api import create_api
 from trainer.service import Trainer
@@ -213,6 +213,26 @@ def test_on_a_laptop_without_a_gpu_no_round_is_begun_that_takes_too_long(tmp_pat
         teach(client, range(90))
         wait_for(lambda: "a round would take about" in challenger(client)["message"])
         assert trainer.rounds.list() == []
+    finally:
+        trainer.close()
+
+
+def test_on_a_laptop_without_a_gpu_a_challenger_that_was_not_ahead_waits_for_half_as_many_more(
+    tmp_path, folder, monkeypatch
+):
+    monkeypatch.setattr(challenge_schedule, "LEAST_IN_PAUSES", 60)
+    monkeypatch.setattr(challenge_schedule, "QUIET_SECONDS", 3_600.0)
+    trainer, client = begin(tmp_path, folder, **LAPTOP)
+    try:
+        teach(client, range(90))
+        asked = {"round": 1, "labels": 90, "ground": "out of fold"}
+        for right, needed in ((80, "at 135 labels"), (84, "at 100 labels")):
+            found = {"accuracy": {"value": right / 90, "low": 0.7, "high": 0.98, "n": 90}}
+            found |= {"head": {"value": 82 / 90, "low": 0.7, "high": 0.98, "n": 90}}
+            found |= {"gain": {"value": (right - 82) / 90, "low": -0.1, "high": 0.1, "n": 90}}
+            result = {**asked, **found, "p": 0.8, "better": False, "notes": [], "seconds": 1.0}
+            trainer.rounds.remember("challenge", {"challenge": asked, "log_id": str(LOG)}, result)
+            wait_for(lambda needed=needed: needed in challenger(client)["message"])
     finally:
         trainer.close()
 

@@ -121,6 +121,19 @@ def test_few_labels_are_learned_with_their_neighbours_once_all_images_are_embedd
     assert len(fit(pool, spread, None, seed=0).head.landmarks) > len(labels)  # not if there are five for each class
 
 
+def test_neighbours_of_other_classes_teach_nothing():
+    """Letters in bright colours: neighbours share the colour, not the letter."""
+    rng = np.random.default_rng(0)
+    colours, letters = rng.integers(0, 40, 400), rng.integers(0, 20, 400)
+    rows = np.hstack([2 * np.eye(40)[colours], np.eye(20)[letters]]) + 0.05 * rng.standard_normal((400, 60))
+    pool = ImagePool(60, lambda keys: np.stack([rows[int(key, 16)] for key in keys]).astype(np.float32))
+    pool.add([entry(image) for image in range(400)], complete=True)
+    for classes, landmarks in ((colours, 400), (letters, 100)):
+        labels = {image: int(classes[image]) for image in range(100)}
+        snapshot = Snapshot(LOG, 100, labels, frozenset(), {k: str(k) for k in range(40)})
+        assert len(fit(pool, snapshot, None, seed=0).head.landmarks) == landmarks
+
+
 def test_the_neighbours_are_found_before_the_first_label(project):
     pool, snapshot = project
     task = task_named(snapshot.task)
