@@ -44,8 +44,10 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
         create_api,  # torch and timm take seconds to import, so the settings are checked first
     )
     from trainer.service import Trainer
+    from trainer.threads import leave_a_core
     from trainer.tracking.terminal import ProgressBar
 
+    leave_a_core()
     served = port if port is not None else settings.port
     trainer = Trainer(settings, sources, headers=client_headers(token))
 

@@ -7,7 +7,6 @@ seconds.
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,14 +76,13 @@ def train_simclr(
     workspace, no photo to train on, or no such network.
     """
     entries, folder = _train_photos(workspace, images, token, console)
-    import torch
-
     from trainer.embeddings.backbones.backbone import load_backbone
     from trainer.learners.simclr import Plan, Step, train
+    from trainer.threads import leave_a_core
 
     settings = TrainerSettings.load()[0]
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    torch.set_num_threads(max((os.cpu_count() or 1) - 1, 1))  # leave one core for decoding
+    leave_a_core()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(compact=True))
     with Progress(*columns, console=console, speed_estimate_period=120) as progress:
         tasks: list[Any] = []

@@ -90,7 +90,7 @@ def client(trainer):
         yield TestClient(api)
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):
     deadline, pause = time.monotonic() + seconds, 0.005
     while time.monotonic() < deadline:
         found = condition()

@@ -70,11 +70,9 @@ def _do(folder: Path) -> int:
 
 
 def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
-    from trainer.embeddings.backbones.torch_networks import (
-        limit_threads,  # imported late: an invalid request is refused without loading torch
-    )
+    from trainer.threads import leave_a_core  # imported late: an invalid request is refused without loading torch
 
-    limit_threads()
+    leave_a_core()
     if job.kind == "compare" and "boxes" in job.request:
         from trainer.jobs import compare_boxes
 

@@ -29,7 +29,7 @@ from shared.processes import child_environment
 from shared.settings.services import TrainerSettings
 from shared.storage.whole_files import write_whole
 from trainer.embeddings.backbones.preparation import in_words
-from trainer.embeddings.backbones.torch_networks import limit_threads
+from trainer.threads import leave_a_core
 from trainer.versions.model_card import model_card
 from trainer.versions.predictor import Classifier, load_classifier
 from trainer.versions.registry import RefusedVersion, Registry, Version
@@ -176,7 +176,7 @@ def main() -> int:
     """Make the export that stdin asks for. The last line of stderr describes an error."""
     asked: dict[str, Any] = json.load(sys.stdin)
     os.nice(10)
-    limit_threads()
+    leave_a_core()
     models = Path(asked["models"])
     try:
         version = Registry(models).get(asked["version"])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pkgutil import resolve_name
 from typing import Any
 
@@ -25,6 +24,7 @@ from shared.backbone import ResolvedBackbone, Weights
 from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones.feature_blocks import Layout
 from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessing
+from trainer.threads import leave_a_core
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class TorchBackbone:
 
         `weights` is their source.
         """
-        limit_threads()
+        leave_a_core()
         self.name = name
         self.weights = weights
         self.published = published
@@ -111,15 +111,6 @@ def own(settings: TrainerSettings) -> TorchBackbone:
             f"The trainer setting 'model_fn' is {path!r}, which returns {type(network).__name__}, not a torch module."
         )
     return fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn", weights="own")
-
-
-def limit_threads() -> None:
-    """Leave one core to whatever labels, decodes or trains meanwhile: threads waiting for a busy core are a net loss.
-
-    On two busy cores tf_efficientnet_lite0 embedded 4.7 images/s at 224 px with one thread and 2.0 to 3.3 with two;
-    13.9 against 3 to 7 at 160 px.
-    """
-    torch.set_num_threads(min(torch.get_num_threads(), max((os.cpu_count() or 1) - 1, 1)))
 
 
 def device_named(name: str) -> torch.device:
