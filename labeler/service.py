@@ -203,7 +203,7 @@ class Service:
         store, log, catalog = self.store, self.log, self.catalog
         self.imports = Imports(store, log, self.tally, self.classes, catalog, self.files)
         folder, uploads = self.settings.workspace / "label-files", self.files.folders["uploads"]
-        self.label_files = LabelFiles(folder, uploads, self.imports, self.scanner)
+        self.label_files = LabelFiles(folder, uploads, self.imports, self.scanner, self.arrivals)
         self.snapshots = Snapshots(store, log, catalog)
         self.downloads = Downloads()
         self.exports = Exports(

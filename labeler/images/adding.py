@@ -22,6 +22,11 @@ class ImageAdder:
         self._catalog = catalog
         self._changed = changed
 
+    @property
+    def most_bytes(self) -> int:
+        """Of one image."""
+        return self._files.limits.max_bytes
+
     def add_uris(self, uris: Iterable[str]) -> ImageReceipt:
         """Add files under the roots to the catalogue; a file that changed is read again."""
         receipt = ImageReceipt(added=0, duplicates=0, rejected=[])

@@ -20,10 +20,12 @@ from typing import IO
 from uuid import uuid4
 
 from labeler.errors import Conflict, Invalid, Missing
+from labeler.images.adding import ImageAdder
 from labeler.images.scanner import Scanner
 from labeler.transfer.importing import Imports
 from labeler.transfer.rows.imported import Chosen
 from labeler.transfer.sources import Source, open_source
+from labeler.transfer.unpacking import Unpacked, unpack
 from shared.importing import Outcome, take_rows
 from shared.settings.services import SettingsError
 from shared.storage import safe_names
@@ -51,14 +53,15 @@ class _Given:
         self.path, self.folder, self.columns = path, folder, columns
         self.layout = ""  # for a folder: its layout; "": detect it
         self.cut = threading.Event()
+        self.unpacked: Unpacked | None = None
         self.view = LabelFile(id=uuid4().hex, name=name, state="waiting", folder=path.is_dir())
 
 
 class LabelFiles:
     """The label files of one workspace, stored in `folder`; image names in them are relative to `uploads`."""
 
-    def __init__(self, folder: Path, uploads: Path, imports: Imports, scanner: Scanner) -> None:
-        self._folder, self._uploads = folder, uploads
+    def __init__(self, folder: Path, uploads: Path, imports: Imports, scanner: Scanner, adder: ImageAdder) -> None:
+        self._folder, self._uploads, self._adder = folder, uploads, adder
         self._imports, self._scanner = imports, scanner
         self._lock = threading.Lock()
         self._files: dict[str, _Given] = {}
@@ -166,12 +169,13 @@ class LabelFiles:
         """Check all rows, or import them; errors are shown in the file's view, never raised."""
         try:
             given.view = given.view.model_copy(update={"state": doing})
+            self._unpack(given)
             source = open_source(given.path, given.columns, given.layout, task=self._imports.task)
             self._wait_for_scan(given)
             take = partial(take_rows, dry_run=doing == "looking", add_classes=add_classes, conflicts=conflicts)
             outcome = self._bring(given, source, take)
             meant = self._imports.like(outcome.new_classes) if doing == "looking" else given.view.misspelled
-            told = [*source.told(), *outcome.names]
+            told = [*(given.unpacked.told() if given.unpacked else []), *source.told(), *outcome.names]
             update = {"state": done, "misspelled": meant, "told": told}
             given.view = _told(given.view, outcome, None).model_copy(update=update)
         except _Cut:
@@ -183,6 +187,17 @@ class LabelFiles:
             logger.exception("The label file %s cannot be read", given.view.name)
             said = f"{given.view.name} cannot be read ({type(error).__name__}: {error})."
             given.view = given.view.model_copy(update={"state": "failed", "error": said})
+
+    def _unpack(self, given: _Given) -> None:
+        """Turn a zip into the folder that it holds. Its photos are added, as those of a folder are."""
+        if given.unpacked is not None or given.path.suffix.lower() != ".zip":
+            return
+        inside, place = given.path.parent / "unpacked", PurePosixPath(given.path.stem)
+        shutil.rmtree(inside, ignore_errors=True)  # of a try before
+        given.unpacked = unpack(given.path, inside, place, self._adder, partial(self._check, given))
+        given.path.unlink()
+        given.path, given.folder = given.unpacked.folder, self._uploads / given.unpacked.place
+        given.view = given.view.model_copy(update={"folder": True})
 
     def _bring(self, given: _Given, source: Source, take_rows: Callable[..., Outcome]) -> Outcome:
         began = time.monotonic()
@@ -214,7 +229,8 @@ class LabelFiles:
 
     def _delete(self, given: _Given) -> None:
         if given.path.is_relative_to(self._folder):
-            shutil.rmtree(given.path.parent, ignore_errors=True)
+            own = given.path.relative_to(self._folder).parts[0]
+            shutil.rmtree(self._folder / own, ignore_errors=True)
 
 
 def _chosen(columns: str) -> Chosen | None:

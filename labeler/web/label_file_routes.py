@@ -41,8 +41,8 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
     async def add_label_file(request: Request) -> LabelFile:
         """Upload a label file (multipart, field `file`), or use the folders of uploads as classes (JSON).
 
-        The file is checked, and nothing is written until it is imported. The field `columns` names the columns of a
-        table: `image=NAME,label=NAME`."""
+        The file is checked, and no label is written until it is imported. A zip is unpacked, and its photos are added
+        at once. The field `columns` names the columns of a table: `image=NAME,label=NAME`."""
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
             async with request.form(max_files=1) as form:
                 given = form.get("file")

@@ -13,7 +13,8 @@ const MOST_LABEL_FILES = 20;
 const TRIES = [500, 2000, 5000]; // milliseconds before each next try
 const LOOK_MS = 500;
 const SEND_MS = 600_000; // one request, over a slow line
-const LABELS = /\.(csv|tsv|jsonl|ndjson|parquet|json|xml)$/i;
+const LABELS = /\.(csv|tsv|jsonl|ndjson|parquet|json|xml|zip)$/i;
+const DATASET = /\.(txt|ya?ml|names)$/i; // which says nothing without the files around it
 
 export class Uploads {
   /** @type {Set<(uploads: Uploads) => void>} */
@@ -69,14 +70,16 @@ export class Uploads {
       const last = name.split("/").pop() ?? "";
       const noPhoto = last.startsWith(".") || limits.noImages.has(/\.[^.]*$/.exec(last)?.[0].toLowerCase() ?? "");
       const noLabels = last.startsWith(".") || !LABELS.test(name);
-      if (noPhoto && noLabels) this.reject(name, "is neither a photo nor a label file");
+      if (noPhoto && DATASET.test(name))
+        this.reject(name, "is a part of a dataset: put the whole folder into a zip, and drop the zip");
+      else if (noPhoto && noLabels) this.reject(name, "is neither a photo nor a label file");
       else if (noLabels && file.size > limits.image) this.reject(name, "is larger than max_image_bytes allows");
       else if (noLabels) {
         this.photos.push({ file, name });
         this.bytes += file.size;
         this.count += 1;
       } else if (this.labels.length >= MOST_LABEL_FILES)
-        this.reject(name, `is one more than ${MOST_LABEL_FILES} label files at once`);
+        this.reject(name, `is one more than ${MOST_LABEL_FILES} label files at once: put them into a zip`);
       else if (file.size > limits.request)
         this.reject(name, "is larger than max_request_bytes allows: use flywheel import");
       else this.labels.push({ file, name });

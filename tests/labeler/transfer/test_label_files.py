@@ -3,6 +3,7 @@
 from io import BytesIO
 from pathlib import Path
 from time import monotonic, sleep
+from zipfile import ZipFile
 
 import pytest
 from starlette.testclient import TestClient
@@ -163,3 +164,68 @@ def test_the_columns_of_a_table_are_named_where_nothing_tells_them(tmp_path: Pat
         assert settled(service, failed.id).told == looked.told
         with pytest.raises(Conflict):
             service.label_files.look_again(failed.id, "")
+
+
+def zipped(files: dict[str, str | bytes]) -> BytesIO:
+    stream = BytesIO()
+    with ZipFile(stream, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    stream.seek(0)
+    return stream
+
+
+def test_a_zip_of_yolo_brings_photos_and_boxes(tmp_path: Path) -> None:
+    data = [photo(tmp_path / f"{shade}.png", shade).read_bytes() for shade in (500, 501)]
+    files: dict[str, str | bytes] = {
+        "birds/data.yaml": "names: [gull, tern]\ntrain: images/train\nval: images/train\n",
+        "birds/images/train/a.png": data[0],
+        "birds/images/train/b.png": data[1],
+        "birds/labels/train/a.txt": "1 0.5 0.5 0.5 0.5\n",
+        "birds/labels/train/b.txt": "",
+        "__MACOSX/birds/._data.yaml": "nothing",
+    }
+    (tmp_path / "photos").mkdir()
+    with labeler(tmp_path, task="detection", classes=["gull", "tern"]) as service:
+        looked = settled(service, service.label_files.add("birds.zip", zipped(files)).id)
+        assert (looked.state, looked.labels, looked.rejected) == ("looked", 2, 0), looked.error
+        assert "2 photos in the zip were added" in looked.told
+        assert service.tally.counts().labeled == 0
+        service.label_files.take(looked.id, add_classes=False)
+        assert settled(service, looked.id).labels == 2
+        names = sorted(service.log.fold.text(label) or "" for label in service.log.fold.labels.values())
+        assert "tern" in "".join(names)
+        again = settled(service, service.label_files.add("birds.zip", zipped(files)).id)
+        assert (again.labels, again.known) == (0, 2)
+        service.label_files.drop(again.id)
+        service.label_files.drop(looked.id)
+        assert not list((tmp_path / "workspace" / "label-files").glob("*"))
+
+
+def test_a_zip_of_annotations_alone_means_the_photos_that_are_here(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>6</xmax><ymax>6</ymax></bndbox>"
+    about = "<annotation><filename>000{}.png</filename><object><name>gull</name>{}</object></annotation>"
+    files: dict[str, str | bytes] = {f"Annotations/000{n}.xml": about.format(n, box) for n in range(2)}
+    with labeler(tmp_path, task="detection", classes=["gull"]) as service:
+        looked = settled(service, service.label_files.add("voc.zip", zipped(files)).id)
+        assert (looked.state, looked.labels, looked.rejected) == ("looked", 2, 0), (looked.error, looked.issues)
+
+
+@pytest.mark.parametrize("data", [b"no zip", b"PK\x03\x04 cut off"])
+def test_a_damaged_zip_is_refused_with_a_sentence(tmp_path: Path, data: bytes) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        view = settled(service, service.label_files.add("labels.zip", BytesIO(data)).id)
+        assert view.state == "failed"
+        assert "labels.zip cannot be unpacked" in (view.error or "")
+
+
+def test_no_name_in_a_zip_leads_out_of_its_folder(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        before = {path for path in tmp_path.rglob("*") if "workspace" not in path.parts}
+        files: dict[str, str | bytes] = {"../../../escaped.csv": "a", "/etc/absolute.csv": "b", "C:\\x\\w.csv": "c"}
+        assert settled(service, service.label_files.add("bad.zip", zipped(files)).id).state == "failed"
+        assert {path for path in tmp_path.rglob("*") if "workspace" not in path.parts} == before
+        assert not Path("/etc/absolute.csv").exists()
