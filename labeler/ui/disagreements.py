@@ -32,6 +32,7 @@ from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinio
 SOONEST_SECONDS = 3
 MOST = 50  # settled images shown
 UNSEEN_SECONDS = 0.3  # after the image changes: nobody decides that quickly
+UNSEEN = "That came before this image could be seen, so it does not count. Look at it, and press again."
 PLACE = "disagreements passed over"  # session key
 DRAWN = "disagreements drawn"  # session key: the image whose buttons count, and since when
 PROBLEM = "disagreements problem"  # session key: why the last press had no effect
@@ -253,6 +254,7 @@ def _decide(image_id: int, label: int | None, answer: dict[str, Any] | None = No
     labeler = service.current()
     drawn, since = st.session_state[DRAWN]
     if image_id != drawn or monotonic() < since + UNSEEN_SECONDS:
+        st.session_state[PROBLEM] = UNSEEN
         return
     try:
         labeler.disagreements.settle(

@@ -319,7 +319,10 @@ test("whatever may be a photo is sent, tables are label files, and the rest is n
   );
   await settled();
   assert.deepEqual(made.rejected, [
-    { uri: "n.txt", reason: "is neither a photo nor a label file" },
+    {
+      uri: "n.txt",
+      reason: "is neither a photo nor a label file: if it belongs to a dataset, drop the whole folder as a zip",
+    },
     { uri: ".hidden", reason: "is neither a photo nor a label file" },
     { uri: "big.png", reason: "is larger than max_image_bytes allows" },
     { uri: "l.json", reason: "is larger than max_request_bytes allows: use flywheel import" },

@@ -71,7 +71,10 @@ export class Uploads {
       const noPhoto = last.startsWith(".") || limits.noImages.has(/\.[^.]*$/.exec(last)?.[0].toLowerCase() ?? "");
       const noLabels = last.startsWith(".") || !LABELS.test(name);
       if (noPhoto && DATASET.test(name))
-        this.reject(name, "is a part of a dataset: put the whole folder into a zip, and drop the zip");
+        this.reject(
+          name,
+          "is neither a photo nor a label file: if it belongs to a dataset, drop the whole folder as a zip",
+        );
       else if (noPhoto && noLabels) this.reject(name, "is neither a photo nor a label file");
       else if (noLabels && file.size > limits.image) this.reject(name, "is larger than max_image_bytes allows");
       else if (noLabels) {

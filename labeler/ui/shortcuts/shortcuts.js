@@ -8,8 +8,9 @@ const SHORTCUTS = Symbol("shortcuts");
 
 /** @param {any} component */
 export default function ({ parentElement, data }) {
-  const shortcuts = (parentElement[SHORTCUTS] ??= new Shortcuts());
+  const shortcuts = (parentElement[SHORTCUTS] ??= new Shortcuts(parentElement.querySelector("i")));
   shortcuts.data = data;
+  shortcuts.say("");
   return () => {
     shortcuts.stopListening.abort();
     delete parentElement[SHORTCUTS];
@@ -17,7 +18,10 @@ export default function ({ parentElement, data }) {
 }
 
 class Shortcuts {
-  constructor() {
+  /** @param {HTMLElement | null} place where it says why a key did nothing */
+  constructor(place) {
+    this.place = place;
+    place?.setAttribute("role", "status");
     /** @type {{ keys: Record<string, string>, shifted: Record<string, string> }} key → name of its button, without Shift and with it */
     this.data = { keys: {}, shifted: {} };
     this.stopListening = new AbortController();
@@ -27,10 +31,17 @@ class Shortcuts {
   /** @param {import("../lib/keys.js").Key} key */
   press(key) {
     const name = meant(key, this.data);
-    const button = name && document.querySelector(`.st-key-${CSS.escape(name)} button`);
+    if (!name) return false;
+    const button = document.querySelector(`.st-key-${CSS.escape(name)} button`);
+    this.say(button ? "" : "That key came before its button was drawn: press it again.");
     if (!button) return false;
     /** @type {HTMLElement} */ (button).click();
     return true;
+  }
+
+  /** @param {string} words */
+  say(words) {
+    if (this.place) this.place.textContent = words;
   }
 }
 

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 from labeler.service import Service
 from labeler.ui import disagreements
 from labeler.ui.parts import components
+from labeler.ui.parts.wording import plain
 from shared.tasks.detection import Box, Boxes
 from shared.tasks.multilabel import Classes
 from tests.labeler.projects import answer, boxes, classes, labeler, photos
@@ -97,6 +98,7 @@ def test_a_key_pressed_twice_does_not_settle_the_next_image_unseen(
     page.button(f"settle-1-{label}").click().run()
     page.button(f"settle-2-{label}").click().run()
     assert [row.image_id for row in service.log.latest("settle", 10)] == [1]
+    assert [each.value for each in page.error] == [plain(disagreements.UNSEEN)]
     monkeypatch.setattr(disagreements, "UNSEEN_SECONDS", 0)
     page.button(f"settle-2-{label}").click().run()
     assert label_of(service, 2) == service.classes.name(label)
