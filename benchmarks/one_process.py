@@ -164,7 +164,7 @@ def measure(tree: Path, data: Path, workspace: Path, batches: int) -> dict[str, 
             _note("queue beside the grid", found)
             busy.set()
             lister.join()
-            found["grid"] = p50_p95([_timed(page, "/api/grid?status=any") for _ in range(5)])
+            found["grid"] = p50_p95([_grid(page) for _ in range(5)])
             _note("grid", found)
             found["map"] = p50_p95([_map(page) for _ in range(3)])
             _note("map", found)
@@ -261,7 +261,15 @@ def _map(page: httpx.Client) -> float:
 def _list(url: str, ended: threading.Event) -> None:
     with httpx.Client(base_url=url, timeout=120) as page:
         while not ended.is_set():
-            page.get("/api/grid?status=any").raise_for_status()
+            _grid(page)
+
+
+def _grid(page: httpx.Client) -> float:
+    """Until the list is there, as the page asks for it; earlier versions know no parts of a list."""
+    began = time.perf_counter()
+    if page.get("/api/grid?status=any&limit=5000").status_code == 422:
+        page.get("/api/grid?status=any").raise_for_status()
+    return (time.perf_counter() - began) * 1e3
 
 
 def _items(page: httpx.Client) -> Any:

@@ -12,7 +12,6 @@ millisecond.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from labeler.asking.held_out_schedule import due_test_images, due_validation_ima
 from labeler.asking.kept_leases import KeptLeases
 from labeler.asking.leases import Leases
 from labeler.asking.packed_boxes import NO_BOXES, PackedBoxes
-from labeler.asking.random_order import HashOrder
+from labeler.asking.random_order import BEHIND_LISTS, FIRST, HashOrder, Key
 from labeler.errors import Conflict
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Counts
@@ -40,10 +39,6 @@ from shared.wire.queries import Purpose, Query, QueryPush, QueryReceipt, Suggest
 
 PURPOSES: dict[Split, Purpose] = {"train": "query", "validation": "validation", "test": "test"}
 _CHUNK = 500  # ids in one SQL statement
-Key = tuple[float, int]
-"""A place in the order of `LabelingQueue.ranked`: minus the list's version and the place in it, or place and id."""
-FIRST: Key = (-math.inf, 0)
-BEHIND_LISTS: Key = (-0.5, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +99,12 @@ class LabelingQueue:
         """The number of images that are not finished yet."""
         return sum(len(order) for order in self._orders.values())
 
-    def moved(self, image_id: int, _before: Split | None, split: Split | None, place: float) -> None:
+    def moved(self, image_id: int, before: Split | None, split: Split | None, place: float) -> None:
         """The image is in another split now, or there no more (None). `place` in [0, 1) is its salted hash."""
+        if before is None and split is not None and image_id not in self._log.fold.images:  # a new one, as most are
+            self._orders[split].add(image_id, place)
+            self._orders[split].open(image_id)
+            return
         for other, order in self._orders.items():
             if other != split:
                 order.close(image_id)
@@ -162,18 +161,17 @@ class LabelingQueue:
             key_of = _key_in_lists(self._places)
             start = bisect_right(self._ranked, key, key=key_of) if key != FIRST else 0
             lists = islice(self._ranked, start, None)
-            named = (each for each in lists if each in train and self._places[each].version <= version)
-            found = [(image_id, key_of(image_id)) for image_id in islice(named, count)]
+            there = (each for each in lists if each in train and self._places[each].version <= version)
+            found = [(image_id, key_of(image_id)) for image_id in islice(there, count)]
             key = BEHIND_LISTS
         while len(found) < count and (some := train.after(key, count - len(found))):
             key = some[-1]
-            behind = ((each, place) for place, each in some if self._version_of(each, version + 1) > version)
-            found += [(image_id, (place, image_id)) for image_id, place in behind]
+            found += [
+                (image_id, (place, image_id))
+                for place, image_id in some
+                if (named := self._places.get(image_id)) is None or named.version > version
+            ]
         return found
-
-    def _version_of(self, image_id: int, otherwise: int) -> int:
-        place = self._places.get(image_id)
-        return otherwise if place is None else place.version
 
     def train_counts(self) -> ImageCounts:
         """Train images by status."""

@@ -6,9 +6,15 @@ sorted list of 100,000 takes about 5 ms, once per batch.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import islice
+
+Key = tuple[float, int]
+"""A place in the order of `LabelingQueue.ranked`: minus the list's version and the place in it, or place and id."""
+FIRST: Key = (-math.inf, 0)
+BEHIND_LISTS: Key = (-0.5, 0)
 
 
 class HashOrder:
@@ -48,7 +54,7 @@ class HashOrder:
     def __len__(self) -> int:
         return len(self._open)
 
-    def after(self, key: tuple[float, int], count: int) -> list[tuple[float, int]]:
+    def after(self, key: Key, count: int) -> list[tuple[float, int]]:
         """The next `count` open images behind `key`, each with its place. The last one is the key to go on with."""
         self._put_in_order()
         start = bisect_right(self._listed, key)

@@ -45,14 +45,14 @@ class RandomSample:
         self._asked: set[int] = set()
         self._brought: set[int] = set()  # labeled, but never asked
         self._chosen: set[int] = set()  # their split is not the drawn one
-        for image_id, split in present.splits.items():  # of a million, few have to do with the test split
-            place = present.place(image_id)
-            if split == "test" or place < self._share:
-                self.moved(image_id, None, split, place)
+        for image_id, split in present.splits.items():
+            self.moved(image_id, None, split, present.place(image_id))
         present.follow(self.moved)
 
-    def moved(self, image_id: int, _before: Split | None, split: Split | None, place: float) -> None:
+    def moved(self, image_id: int, before: Split | None, split: Split | None, place: float) -> None:
         """The image is in another split now, or there no more (None)."""
+        if before is None and split != "test" and place >= self._share:
+            return  # of a million, few have to do with the test split
         if split == "test":
             self._places[image_id], self._line = place, None
         elif self._places.pop(image_id, None) is not None:

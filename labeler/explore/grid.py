@@ -217,7 +217,7 @@ class Grid:
         if self._visibility.hides_hints:
             return NOTHING
         try:
-            return self._predictions.get()
+            return self._predictions.get() if needed else self._predictions.soon()
         except Problem:
             if needed:
                 raise

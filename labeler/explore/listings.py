@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from labeler.asking.labeling_queue import FIRST, Key, LabelingQueue
+from labeler.asking.labeling_queue import LabelingQueue
+from labeler.asking.random_order import FIRST, Key
 from labeler.errors import Invalid
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store

@@ -30,6 +30,7 @@ from shared.wire.images import ImageEntry, ImagePage
 
 Outcome = Literal["added", "duplicate", "rejected"]
 _CHUNK = 500  # values in one SQL statement
+_AT_ONCE = 500  # images of a page read under one hold of the lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +178,17 @@ class Catalog:
 
     def page(self, after: int, limit: int) -> ImagePage:
         """Images in order of change; continue with `next`."""
-        statement = select(IMAGE).where(IMAGE.c.changed > after).order_by(IMAGE.c.changed).limit(limit)
-        with self._store.lock, self._store.read() as connection:
-            rows = connection.execute(statement).mappings().all()
-            entries = [self._entry(row) for row in rows]
-            return ImagePage(
-                images=entries,
-                next=rows[-1]["changed"] if rows else after,
-                catalog_version=self.version,
-                log_id=self._log.log_id,
-            )
+        entries: list[ImageEntry] = []
+        while True:
+            size = min(_AT_ONCE, limit - len(entries))
+            statement = select(IMAGE).where(IMAGE.c.changed > after).order_by(IMAGE.c.changed).limit(size)
+            with self._store.lock, self._store.read() as connection:  # so that nobody waits for a whole page
+                rows = connection.execute(statement).mappings().all()
+                entries += [self._entry(row) for row in rows]
+                version = self.version
+            after = rows[-1]["changed"] if rows else after
+            if len(rows) < size or len(entries) == limit:
+                return ImagePage(images=entries, next=after, catalog_version=version, log_id=self._log.log_id)
 
     def entries(self, after_id: int, limit: int) -> list[ImageEntry]:
         """Images in order of id."""

@@ -39,7 +39,8 @@ class Counts:
             self._totals[before] -= 1
         if split is not None:
             self._totals[split] += 1
-        self.refresh(image_id)
+        if before is not None or image_id in self._fold.images:  # of a million new images, no row says anything
+            self.refresh(image_id)
 
     def refresh(self, image_id: int) -> None:
         """Count the image by its current state."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -21,6 +23,8 @@ from labeler.trainer_link.controls import Trainer
 from shared.settings.project_file import trainer_command
 
 KEPT_SECONDS = 5.0
+SOON = 0.5
+"""Seconds that a page waits for predictions that it only shows beside its images."""
 PATIENCE = 10
 """They are kept so many times longer than it took to fetch them: with a million images, the trainer needs seconds."""
 
@@ -89,6 +93,8 @@ class Predictions:
         self._trainer = trainer
         self._log_id = log_id
         self._fetching = threading.Lock()
+        self._starting = threading.Lock()
+        self._running: Future[None] | None = None  # the fetch that `soon` began last
         self._last = NOTHING
         self._fetched_at = 0.0
         self._kept = 0.0  # seconds that they are kept though the model changed
@@ -118,9 +124,32 @@ class Predictions:
                 self._fetching.release()
         return self._last
 
+    def soon(self) -> Predicted:
+        """Like `get`, but waits for `SOON` seconds only, and then gives the last ones: a page can do without."""
+        self.check()
+        if self._stale():
+            with self._starting:
+                if self._running is None or self._running.done():
+                    self._running = Future()
+                    threading.Thread(target=self._run, args=(self._running,), name="predictions", daemon=True).start()
+                running = self._running
+            with suppress(TimeoutError):
+                running.result(SOON)
+        return self._last
+
     def last(self) -> Predicted:
         """The predictions last fetched, without a request."""
         return self._last
+
+    def _run(self, future: Future[None]) -> None:
+        try:
+            with self._fetching:
+                if self._stale():
+                    self._fetch()
+        except Exception as error:  # passed on to whoever waits
+            future.set_exception(error)
+        else:
+            future.set_result(None)
 
     def _stale(self) -> bool:
         status = self._trainer.status()

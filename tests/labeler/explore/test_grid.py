@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -327,6 +328,33 @@ def test_a_part_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_place_that_no_part_named_is_refused(crowd: Service, view: dict[str, Any], after: str) -> None:
     with pytest.raises(Invalid, match="from the start"):
         listed(crowd, **view, after=after)
+
+
+def test_a_list_does_not_wait_for_predictions_that_take_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictions, "SOON", 0.01)
+    with gallery(tmp_path, 5) as (service, follower):
+        told = threading.Event()
+        answering = follower.said
+        monkeypatch.setattr(follower, "said", Waits(told, answering))
+        page = service.gallery.listing(View())
+        assert (page.total, page.model_version) == (5, None)
+        assert service.gallery.listing(View(status="any")).total == 5  # the first request is still under way
+        told.set()
+        wait_for(lambda: service.gallery.listing(View()).model_version == "m1")
+        assert service.gallery.tiles([1], "ann").images[0].predicted == CAT
+        assert follower.asked.count("predictions") == 1
+
+
+class Waits(dict[int, Any]):
+    """Predictions that are not there before the event."""
+
+    def __init__(self, told: threading.Event, said: dict[int, Any]) -> None:
+        super().__init__(said)
+        self._told = told
+
+    def values(self) -> Any:
+        assert self._told.wait(20)
+        return super().values()
 
 
 def test_a_view_is_checked() -> None:

@@ -1,11 +1,15 @@
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from labeler.images import catalog
 from labeler.images.file_index import missing_images
+from labeler.images.scanner import Scanner
 from labeler.service import Service
 from labeler.store.annotation_log import Draft
+from shared.log import Fold
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.wire.imports import ImportPost, ImportRow
 from tests.labeler.projects import answer, asked, labeler, photo, photos, statements
@@ -246,3 +250,37 @@ def test_many_lost_images_take_as_many_statements_as_few(tmp_path: Path) -> None
             assert sorted(uris(service).values()) == left
             counts.append(len(executed))
     assert counts[0] == counts[1]
+
+
+def test_a_page_is_read_a_few_images_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is free in between, and what changes then comes again, later."""
+    photos(tmp_path / "photos", 11)
+    with labeler(tmp_path) as service:
+        whole = service.catalog.page(0, 100)
+        monkeypatch.setattr(catalog, "_AT_ONCE", 3)
+        assert service.catalog.page(0, 100) == whole
+        assert [each.id for each in service.catalog.page(0, 5).images] == [each.id for each in whole.images[:5]]
+        assert service.catalog.page(whole.next, 5).images == []
+        service.catalog.move([4], "test")
+        moved = service.catalog.page(whole.next, 100)
+        assert [(each.id, each.split) for each in moved.images] == [(4, "test")]
+
+
+def test_a_start_looks_at_no_image_that_nobody_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos(tmp_path / "photos", 40)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(3), answer(5, None, action="skip")])
+        before = (service.tally.counts(), service.queue.remaining, list(service.queue.ranked()))
+    looked_at: list[int] = []
+    state = Fold.state
+
+    def counted(fold: Fold, image_id: int) -> Any:
+        looked_at.append(image_id)
+        return state(fold, image_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Fold, "state", counted)
+        patched.setattr(Scanner, "start", lambda _: None)  # only the start itself
+        with labeler(tmp_path) as service:
+            assert set(looked_at) <= {3, 5}
+            assert (service.tally.counts(), service.queue.remaining, list(service.queue.ranked())) == before
