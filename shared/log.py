@@ -82,6 +82,11 @@ class ImageState:
     settled: bool = False
     disputed: bool = False  # answers that are labels tie
 
+    @property
+    def begun(self) -> bool:
+        """Whether anybody has answered or settled it."""
+        return bool(self.answered) or self.settled
+
     def finished(self, overlap: int) -> bool:
         """Whether nobody needs to be asked: settled, or `overlap` annotators have answered."""
         return self.settled or len(self.answered) >= overlap
@@ -308,8 +313,7 @@ class Fold:
             self.removed.discard(image_id)
             if image_id in self.images:
                 self.counts[self.images[image_id].status] += 1
-                label = self.images[image_id].label
-                if label is not None:
+                if (label := self.images[image_id].label) is not None:
                     self.labels[image_id] = label
 
     def _class_event(self, row: Row) -> set[int]:

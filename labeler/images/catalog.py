@@ -308,8 +308,7 @@ class Catalog:
         return [each["image"] for each in homes]
 
     def _is_answered(self, image_id: int | None) -> bool:
-        state = self._log.fold.state(image_id or 0)
-        return bool(state.answered) or state.settled
+        return self._log.fold.state(image_id or 0).begun
 
     def _drawn(self, image_ids: Collection[int]) -> dict[int, tuple[Split, float]]:
         wanted = list(image_ids)

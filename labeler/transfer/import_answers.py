@@ -120,7 +120,7 @@ class ImportAnswers:
         here = self._log.fold.state(each.image_id)
         if (
             label is not None
-            and (here.label == label or not (here.answered or here.settled))
+            and (here.label == label or not here.begun)
             and self._plan.said.agrees(each.image_id, label)
         ):
             return "write", ""
@@ -223,7 +223,7 @@ class ImportAnswers:
         plan, image_id = self._plan, each.image_id
         state, here = plan.now(image_id)
         settled = ("settle", state.label) if state.settled else None
-        given_here = image_id in self._log.fold.answered_here and bool(state.answered or state.settled)
+        given_here = image_id in self._log.fold.answered_here and state.begun
         stays: list[str] = []
         written: list[tuple[UUID, ImportedAnswer]] = []
         for answer, row_id in zip(each.row.answers, ids, strict=True):

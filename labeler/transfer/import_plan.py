@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import threading
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from time import monotonic
 from uuid import uuid4
 
@@ -192,12 +192,22 @@ class ImportPlan:
             self._moves[image_id] = split
         self.said.put_split(image_id, split)
 
-    def moves(self) -> dict[Split, list[int]]:
-        """The images to move after this post, by split."""
+    def moves(self, answered: Container[int], *, last: bool) -> dict[Split, list[int]]:
+        """The images to move with this post, by split; `answered` get their first answer with it.
+
+        A held-out image that would become less held out waits for the `last` post, because a later row may name the
+        split that it is in. It would otherwise leave and come back each time that the file is imported. One that gets
+        its first answer does not wait: if the import ended early, it would be taken for a test image that was labeled.
+        """
         moves: dict[Split, list[int]] = {}
+        waiting: dict[int, Split] = {}
         for image_id, split in self._moves.items():
-            moves.setdefault(split, []).append(image_id)
-        self._moves = {}
+            now = self._tally.splits.get(image_id)
+            if last or image_id in answered or ORDER.index(split) > ORDER.index(now):
+                moves.setdefault(split, []).append(image_id)
+            elif split != now:
+                waiting[image_id] = split
+        self._moves = waiting
         return moves
 
     # ------------------------------------------------------------ classes

@@ -98,7 +98,7 @@ class Imports:
         self._values.place(given, receipt, plan)
         with self._store.lock:
             self._values.name(given, receipt, plan)
-            self._write(given, receipt, plan)
+            self._write(given, receipt, plan, last=not post.more)
             if not post.more:
                 self._end(plan)
         return receipt
@@ -267,7 +267,7 @@ class Imports:
         looked = {key: told for key in new if isinstance(told := plan.looked(*key), str)}
         return {key: reason for key, reason in reasons.items() if reason} | looked
 
-    def _write(self, given: Sequence[Candidate], receipt: ImportReceipt, plan: ImportPlan) -> None:
+    def _write(self, given: Sequence[Candidate], receipt: ImportReceipt, plan: ImportPlan, *, last: bool) -> None:
         """Judge the rows one after another, then write the result: first splits, then answers."""
         ids = [[uuid5(self._project, content(each.image_id, said)) for said in each.said] for each in given]
         known = self._log.known([row_id for some in ids for row_id in some])
@@ -277,7 +277,9 @@ class Imports:
                 answers.take(Given(each.row, each.image_id, each.values), some)
         if plan.dry_run:
             return
-        for split, image_ids in plan.moves().items():
+        drafted = {draft.image_id for draft in answers.drafts if draft.image_id is not None}
+        first = {image_id for image_id in drafted if not self._log.fold.state(image_id).begun}
+        for split, image_ids in plan.moves(first, last=last).items():
             self._catalog.move([image for image in image_ids if self._tally.splits.get(image) != split], split)
         self._log.append(answers.drafts)
         plan.said.written()
@@ -293,7 +295,7 @@ class Imports:
             reason = "was removed from the project"
         elif wanted is not None and before is not None and ORDER.index(wanted) < ORDER.index(before):
             reason = f"is in {wanted} in this row but in {before} in an earlier row: it stays a {before} image"
-        elif now == "test" and wanted == "train" and plan.state(image_id).answered:
+        elif now == "test" and wanted == "train" and plan.state(image_id).begun:
             reason = "is a labeled test image: it stays a test image"
         elif now == "train" and wanted in ("test", "validation") and image_id in self._log.fold.answered_here:
             reason = f"was answered here with suggestions visible: it cannot become a {wanted} image"

@@ -204,18 +204,17 @@ def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> l
 def image_rows(replica: Replica) -> list[dict[str, Any]]:
     """Every image with its current split and class; the class is None without a label."""
     with replica.lock:
-        snapshot, fold = Snapshot.of(replica), replica.fold
+        snapshot = Snapshot.of(replica)
         labels = snapshot.labels if snapshot is not None else {}
         return [
             {
                 "image_id": entry.id,
                 "uri": entry.uri,
                 "sha256": entry.sha256,
-                "split": fold.splits.get(entry.id, entry.split),
+                "split": entry.split,
                 "class_id": labels.get(entry.id),
             }
-            for entry in replica.catalog.entries()
-            if not entry.removed and entry.id not in fold.removed
+            for entry in replica.images()
         ]
 
 

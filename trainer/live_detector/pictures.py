@@ -67,8 +67,8 @@ class Pictures:
 
     def hash_of(self, image_id: int) -> str | None:
         """The content hash of an image that is in the catalogue; None while it cannot be read."""
-        entry = self._replica.catalog.get(image_id)
-        if entry is None or entry.removed:
+        entry = next(iter(self._replica.images([image_id])), None)
+        if entry is None:
             return None
         until, _ = self._unreadable.get(entry.sha256, (0.0, 0.0))
         if until > time.monotonic():

@@ -21,6 +21,7 @@ import numpy as np
 
 from shared.figures import duration, many, p_in_words, percent
 from shared.settings.services import TrainerSettings
+from shared.wire.fields import Split
 from shared.wire.jobs import ENDED, Job
 from shared.wire.trainer import ChallengerRound, ChallengerView
 from trainer.embeddings.precomputed import OwnVectors
@@ -36,7 +37,7 @@ from trainer.loop.rounds import fit
 from trainer.loop.swap import Replacement
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
-from trainer.tasks.targets import train_targets
+from trainer.tasks.targets import held_out, train_targets
 from trainer.versions.active_backbone import AGAIN
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 
@@ -319,7 +320,7 @@ class Challenger:
         """What is compared on, and for each judging image the head's prediction and its fold."""
         rows, given = train_targets(space, snapshot)
         seed = self._settings.seed
-        asked = self._validation(space, snapshot.labels)
+        asked = _validation(space, snapshot.labels, snapshot.splits)
         if len(asked) >= ENOUGH_VALIDATION:
             model = fit(space, snapshot, None, seed=seed)
             if model is not None:
@@ -343,14 +344,9 @@ class Challenger:
     def _aim_of(self, space: Space, labels: int) -> str:
         """What a round at this number of labels would be for, in one sentence."""
         with self._replica.lock:
-            judges = len(self._validation(space, self._replica.fold.labels))
+            judges = len(_validation(space, self._replica.fold.labels, self._replica.fold.splits))
         self._folds = 0 if judges >= ENOUGH_VALIDATION else FOLDS
         return _aim(labels, "out of fold") if self._folds else _aim(judges, "validation")
-
-    def _validation(self, space: Space, labels: Mapping[int, int]) -> list[int]:
-        """Labeled validation images."""
-        found = [image for image in labels if space.split_of(image) == "validation"]
-        return sorted(found, key=space.held.row_of.__getitem__)
 
     def _learned(self) -> set[int]:
         """Images whose labels trained the live embeddings, so that a head on them cannot be judged by these."""
@@ -380,6 +376,12 @@ class Challenger:
 def _was_behind(job: Job) -> bool:
     """Whether the round ended with a challenger that was not ahead of the head."""
     return job.state == "done" and ChallengerRound.model_validate(job.result).gain.value <= 0
+
+
+def _validation(space: Space, labels: Mapping[int, Any], moved: Mapping[int, Split]) -> list[int]:
+    """The labeled validation images."""
+    held = space.held.ids[held_out(space, "validation", moved)]
+    return [image for image in held.tolist() if image in labels]
 
 
 def _aim(images: int, ground: str) -> str:

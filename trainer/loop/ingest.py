@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from shared.wire.images import ImageEntry
 from trainer.columns.id_index import Ids, as_ids
 from trainer.columns.images import NUMBER_OF, Images
 from trainer.columns.pending import Pending
@@ -78,7 +77,7 @@ class Ingest:
             labeled = as_ids(self._replica.fold.labels)
         look = self.embedder.appetite
         first = np.concatenate([self.pending.among(labeled)[:look], self.pending.first(look)])
-        entries = self._entries(list(dict.fromkeys(first.tolist())))
+        entries = self._replica.images(list(dict.fromkeys(first.tolist())))
         done = self.embedder.step(entries, more_coming=not self._catalog.complete.is_set())
         if self._open_pool():
             self.look_again()  # others of the pending images may have a vector, too
@@ -110,8 +109,9 @@ class Ingest:
             places, self._changes = catalog.changes(self._changes)
             places = np.unique(np.concatenate([places, catalog.places.known(as_ids(self._again))]))
             self._again.clear()
-            gone = catalog.gone[places]
-            return self._images(catalog.ids[places[~gone]]), np.concatenate([catalog.ids[places[gone]], left])
+            ids, removed = catalog.ids[places], self._replica.removed()
+            gone = np.array([image_id in removed for image_id in ids.tolist()], bool)
+            return self._images(ids[~gone]), np.concatenate([ids[gone], left])
 
     def _images(self, image_ids: Ids) -> Images:
         """Images of the catalogue with the splits that the log gives them."""
@@ -125,15 +125,6 @@ class Ingest:
                     if split is not None:
                         splits[place] = NUMBER_OF[split]
             return Images(image_ids, catalog.hashes[places], splits)
-
-    def _entries(self, image_ids: list[int]) -> list[ImageEntry]:
-        """Entries of the catalogue with the splits that the log gives them."""
-        with self._replica.lock:
-            splits = self._replica.fold.splits
-            return [
-                entry.model_copy(update={"split": splits[entry.id]}) if entry.id in splits else entry
-                for entry in self._replica.catalog.some(image_ids)
-            ]
 
     def _open_pool(self) -> bool:
         """Open the pool if there is a backbone now; returns whether it was opened."""

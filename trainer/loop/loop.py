@@ -154,10 +154,9 @@ class Loop:
 
     def progress(self) -> EmbeddingProgress:
         """Progress of the embeddings."""
-        total = len(self.replica.catalog) - len(self.replica.removed)
         live = self.live
         done = len(live.pool) if live.pool is not None else 0
-        return live.embedder.progress(total).model_copy(update={"done": done})
+        return live.embedder.progress(self.replica.image_count).model_copy(update={"done": done})
 
     def accuracy(self) -> Interval | None:
         """The accuracy in the last evaluation."""

@@ -31,7 +31,7 @@ from trainer.strategies import Pool, Strategy
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.pool_scores import ranked
 from trainer.tasks.registry import task_named
-from trainer.tasks.targets import moved_out, train_targets
+from trainer.tasks.targets import held_out, moved_out, train_targets
 from trainer.tasks.task import Pictures, Targets, Task
 from trainer.tasks.unlabeled_tests import unlabeled
 from trainer.text.text_prior import Guess
@@ -286,13 +286,8 @@ def measure(
 
 def tested_images(pool: ImagePool, snapshot: Snapshot) -> list[int]:
     """The labeled test images, in the order of their rows."""
-    row_of = pool.held.row_of
-    tested = [
-        image_id
-        for image_id in snapshot.labels
-        if image_id in row_of and pool.split_of(image_id) == "test" and snapshot.splits.get(image_id, "test") == "test"
-    ]
-    return sorted(tested, key=row_of.__getitem__)
+    tested = pool.held.ids[held_out(pool, "test", snapshot.splits)]
+    return [image_id for image_id in tested.tolist() if image_id in snapshot.labels]
 
 
 def _learn(task: Task, pool: ImagePool | Space, seed: int) -> Callable[..., Any]:

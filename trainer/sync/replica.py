@@ -87,11 +87,6 @@ class Replica:
         self._open()
 
     @property
-    def removed(self) -> set[int]:
-        """The removed images of the catalogue."""
-        return self.catalog.removed
-
-    @property
     def acked_seq(self) -> int:
         """The number of the last durable row."""
         return self.fold.last_seq
@@ -147,6 +142,31 @@ class Replica:
                 _set_fact(connection, "catalog_after", after)
             self.catalog.take(entries)
             self.catalog_after = after
+
+    def removed(self) -> set[int]:
+        """The images that are gone: those of which the log or the catalogue says so.
+
+        Both say the same in the end, but either may come first. An image is back once both have it again.
+        """
+        with self.lock:
+            return self.fold.removed | self.catalog.removed
+
+    def images(self, image_ids: Sequence[int] | None = None) -> list[ImageEntry]:
+        """The images of the catalogue, or those of these, that are not gone, each in its split of today."""
+        with self.lock:
+            removed, splits = self.removed(), self.fold.splits
+            entries = self.catalog.entries() if image_ids is None else self.catalog.some(image_ids)
+            return [
+                entry.model_copy(update={"split": splits[entry.id]}) if entry.id in splits else entry
+                for entry in entries
+                if entry.id not in removed
+            ]
+
+    @property
+    def image_count(self) -> int:
+        """The number of images that are not gone."""
+        with self.lock:
+            return len(self.catalog) - sum(map(self.catalog.__contains__, self.removed()))
 
     def add_evaluation(self, evaluation: Evaluation) -> None:
         """Store an evaluation, for the labeler and for later."""

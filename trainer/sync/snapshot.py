@@ -42,9 +42,9 @@ class Snapshot:
             if replica.log_id is None:
                 return None
             answered = {image_id for image_id, state in fold.images.items() if state.status != "unlabeled"}
-            answered |= fold.removed | replica.removed
+            answered |= (removed := replica.removed())
             settled = frozenset(image_id for image_id, state in fold.images.items() if state.settled)
-            begun = {image_id for image_id, state in fold.images.items() if state.answered or state.settled}
+            begun = {image_id for image_id, state in fold.images.items() if state.begun}
             return cls(
                 replica.log_id,
                 replica.acked_seq,
@@ -54,7 +54,7 @@ class Snapshot:
                 settled,
                 _settled_classes(fold, settled),
                 tuple(image_id for image_id in fold.answered_here if image_id in fold.labels),
-                frozenset(begun | fold.removed | replica.removed),
+                frozenset(begun | removed),
                 dict(fold.splits),
                 {image_id: label for image_id in settled if (label := fold.voted(image_id)) is not None},
                 frozenset(fold.answered_here.keys() - fold.labels.keys()),

@@ -13,7 +13,7 @@ from shared.wire.queries import MAX_TEST_RATES, TestRate, TestRates
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.active_sample import rates
 from trainer.sync.snapshot import Snapshot
-from trainer.tasks.targets import test_rows
+from trainer.tasks.targets import held_out
 from trainer.tasks.task import Task
 
 GROWN = 1.15
@@ -27,7 +27,7 @@ def due(labels: int, last: int) -> bool:
 
 def suggested(pool: ImagePool, snapshot: Snapshot, task: Task, head: Any, version: str) -> TestRates | None:
     """Rates of the embedded test images by the model `head`, of many only of a random part; None without any."""
-    rows = test_rows(pool, snapshot)
+    rows = held_out(pool, "test", snapshot.splits)
     if not len(rows):
         return None
     ids = pool.held.ids[rows]

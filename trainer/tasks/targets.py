@@ -1,12 +1,17 @@
-"""The labels of train images as a learner reads them."""
+"""Which labels a model learns from, and which images measure it, also while the pool does not know yet that an image
+was moved to another split.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.wire.fields import Split
 from trainer.columns.id_index import as_ids
-from trainer.columns.images import TEST
+from trainer.columns.images import NUMBER_OF
 from trainer.embeddings.space import ImagePool, Space
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
@@ -23,12 +28,13 @@ def train_targets(pool: ImagePool | Space, snapshot: Snapshot) -> tuple[NDArray[
     return rows[order], task_named(snapshot.task).targets(values)
 
 
-def test_rows(pool: ImagePool, snapshot: Snapshot) -> NDArray[np.int64]:
-    """Rows of the held-out matrix that are test images, ascending: by the pool, and by the log since."""
-    tested = pool.held_splits() == TEST
-    moved = np.array([image for image, split in snapshot.splits.items() if split != "test"], np.int64)
-    tested[pool.held.row_of.known(moved)] = False
-    return np.flatnonzero(tested)
+def held_out(pool: ImagePool | Space, split: Split, moved: Mapping[int, Split]) -> NDArray[np.int64]:
+    """Rows of the held-out matrix in this split, ascending: by the pool, and by what the log has `moved` since."""
+    splits = pool.held_splits() if isinstance(pool, ImagePool) else pool.splits
+    chosen = splits == NUMBER_OF[split]
+    left = np.array([image for image, now in moved.items() if now != split], np.int64)
+    chosen[pool.held.row_of.known(left)] = False
+    return np.flatnonzero(chosen)
 
 
 def moved_out(snapshot: Snapshot) -> set[int]:

@@ -14,7 +14,7 @@ from trainer.columns.id_index import as_ids
 from trainer.embeddings.space import ImagePool
 from trainer.evaluation.prediction_powered import MOST, Unlabeled
 from trainer.sync.snapshot import Snapshot
-from trainer.tasks.targets import test_rows
+from trainer.tasks.targets import held_out
 
 
 def unlabeled(pool: ImagePool, snapshot: Snapshot) -> Unlabeled | None:
@@ -32,7 +32,7 @@ def unlabeled(pool: ImagePool, snapshot: Snapshot) -> Unlabeled | None:
     at_random = snapshot.test_at_random
     chances = snapshot.test_chances
     ids, tested = pool.held.ids, np.zeros(len(pool.held.ids), bool)
-    tested[test_rows(pool, snapshot)] = True
+    tested[held_out(pool, "test", snapshot.splits)] = True
     size = int(tested.sum())
     told = [image_id for image_id in _in_order(pool, snapshot.labels) if tested[pool.held.row_of[image_id]]]
     over = [image_id for image_id in _in_order(pool, snapshot.passed_over) if tested[pool.held.row_of[image_id]]]

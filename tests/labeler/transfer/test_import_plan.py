@@ -169,7 +169,9 @@ URIS = [*(f"{n:04d}.png" for n in range(5)), "copy.png", "gone.png"]
 @st.composite
 def files(draw: st.DrawFn) -> list[ImportRow]:
     """Rows of a file that may contradict itself, on labels and on splits."""
-    said = st.sampled_from([("label", "cat"), ("label", "dog"), ("label", "Dog"), ("label", "owl"), ("skip", None)])
+    said = st.sampled_from(
+        [("label", "cat"), ("label", "dog"), ("label", "Dog"), ("label", "owl"), ("skip", None), ("open", None)]
+    )
     given = st.tuples(
         st.sampled_from(URIS),
         said,
@@ -179,15 +181,25 @@ def files(draw: st.DrawFn) -> list[ImportRow]:
     return [
         row(uri, label, line, action=action, split=split, annotator=annotator)
         for line, (uri, (action, label), annotator, split) in enumerate(draw(st.lists(given, max_size=14)))
+        if split or action != "open"  # an open row needs a split
     ]
 
 
 OVERWRITTEN = [row("0001.png", "cat", 0), row("0001.png", "Dog", 1)]  # where "dog" was imported before
+TWO_SPLITS = [  # the first row of each pair holds its image out less than the second one
+    row("0000.png", "cat", 0, split="train"),
+    row("0000.png", "cat", 1, split="validation"),
+    row("0001.png", "cat", 2, split="validation"),
+    row("0001.png", "cat", 3, split="test"),
+    row("0004.png", None, 4, action="open", split="train"),
+    row("0004.png", None, 5, action="open", split="test"),
+]
 
 
 @settings(max_examples=15, deadline=None)
 @example(OVERWRITTEN, [], "overwrite", False)
 @example(OVERWRITTEN, [1], "overwrite", True)
+@example(TWO_SPLITS, [1, 3, 5], "keep", False)
 @given(
     files(),
     st.lists(st.integers(0, 14), max_size=3),
@@ -221,6 +233,33 @@ def test_where_posts_end_changes_nothing_and_neither_does_a_dry_run(
                 names = {entry.id: entry.uri for entry in service.catalog.entries(0, 100)}
                 measured = {names[image] for image, split in service.tally.splits.items() if split == "test"}
                 assert measured & labels(service).keys() <= said | ({"0000.png", "copy.png"} if said else set())
+    assert ends[0] == ends[1] == ends[2]
+
+
+@pytest.mark.parametrize("more", [[], [row("0001.png", "cat", 2, split="validation")]])
+def test_a_held_out_image_moves_to_train_only_if_no_later_row_holds_it_out(
+    tmp_path: Path, more: list[ImportRow]
+) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        take(service, row("0001.png", "cat", split="validation"))
+        image, last = 2, service.log.last_seq
+        to_train = row("0001.png", "cat", split="train")
+        begun = service.imports.take(ImportPost(rows=[to_train, row("0000.png", "cat", 1)], more=True))
+        assert service.tally.splits[image] == "validation", "a later row may hold it out"
+        assert service.log.last_seq == last + 1, "what is certain is written: the label of the other image"
+        service.imports.take(ImportPost(rows=more, import_id=begun.import_id))
+        assert service.tally.splits[image] == ("validation" if more else "train")
+
+
+def test_a_test_image_that_is_named_train_gets_its_first_label_in_train(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 2)
+    with labeler(tmp_path) as service:
+        service.catalog.move([2], "test")
+        to_train = row("0001.png", "cat", split="train")
+        service.imports.take(ImportPost(rows=[to_train], more=True))  # and it is cut off here
+        assert (service.tally.splits[2], labels(service)["0001.png"]) == ("train", "cat")
+        assert take(service, to_train).rejected == []
 
 
 def _five(folder: Path) -> Path:

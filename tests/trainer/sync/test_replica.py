@@ -50,9 +50,29 @@ def test_rows_are_there_after_a_restart(replica, tmp_path):
     assert again.log_id == LOG
     assert again.fold.labels == {10: 2, 11: 2, 12: 1}
     assert again.catalog == {10: entry(10), 11: entry(11, removed=True)}
-    assert again.removed == {11}
+    assert again.removed() == {11}
     assert again.catalog_after == 2
     again.close()
+
+
+@pytest.mark.parametrize("first", ["log", "catalog"])
+def test_an_image_is_gone_once_the_log_or_the_catalogue_says_so_and_back_once_both_do(replica, first):
+    replica.accept(batch(ROWS))
+    replica.update_catalog([entry(10), entry(11), entry(12)], after=3)
+
+    def say(action, *, removed):
+        row = Row(seq=replica.acked_seq + 1, id=uuid4(), action=action, image_id=11, split="test", created_at=WHEN)
+        heard = [lambda: replica.accept(batch([row])), lambda: replica.update_catalog([entry(11, removed=removed)], 4)]
+        for hear in heard if first == "log" else reversed(heard):
+            hear()
+            yield {each.id: each.split for each in replica.images()}
+
+    there, gone = {10: "train", 11: "test", 12: "train"}, {10: "train", 12: "train"}
+    assert [*say("image_removed", removed=True)] == [gone, gone]
+    assert (replica.removed(), replica.images([11]), replica.image_count) == ({11}, [], 2)
+    assert 11 in Snapshot.of(replica).answered, "nobody is asked about it"
+    assert [*say("split_changed", removed=False)] == [gone, there]
+    assert (replica.removed(), replica.images([11]), replica.image_count) == (set(), [entry(11, split="test")], 3)
 
 
 def test_a_batch_sent_twice_changes_nothing(replica):
@@ -161,7 +181,7 @@ def test_the_catalogue_of_an_earlier_version_is_taken_over(replica, tmp_path):
     for _ in range(2):
         again = Replica(tmp_path)
         assert again.catalog == {10: entry(10), 11: entry(11, split="test"), 12: entry(12, removed=True)}
-        assert again.removed == {12}
+        assert again.removed() == {12}
         again.close()
 
 
