@@ -8,7 +8,7 @@ from labeler import service
 from labeler.ui.parts import components
 from labeler.ui.parts.palette import own_colours
 from labeler.ui.parts.wording import plain
-from labeler.ui.sections import waiting
+from labeler.ui.sections import mistakes, waiting
 from shared.figures import many, percent, rounded, shown
 from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
@@ -156,6 +156,7 @@ def _measured_boxes(project: Project, progress: Progress, evaluations: list[Eval
     confused = box_figures.confused(latest, project.classes)
     st.subheader("Classes that are confused", anchor=False)
     st.markdown("\n".join(confused) if confused else "No box in a test image is suggested with another class.")
+    mistakes.section()
 
 
 def _download(table: bytes) -> None:

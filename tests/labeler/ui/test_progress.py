@@ -84,6 +84,7 @@ def test_a_project_of_boxes_has_the_metrics_of_that_task(tmp_path: Path) -> None
             "mAP at IoU 0.5 **70.0%**",
             "dust suggested as cell: 2 of 3 test boxes",
             "Labeled images by class",
+            "Pictures of mistakes",
         ):
             assert part in said, part
         assert "Accuracy" not in said

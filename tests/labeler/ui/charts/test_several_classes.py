@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 
-from labeler.ui.charts import several_classes
-from shared.figures import shown
-from shared.wire.evaluation import ClassMetrics, ClassPair, Evaluation, Interval
+from labeler.ui.charts import forecast, several_classes
+from shared.figures import goal_metric, shown
+from shared.wire.evaluation import ClassMetrics, ClassPair, Evaluation, Interval, RandomEstimate
 from shared.wire.project import ClassEntry
 from tests.labeler.ui.charts.test_progress_charts import evaluation
 
@@ -92,3 +92,12 @@ def test_pairs_go_by_their_names_of_now_and_lead_to_the_grid() -> None:
     classes = [ClassEntry(id=1, name="kitten", hotkey=None), ClassEntry(id=2, name="dog", hotkey=None)]
     (said,) = several_classes.pairs(of_several(20).confused, classes, "{one}, not {other}", "/grid?a={one}&b={other}")
     assert said == "- kitten, not dog: [3](/grid?a=1&b=2) of 8 test images with kitten"
+
+
+def test_what_a_forecast_is_about_is_the_macro_f1() -> None:
+    name, found = goal_metric(of_several(20))
+    assert (name, found.value, found.n) == ("macro F1", 0.6, 20)
+    chosen = RandomEstimate(labels=40, accuracy=found, chosen=found)
+    latest = of_several(20).model_copy(update={"random_baseline": [chosen]})
+    (said,) = forecast.sentences([latest], labeled=40)
+    assert "random ones would have given about 60.0% macro F1" in said

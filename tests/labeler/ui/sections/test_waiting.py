@@ -30,3 +30,13 @@ def test_a_page_says_another_state_of_the_trainer_at_once_as_the_bar_does(tmp_pa
         assert ["Paused" in each.value for each in page.info].count(True) == 1
         watches = [json.loads(each.proto.json) for each in page.get("bidi_component") if "watch" in (each.key or "")]
         assert any("trainer" in each["marks"] and each["soonest"] == 0 for each in watches)
+
+
+def test_while_the_first_detector_learns_the_page_says_so(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 1)
+    with following() as (follower, url), labeler(tmp_path, trainer_url=url, task="detection") as service:
+        follower.state = "training"
+        wait_for(lambda: (status := service.trainer.status()) and status.state == "training", "the trainer")
+        page = AppTest.from_function(script, default_timeout=60, args=("progress",)).run()
+        assert not page.exception
+        assert any("The first detector is learning" in each.value for each in page.info)
