@@ -17,13 +17,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from shared.images.finding import locate
-from shared.images.opening import HEAD_BYTES, ImageProblem
-from shared.settings.project_file import ProjectFile
+from shared.images.opening import HEAD_BYTES, ImageLimits, ImageProblem
+from shared.images.sources.addresses import Place, shown
+from shared.images.sources.choosing import Sources, why_not
+from shared.images.sources.source import ImageSource
+from shared.settings.project_file import ProjectFile, place_of
 from shared.settings.services import SettingsError
 from shared.storage.safe_names import partial_of
 
 Way = Literal["copy", "hardlink", "symlink"]
 LEFT_OUT = "left_out.txt"
+_ANY = ImageLimits(1 << 31, 1)  # bytes: it was read before, and only its content counts here
 
 
 @dataclass
@@ -42,8 +46,8 @@ def way_named(name: str) -> Way:
     return way
 
 
-Roots = Mapping[str, Sequence[Path]]
-"""Beginning of an address → folders with the photos. "" stands for all, NAME/ for an added image folder."""
+Roots = Mapping[str, Sequence[Place]]
+"""Beginning of a name → folders, or other places, with the photos. "" stands for all, NAME/ for an added one."""
 
 
 def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
@@ -52,12 +56,10 @@ def roots(settings: Mapping[str, Any], images: Path | None) -> Roots:
     given = [images, settings.get("images"), workspace / "demo" / "images", workspace / "uploads"]
     if test_set:
         given += [test_set, Path(test_set).parent]  # a folder, or a table inside it
-    first = {"": [folder for each in given if each and (folder := Path(each).expanduser()).is_dir()]}
+    first = {"": [found for each in given if each and why_not(found := place_of(each)) is None]}
     project = ProjectFile.read(workspace)
     further = project.further(workspace) if project is not None else {}
-    return first | {
-        f"{name}/": [folder] for name, folder in further.items() if isinstance(folder, Path) and folder.is_dir()
-    }
+    return first | {f"{name}/": [place] for name, place in further.items() if why_not(place) is None}
 
 
 def write(
@@ -71,7 +73,7 @@ def write(
     if os.path.lexists(target):
         raise SettingsError(f"{target} already exists: name a new folder.")
     partial, names = partial_of(target), yolo.names() if for_yolo else ExportNames()
-    written = Written()
+    written, photos = Written(), _Photos(roots, way)
     made: set[Path] = set()
     try:
         shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
@@ -81,12 +83,12 @@ def write(
                 raise SettingsError(
                     "A folder per class has no room for images of several classes: export them with --format datasets."
                 )
-            source = _found(record["uri"], record["sha256"], roots)
+            source = photos.find(record["uri"], record["sha256"])
             if source is None:
                 written.left_out.append(record["uri"])
                 continue
             try:
-                ending = yolo.ending(record["uri"], _head(source)) if for_yolo else ""
+                ending = yolo.ending(record["uri"], source.head()) if for_yolo else ""
             except Problem as problem:
                 written.left_out.append(f"{record['uri']}: {problem.detail}")
                 continue
@@ -94,7 +96,7 @@ def write(
             if place.parent not in made:
                 _make(place.parent, record["label"])
                 made.add(place.parent)
-            _put(source, place, way)
+            source.put(place, way)
             written.count += 1
         if written.left_out and not written.count:
             raise SettingsError(
@@ -116,26 +118,71 @@ def write(
     return written
 
 
-def _found(uri: str, sha256: str, roots: Roots) -> Path | None:
-    places = [(start, folder) for start, folders in roots.items() if uri.startswith(start) for folder in folders]
-    every = [
-        folder for folders in roots.values() for folder in folders
-    ]  # a link may lead into any of them, as in a scan
-    for start, folder in places:
+class _Photos:
+    """Finds photos by name and content, in folders and in other places."""
+
+    def __init__(self, roots: Roots, way: Way) -> None:
+        self._places = [(start, place) for start, places in roots.items() for place in places]
+        # A link may lead into any of the folders, as in a scan.
+        self._folders = [place for _, place in self._places if isinstance(place, Path) and place.is_dir()]
+        self._copied = way == "copy"
+        self._sources = Sources()
+        self._opened: dict[Place, ImageSource] = {}
+
+    def find(self, uri: str, sha256: str) -> _File | _Content | None:
+        """The photo, if it is there unchanged. Raises SettingsError if it is no file and must be linked."""
+        for start, place in self._places:
+            if uri.startswith(start) and (found := self._look(uri.removeprefix(start), place, sha256)) is not None:
+                return found
+        return None
+
+    def _look(self, uri: str, place: Place, sha256: str) -> _File | _Content | None:
         try:
-            path = locate(uri.removeprefix(start), folder, every)
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            if isinstance(place, Path) and place.is_dir():
+                path = locate(uri, place, self._folders)
+                with path.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                return _File(path) if digest == sha256 else None
+            source = self._opened.get(place) or self._opened.setdefault(place, self._sources.source(place))
+            data = source.read(uri, _ANY)
         except (ImageProblem, OSError):
-            continue
-        if digest == sha256:
-            return path
-    return None
+            return None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return None
+        if not self._copied:
+            raise SettingsError(f"The photos of {shown(place)} are no files that can be linked: use --files copy.")
+        return _Content(data)
 
 
-def _head(photo: Path) -> bytes:
-    with photo.open("rb") as stream:
-        return stream.read(HEAD_BYTES)
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A photo in a folder."""
+
+    path: Path
+
+    def head(self) -> bytes:
+        """Its first bytes."""
+        with self.path.open("rb") as stream:
+            return stream.read(HEAD_BYTES)
+
+    def put(self, place: Path, way: Way) -> None:
+        """Copy or link it."""
+        _put(self.path, place, way)
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """A photo of an archive or a store."""
+
+    data: bytes
+
+    def head(self) -> bytes:
+        """Its first bytes."""
+        return self.data[:HEAD_BYTES]
+
+    def put(self, place: Path, _way: Way) -> None:
+        """Write it."""
+        place.write_bytes(self.data)
 
 
 def _make(folder: Path, label: str) -> None:

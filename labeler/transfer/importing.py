@@ -33,6 +33,8 @@ from labeler.transfer.import_plan import ORDER, ImportPlan
 from labeler.transfer.import_values import Candidate, ImportValues
 from labeler.transfer.uploads import Uploads
 from shared.class_names import near
+from shared.images.opening import ImageProblem
+from shared.images.sources.addresses import is_address
 from shared.wire.imports import ImportIssue, ImportPost, ImportReceipt, ImportRow
 
 IN_THE_FILE = (
@@ -154,13 +156,20 @@ class Imports:
             if row.sha256 in held:
                 given.append(Candidate(row, uri=row.uri, image_id=held[row.sha256][0]))
                 continue
-            root_uri = _place(row.uri.removeprefix("file://"), bases, self._files.root_of)
+            root_uri = _place(row.uri.removeprefix("file://"), bases, self._files.root_of) or self._addressed(row.uri)
             if root_uri is None and "://" in row.uri.removeprefix("file://"):
                 reason = f"is an address, not a file in {self._folder}"
                 receipt.rejected.append(ImportIssue(line=row.line, uri=row.uri, reason=reason))
             else:
                 given.append(Candidate(row, *(root_uri or (OUTSIDE, row.uri))))
         return given
+
+    def _addressed(self, uri: str) -> tuple[Root, str] | None:
+        """Root and URI of an address under one of the project's."""
+        try:
+            return self._files.uri_of(uri) if is_address(uri) else None
+        except ImageProblem:
+            return None
 
     @property
     def _folder(self) -> str:

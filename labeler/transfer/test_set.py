@@ -119,6 +119,8 @@ def import_test_set(
 ) -> None:
     """Scan the set and write its labels to the log; existing answers are kept."""
     task = log.fold.task
+    if images is not None and not images.is_dir():  # an archive: the set names files in folders
+        images = None
     labels = test_set.labels(images, several=task.by_class)
     classes.begin_with(dict.fromkeys(name for label in labels.values() for name in _named(label, task)))
     for root in ("images", "test"):

@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 COLLECT_SECONDS = 0.5
 """Seconds that one step may spend on reading images to fit `pixels`, while there is nothing else to do."""
+FETCH_SECONDS = 2.0
+"""Seconds that one step waits for images. A store may be slow, and a person's new label waits for the step."""
 STEP_SECONDS = 0.3
 """Target duration of a batch, because a person's new label waits for it. A batch of 32 took 2 to 6 s on two cores."""
 LEAST = 4
@@ -267,11 +269,18 @@ class Embedder:
         for unwanted in earlier.values():
             unwanted.cancel()
         taken = []
+        until = time.monotonic() + FETCH_SECONDS
         for entry in entries[: self._batch]:
+            key = (entry.id, entry.sha256)
             try:
-                taken.append((entry, self._ahead.pop((entry.id, entry.sha256)).result()))
+                prepared = self._ahead[key].result(max(until - time.monotonic(), 0))
+            except TimeoutError:
+                continue  # its store is slow: it goes on, and the next step looks again
             except ImageProblem as problem:
                 self.problems[entry.id] = str(problem)
+            else:
+                taken.append((entry, prepared))
+            del self._ahead[key]
         return taken
 
     def _fit_batch(self, images: int, seconds: float) -> None:

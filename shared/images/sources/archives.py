@@ -17,16 +17,14 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import Any, Final, Literal, NamedTuple
 
-from shared.images.finding import Passed, counted, is_left_out
+from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
-from shared.images.sources.addresses import climbs
 from shared.images.sources.blobs import Blob, Stream
-from shared.images.sources.source import NONE, ImageAway, Stamp, folded
+from shared.images.sources.source import NONE, ImageAway, Stamp, folded, is_image_name
 
 ENDINGS: Final = (".zip", ".tar")
 COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".gz", ".7z", ".rar")
 MOST_MEMBERS = 1_000_000
-LONGEST_NAME = 1_024
 LOOK_SECONDS = 30.0
 """Seconds for which the stamp of an archive in a store is believed. A file of this machine is looked at each time."""
 _LOCAL_HEADER = 30  # bytes of a zip's header in front of a member, without name and extra field
@@ -165,7 +163,7 @@ class ArchiveSource:
                 if number >= MOST_MEMBERS:
                     raise ImageProblem(f"has more than {MOST_MEMBERS:,} members: split it")  # noqa: TRY301
                 name = name.removeprefix("./")
-                if _is_image(name, passed):
+                if is_image_name(name, passed):
                     found[name] = member
         except ImageProblem:
             raise
@@ -196,18 +194,6 @@ def _of_tar(stream: Any) -> Iterator[tuple[str, Member]]:
             archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
             if info.isreg() and not info.issparse():
                 yield info.name, Member(info.offset_data, info.size, info.size, int(info.mtime), "plain")
-
-
-def _is_image(name: str, passed: Passed) -> bool:
-    parts = name.split("/")
-    if climbs("/" + name) or not all(parts) or not name.isprintable() or len(name) > LONGEST_NAME:
-        passed.unusable[name[:80]] += 1
-        return False
-    for depth, part in enumerate(parts):
-        if is_left_out(part):
-            passed.hidden[part + ("/" if depth < len(parts) - 1 else "")] += 1
-            return False
-    return counted(parts[-1], passed)
 
 
 def _inflated(packed: bytes, most: int) -> bytes:

@@ -1,7 +1,8 @@
 """The objects under an address of a store, such as `s3://bucket/photos`, as a source of images.
 
-They are listed one folder at a time, in the order in which `shared.images.finding` walks a folder, so that a folder and
-its copy in a bucket give the same list. Names decide alone what is an image: nothing is opened to look.
+They are listed in the order in which `shared.images.finding` walks a folder, so that a folder and its copy in a bucket
+give the same list: all at once where the store can, else one folder at a time. Names decide alone what is an image:
+nothing is opened to look.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from io import BufferedReader
 from shared.images.finding import Passed, counted, is_left_out
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.addresses import climbs
-from shared.images.sources.source import NONE, ImageAway, Stamp
+from shared.images.sources.source import NONE, ImageAway, Stamp, is_image_name
 from shared.images.sources.stores import Store
 
 DEEPEST = 64
@@ -33,7 +34,8 @@ class ObjectSource:
     def uris(self, passed: Passed) -> Iterator[str]:
         """See ImageSource."""
         self._stamps = {}
-        return self._folder("", passed, 0)
+        keys = self._store.keys(self.place)
+        return self._folder("", passed, 0) if keys is None else self._flat(keys, passed)
 
     def listed(self) -> None:
         """See ImageSource."""
@@ -72,6 +74,12 @@ class ObjectSource:
         if climbs("/" + uri) or uri.startswith("/"):
             raise ImageProblem("is outside the image folder")
         return f"{self.place}/{uri}"
+
+    def _flat(self, keys: Iterator[tuple[str, int, Stamp]], passed: Passed) -> Iterator[str]:
+        for name, _, stamp in keys:
+            if name and not name.endswith("/") and is_image_name(name, passed):  # an object may stand for a folder
+                self._stamps[name] = stamp
+                yield name
 
     def _folder(self, prefix: str, passed: Passed, depth: int) -> Iterator[str]:
         below: list[tuple[str, Stamp]] = []

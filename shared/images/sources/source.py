@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from io import BufferedReader
 from typing import Protocol
 
-from shared.images.finding import Passed
+from shared.images.finding import Passed, counted, is_left_out
 from shared.images.opening import ImageLimits, ImageProblem
-from shared.images.sources.addresses import Place
+from shared.images.sources.addresses import Place, climbs
 
 Stamp = tuple[int, int]
 """Two numbers of which one changes with the content, such as size and time of change. Zeros: there is no such image."""
 NONE: Stamp = (0, 0)
+LONGEST_NAME = 1_024
 
 
 class ImageAway(ImageProblem):
@@ -54,6 +55,19 @@ class ImageSource(Protocol):
 
     def is_there(self) -> bool:
         """Whether the source exists, as far as that is known without waiting."""
+
+
+def is_image_name(name: str, passed: Passed) -> bool:
+    """Whether a member or object of this name is listed; else `passed` counts it."""
+    parts = name.split("/")
+    if climbs("/" + name) or not all(parts) or not name.isprintable() or len(name) > LONGEST_NAME:
+        passed.unusable[name[:80]] += 1
+        return False
+    for depth, part in enumerate(parts):
+        if is_left_out(part):
+            passed.hidden[part + ("/" if depth < len(parts) - 1 else "")] += 1
+            return False
+    return counted(parts[-1], passed)
 
 
 def folded(*values: object) -> int:

@@ -24,7 +24,7 @@ TRIES = 2
 """Attempts of one request. A scan tries again by itself, and whoever waits for an image must not wait long."""
 FAILURES = 3
 """Failures in a row after which a store is left alone."""
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = 10.0
 _EXTRA = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "az": ("adlfs", "az")}
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ class Store(Protocol):
 
     def entries(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
         """What lies directly under an address: name (a folder's ends with /), size, stamp."""
+
+    def keys(self, address: str) -> Iterator[tuple[str, int, Stamp]] | None:
+        """All files under an address, in code point order: name, size, stamp; None if the store lists only folders."""
 
 
 class Patience:
@@ -96,6 +99,30 @@ class FileSystemStore:
                 yield name + "/", 0, (0, 0)
             else:
                 yield name, int(found.get("size") or 0), _stamp(found)
+
+    def keys(self, address: str) -> Iterator[tuple[str, int, Stamp]] | None:
+        """See Store. S3 lists a thousand objects at a time, however many folders they are in."""
+        return self._pages(address) if self._scheme == "s3" else None
+
+    def _pages(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
+        bucket, _, prefix = self._path(address).partition("/")
+        prefix = prefix.rstrip("/") + "/" if prefix else ""
+        after = ""
+        while True:
+            page = self._list_page(address, bucket, prefix, after)
+            for found in page.get("Contents", ()):
+                after = found["Key"]
+                size = int(found.get("Size") or 0)
+                yield after.removeprefix(prefix), size, (size, folded(found.get("ETag")) or 1)
+            if not page.get("IsTruncated") or not page.get("Contents"):
+                return
+
+    def _list_page(self, address: str, bucket: str, prefix: str, after: str) -> Any:
+        def request() -> Any:
+            options = {"Bucket": bucket, "Prefix": prefix} | ({"StartAfter": after} if after else {})
+            return self._opened().call_s3("list_objects_v2", timeout=LIST_SECONDS, **options)
+
+        return asked(self._patience, address, request)
 
     def _ask(self, address: str, seconds: float, method: str, **options: Any) -> Any:
         def request() -> Any:

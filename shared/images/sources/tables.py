@@ -17,9 +17,9 @@ from typing import Any, Final
 from shared.images.finding import Passed, is_left_out
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.addresses import climbs
-from shared.images.sources.archives import LONGEST_NAME, MOST_MEMBERS
+from shared.images.sources.archives import MOST_MEMBERS
 from shared.images.sources.blobs import Blob, Stream
-from shared.images.sources.source import NONE, ImageAway, Stamp, folded
+from shared.images.sources.source import LONGEST_NAME, NONE, ImageAway, Stamp, folded
 
 ENDING: Final = ".parquet"
 COLUMNS: Final = ("image", "img", "bytes", "jpg", "jpeg", "png", "webp", "content", "data")

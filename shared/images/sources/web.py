@@ -51,6 +51,10 @@ class WebStore:
             "addresses there"
         )
 
+    def keys(self, address: str) -> Iterator[tuple[str, int, Stamp]] | None:
+        """Nor of those in its folders."""
+        return None
+
     def _read(self, address: str, start: int, end: int) -> bytes:
         deadline = time.monotonic() + READ_SECONDS
         asked_for = {"Range": f"bytes={start}-{end - 1}"}

@@ -21,9 +21,11 @@ from labeler.service import Service
 from labeler.transfer.sources import open_source
 from labeler.web.api import create_api
 from shared.settings.services import SettingsError
+from shared.settings.starting import remember
 from shared.web.server import address, bind
 from tests.labeler.projects import answer, labeler, photos
 from tests.services import wait_for
+from tests.shared.images.sources.places import picture, write_zip
 
 WAYS = {
     "copy": lambda file, photo: not file.is_symlink() and not file.samefile(photo),
@@ -161,3 +163,17 @@ def test_another_file_system_has_no_hard_links(tmp_path: Path) -> None:
     assert "on one file system" in str(refused.exception)
     assert "copy or symlink" in str(refused.exception)
     assert not target.exists()
+
+
+def test_photos_of_an_archive_are_copied(tmp_path: Path) -> None:
+    files = {f"sub/{number}.png": picture(number) for number in range(2)}
+    with labeler(tmp_path, images=str(write_zip(tmp_path / "photos.zip", files))) as service:
+        remember(service.settings)
+        service.annotate([answer(1, "cat"), answer(2, "dog")])
+    target = tmp_path / "out"
+    linked = export(target, "--format", "imagefolder", "--files", "symlink", "--workspace", tmp_path / "workspace")
+    assert "no files that can be linked: use --files copy" in str(linked.exception)
+    assert not target.exists()
+    copied = export(target, "--format", "imagefolder", "--files", "copy", "--workspace", tmp_path / "workspace")
+    assert copied.exit_code == 0, copied.output
+    assert sorted(path.read_bytes() for path in target.rglob("*.png")) == sorted(files.values())

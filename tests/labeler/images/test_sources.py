@@ -11,6 +11,7 @@ from labeler.service import Service
 from labeler.web.api import create_api
 from shared.settings.project_file import ProjectFile
 from shared.settings.starting import remember
+from shared.wire.imports import ImportPost, ImportRow
 from tests.labeler.projects import answer, asked, labeler, settings
 from tests.object_store import ObjectStore, object_store
 from tests.services import wait_for
@@ -186,3 +187,19 @@ def test_a_store_that_is_slow_or_away_blocks_no_page(tmp_path: Path, store: Obje
         assert service.far.fetch(gone, gone, lambda: service.content(gone)).result(20)[0] == FILES[name]
         assert gone in asked(service)
         assert service.scanner.view().error is None
+
+
+def test_labels_name_images_by_their_address(tmp_path: Path, store: ObjectStore) -> None:
+    place = store.put("labels", {f"photos/{name}": data for name, data in FILES.items()})
+    with labeler(tmp_path, images=f"{place}/photos") as service:
+        rows = [
+            ImportRow(line=1, uri=f"{place}/photos/a.png", label="cat"),
+            ImportRow(line=2, uri="sub/b.png", label="dog"),
+            ImportRow(line=3, uri="s3://other/a.png", label="dog"),
+        ]
+        receipt = service.imports.take(ImportPost(rows=rows))
+        assert [(each.line, each.reason) for each in receipt.rejected] == [
+            (3, "is an address, not a file in the image folder s3://labels/photos")
+        ]
+        labeled = {uri: service.log.fold.labels.get(image_id) for uri, image_id in catalogue(service).items()}
+        assert [labeled["a.png"], labeled["sub/b.png"], labeled["sub/c.png"]] == [1, 2, None]

@@ -51,6 +51,29 @@ def test_a_step_is_one_batch_and_the_next_one_is_already_under_way(photos: Photo
     assert embedder.step(entries[4:], more_coming=False) == entries[4:8]
 
 
+def test_an_image_that_comes_slowly_keeps_no_other_waiting(
+    photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.embeddings.embedder.FETCH_SECONDS", 0.2)
+    entries, arrives = photos.add(4), threading.Event()
+
+    def fetch(entry: ImageEntry) -> bytes:
+        if entry.id == 2:
+            arrives.wait(30)
+        return photos.fetch(entry)
+
+    embedder = opened(fetch)
+    others = [entry for entry in entries if entry.id != 2]
+    done: list[ImageEntry] = []
+    while len(done) < 3:
+        done = embedder.step(entries, more_coming=False)
+    assert done == others
+    assert embedder.problems == {}
+    arrives.set()
+    assert {entry.id for entry in run(embedder, entries)} == {1, 2, 3, 4}
+    assert photos.fetched.count(2) == 1
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.02])
 def test_a_batch_is_as_large_as_fits_into_the_time_that_a_fit_may_wait(
     photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch, seconds: float
