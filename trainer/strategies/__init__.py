@@ -95,7 +95,10 @@ STRATEGIES: dict[str, Registered] = {
         boxes="To find images unlike all others, such as damaged or odd ones.",
     ),
     "model_outlier": Registered(model_outlier, "To find images that fit none of the known classes."),
-    "class_balanced": Registered(class_balanced, "When a class is rare: asks about images that may belong to it."),
+    "class_balanced": Registered(
+        class_balanced,
+        "When a class is rare, or dozens of classes differ in size: asks about images of classes with few labels.",
+    ),
     "confidence_bands": Registered(confidence_bands, "To check images at every level of the model's confidence."),
     "mixture": Registered(
         mixture({random: 0.1, least_confidence: 0.8, outlier: 0.1}),
