@@ -74,9 +74,7 @@ class Pending:
         self._runs.append(_Run(keys, places))
         while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
             last, before = self._runs.pop(), self._runs.pop()
-            left = ((run.keys[run.start :], run.places[run.start :]) for run in (before, last))
-            keys, places = map(np.concatenate, zip(*left, strict=True))
-            self._runs.append(_Run(keys, places))
+            self._runs.append(self._joined(before, last))
 
     def discard(self, image_ids: Ids) -> None:
         """Let these images wait no longer."""
@@ -96,6 +94,14 @@ class Pending:
         _, firsts = np.unique(places, return_index=True)  # one that waits again may be in two runs
         ids: Ids = self._ids.values[places[np.sort(firsts)][:count]]
         return ids
+
+    def _joined(self, *runs: _Run) -> _Run:
+        """What waits in some runs, each image once: one that waits again is in two of them."""
+        left = ((run.keys[run.start :], run.places[run.start :]) for run in runs)
+        keys, places = map(np.concatenate, zip(*left, strict=True))
+        places, firsts = np.unique(places, return_index=True)
+        waits = self._waits.values[places]
+        return _Run(keys[firsts][waits], places[waits])
 
     def _head(self, run: _Run, count: int) -> tuple[NDArray[np.uint64], Numbers]:
         """The first `count` of a run that wait, with their keys."""

@@ -259,9 +259,9 @@ class ImagePool:
         if len(places):
             kept = np.ones(len(self), bool)
             kept[places] = False
-            images = self._images.all()[kept]
-            self._images = _Members()
-            self._images.append(images)
+            left = _Members()
+            left.append(self._images.all()[kept])
+            self._images = left
             self._rebuild()
 
     def learn_shares(self, rows: NDArray[np.int64], targets: NDArray[np.float64]) -> None:

@@ -58,6 +58,13 @@ class Ingest:
             self.look_again(list(self.embedder.problems))
             self.embedder.retry()
         changed, gone = self._news()
+        try:
+            self._bring_in(changed, gone)
+        except Exception:
+            self._followed = None  # look at all of it again: these changes are not told twice
+            raise
+
+    def _bring_in(self, changed: Images, gone: Ids) -> None:
         opened, pool = self._open_pool(), self.pool
         if not len(changed) and not len(gone) and not opened and (pool is None or self._settled(pool)):
             return

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, delete, insert, inspect, select
+from sqlalchemy import Connection, Engine, delete, inspect, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlmodel import Field, SQLModel
 
@@ -140,9 +140,10 @@ class Catalog(Mapping[int, ImageEntry]):
         connection.execute(delete(CatalogRow))
 
     def __getitem__(self, image_id: int) -> ImageEntry:
-        if image_id not in self.places:
+        found = self.some([image_id]) if image_id in self.places else []
+        if not found:  # also if another catalogue took this one's place meanwhile
             raise KeyError(image_id)
-        return self.some([image_id])[0]
+        return found[0]
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self.places
@@ -180,7 +181,7 @@ class Catalog(Mapping[int, ImageEntry]):
             payloads = connection.exec_driver_sql("SELECT payload FROM replica_image").scalars().all()
             for start in range(0, len(payloads), _AT_ONCE):
                 entries = [ImageEntry.model_validate_json(each) for each in payloads[start : start + _AT_ONCE]]
-                connection.execute(insert(CatalogRow), [_stored(entry) for entry in entries])
+                self.store(connection, entries)  # some are here already if an earlier version ran in between
             connection.exec_driver_sql("DROP TABLE replica_image")
 
 

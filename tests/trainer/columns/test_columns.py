@@ -4,7 +4,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.trainer.logs import entry
@@ -72,10 +72,13 @@ def test_a_million_hashes_in_small_parts_are_in_a_few_runs():
     assert (index.of(hashes) == np.arange(len(hashes))).all()
 
 
+IN_ORDER = sorted(range(8), key=lambda number: digest(number * 5 + 1))
+WAIT_AGAIN = [("add", IN_ORDER), ("discard", IN_ORDER[1:6]), ("add", IN_ORDER[1:6]), ("first", IN_ORDER)]
 STEPS = st.tuples(st.sampled_from(["add", "discard", "first"]), st.lists(st.integers(0, 60), max_size=30))
 
 
 @given(st.lists(STEPS, max_size=30))
+@example(WAIT_AGAIN)
 def test_pending_images_come_in_the_order_of_their_hashes(steps):
     pending, expected = Pending(), set[int]()
     for step, numbers in steps:
@@ -93,3 +96,13 @@ def test_pending_images_come_in_the_order_of_their_hashes(steps):
         assert len(pending) == len(expected)
         assert [number in pending for number in range(61)] == [number in expected for number in range(61)]
         assert pending.among(as_ids(range(61))).tolist() == sorted(expected)
+
+
+def test_images_that_wait_again_and_again_take_no_more_room():
+    """Those with a problem are tried again every half minute, for as long as others are embedded."""
+    pending, images = Pending(), Images.of([entry(number, sha256=digest(number)) for number in range(1_000)])
+    pending.add(images)
+    for _ in range(50):
+        pending.discard(images.ids[100:200])
+        pending.add(images[100:200])
+    assert sum(map(len, pending._runs)) < 2 * len(images)

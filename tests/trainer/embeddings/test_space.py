@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.logs import entry
-from trainer.embeddings.space import ImagePool
+from trainer.embeddings.space import ImagePool, _Members
 
 DIM = 6
 
@@ -117,6 +117,20 @@ def test_a_reader_on_another_thread_sees_the_old_geometry_whole_until_the_new_on
     assert after.version != before.version
     np.testing.assert_array_equal(after.train.rows, pool.train.rows)
     assert not np.array_equal(before.projection.mean, after.projection.mean)
+
+
+def test_a_reader_on_another_thread_can_read_while_images_are_dropped(pool, monkeypatch):
+    pool.add([entry(i, split="test" if i % 5 == 0 else "train") for i in range(40)], complete=True)
+    seen, append = [], _Members.append
+
+    def read_first(members, images):
+        seen.append(pool.space())
+        append(members, images)
+
+    monkeypatch.setattr(_Members, "append", read_first)
+    pool.drop(np.array([5, 6]))
+    assert [space.split_of(5) for space in seen] == ["test"]
+    assert 5 not in pool.space().held.row_of
 
 
 def test_a_space_stays_as_it_was_while_images_join(pool):

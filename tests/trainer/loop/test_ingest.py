@@ -164,3 +164,24 @@ def test_another_catalogue_at_the_same_address_replaces_what_is_known(ingest, re
     replica.update_catalog(CATALOG[:5], after=5)
     ingest.refresh()
     assert sorted(pool.ids.tolist()) == list(range(5))
+
+
+def test_after_a_disk_error_no_change_is_lost(ingest, replica, monkeypatch):
+    """The vectors cannot be read for a moment, when one image is gone, another one has moved and a third is new."""
+    pool = finish(ingest)
+    gone, moved = CATALOG[5].model_copy(update={"removed": True}), CATALOG[3].model_copy(update={"split": "test"})
+    replica.update_catalog([gone, moved, entry(77, sha256=sha256(b"another").hexdigest())], after=15)
+
+    def refused(_):
+        raise OSError("input/output error")
+
+    for _ in range(2):  # the one that is gone, then the one that moved
+        with monkeypatch.context() as patched:
+            patched.setattr(pool, "_read", refused)
+            with pytest.raises(OSError, match="input/output"):
+                ingest.refresh()
+    ingest.refresh()
+    assert list(ingest.pending) == [77]
+    assert pool.whole
+    assert pool.split_of(3) == "test"
+    assert sorted([*pool.train.ids, *pool.held.ids]) == [each for each in range(12) if each != 5]

@@ -171,18 +171,27 @@ def test_labels_of_another_task_are_what_its_task_says_also_after_a_restart(repl
 
 
 def test_the_catalogue_of_an_earlier_version_is_taken_over(replica, tmp_path):
-    """It kept each image as JSON."""
+    """It kept each image as JSON. It may have run again after this one, and have learned of changes then."""
+    later = [entry(10, split="validation"), entry(11, split="test"), entry(12, removed=True)]
     replica.update_catalog([entry(10)], after=1)
     with write(replica.engine) as connection:
         connection.exec_driver_sql("CREATE TABLE replica_image (id INTEGER PRIMARY KEY, payload VARCHAR NOT NULL)")
-        for each in (entry(11, split="test"), entry(12, removed=True)):
+        for each in later:
             connection.exec_driver_sql("INSERT INTO replica_image VALUES (?, ?)", (each.id, each.model_dump_json()))
     replica.close()
     for _ in range(2):
         again = Replica(tmp_path)
-        assert again.catalog == {10: entry(10), 11: entry(11, split="test"), 12: entry(12, removed=True)}
+        assert again.catalog == {each.id: each for each in later}
         assert again.removed() == {12}
         again.close()
+
+
+def test_an_image_of_a_catalogue_that_was_replaced_is_unknown(replica):
+    replica.update_catalog([entry(5)], after=1)
+    before = replica.catalog  # in the hands of a reader on another thread
+    replica.forget_catalog()
+    assert before.get(5) is None
+    assert before.some([5]) == []
 
 
 def test_whoever_follows_the_catalogue_sees_each_change_once(replica):
