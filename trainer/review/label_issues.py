@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,29 +163,60 @@ def _told(
 ) -> list[LabelIssue]:
     issues = []
     for place in range(min(limit, len(doubts.rows))):
-        row, proposed = int(doubts.rows[place]), int(known.classes[doubts.proposed[place]])
-        given = int(known.classes[doubts.given[place]])
-        near = known.neighbours[row]
-        speaking = [k for k in range(len(near)) if now[near[k]] == proposed]
+        given, proposed = int(known.classes[doubts.given[place]]), int(known.classes[doubts.proposed[place]])
         issues.append(
-            LabelIssue(
-                image_id=int(known.ids[row]),
+            issue(
+                known,
+                doubts,
+                place,
+                now == proposed,
                 label=given,
                 label_name=names.get(given, str(given)),
                 proposed=proposed,
                 proposed_name=names.get(proposed, str(proposed)),
-                quality=float(doubts.quality[place]),
-                confidence=float(doubts.confidence[place]),
-                confident=bool(doubts.confident[place]),
-                agreeing=len(speaking),
-                neighbours=len(near),
-                evidence=[
-                    Evidence(image_id=int(known.ids[near[k]]), similarity=float(known.similarity[row, k]))
-                    for k in speaking[:SHOWN]
-                ],
             )
         )
     return issues
+
+
+class Neighbourhood(Protocol):
+    """Judged images and the nearest ones of each."""
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The images (n,)."""
+
+    @property
+    def neighbours(self) -> NDArray[np.int64]:
+        """Their nearest ones (n, k), as positions in `ids`."""
+
+    @property
+    def similarity(self) -> NDArray[np.float32]:
+        """The cosine similarity to each of them (n, k)."""
+
+
+def issue(
+    known: Neighbourhood, doubts: Doubts, place: int, agrees: NDArray[np.bool_], **classes: int | str | bool
+) -> LabelIssue:
+    """The doubt at this place of the list, about these `classes`; `agrees` (n,): the image has the proposed label."""
+    row = int(doubts.rows[place])
+    near = known.neighbours[row]
+    speaking = np.flatnonzero(agrees[near])
+    return LabelIssue.model_validate(
+        {
+            "image_id": int(known.ids[row]),
+            "quality": float(doubts.quality[place]),
+            "confidence": float(doubts.confidence[place]),
+            "confident": bool(doubts.confident[place]),
+            "agreeing": len(speaking),
+            "neighbours": len(near),
+            "evidence": [
+                Evidence(image_id=int(known.ids[near[k]]), similarity=float(known.similarity[row, k]))
+                for k in speaking[:SHOWN]
+            ],
+            **classes,
+        }
+    )
 
 
 def no_doubts() -> Doubts:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.tasks.multilabel import Classes
-from shared.wire.review import Evidence, LabelIssue
+from shared.wire.review import LabelIssue
 from trainer.evaluation.cross_validation import DISBELIEVED, FOLDS, PASSES, OutOfFold, deal, nearest_groups
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES, fit_sigmoids
-from trainer.review.label_issues import SHOWN, Doubts, find_doubts
+from trainer.review.label_issues import Doubts, find_doubts, issue
 from trainer.review.label_noise import Errors
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.multilabel import Multilabel
@@ -231,24 +231,16 @@ def _together(each: Sequence[Errors]) -> Errors:
 def _issue(
     known: SeveralOutOfFold, doubts: Doubts, column: int, place: int, says: Answers, names: Mapping[int, str]
 ) -> LabelIssue:
-    row, class_id = int(doubts.rows[place]), int(known.classes[column])
+    class_id = int(known.classes[column])
     name = names.get(class_id, str(class_id))
-    near = known.neighbours[row]
-    speaking = [k for k in range(len(near)) if says[near[k]] == doubts.proposed[place]]
-    return LabelIssue(
-        image_id=int(known.ids[row]),
+    return issue(
+        known,
+        doubts,
+        place,
+        says == doubts.proposed[place],
         label=class_id,
         label_name=name,
         proposed=class_id,
         proposed_name=name,
         given=bool(doubts.given[place] == YES),
-        quality=float(doubts.quality[place]),
-        confidence=float(doubts.confidence[place]),
-        confident=bool(doubts.confident[place]),
-        agreeing=len(speaking),
-        neighbours=len(near),
-        evidence=[
-            Evidence(image_id=int(known.ids[near[k]]), similarity=float(known.similarity[row, k]))
-            for k in speaking[:SHOWN]
-        ],
     )

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from labeler.ui.charts import progress_charts
+from labeler.ui.charts import measured_figures, progress_charts
 from labeler.ui.parts.wording import plain
-from shared.figures import BOX_METRICS, interval_in_words, is_measured, many, percent
+from shared.figures import BOX_METRICS, is_measured, many, percent
 from shared.wire.evaluation import Evaluation, Interval
 from shared.wire.project import ClassEntry
 
@@ -24,7 +24,6 @@ HELP = {
     "the boxes are.",
 }
 MOST_PAIRS = 10
-PRECISE = 0.05  # half the width of an interval
 
 
 def interval(latest: Evaluation, metric: str) -> Interval | None:
@@ -35,24 +34,16 @@ def interval(latest: Evaluation, metric: str) -> Interval | None:
 
 def value(latest: Evaluation | None, metric: str) -> str:
     """The metric as a percentage, or a dash."""
-    found = interval(latest, metric) if latest is not None else None
-    return "–" if found is None else percent(found.value, 1)
+    return measured_figures.value(None if latest is None else interval(latest, metric))
 
 
 def in_words(latest: Evaluation) -> str:
     """How good the detector is, how precise that estimate is, and what would improve it."""
-    found = {metric: each for metric in METRICS if (each := interval(latest, metric)) is not None}
-    said = [
-        f"{METRICS[metric]} **{percent(each.value, 1)}** ({interval_in_words(each)})" for metric, each in found.items()
-    ]
-    margin = max(((each.high - each.low) / 2 for each in found.values()), default=1.0)
-    sure = "These are precise estimates."
-    if margin > PRECISE:
-        sure = "These are rough estimates: more labeled test images make them more precise."
+    said = measured_figures.in_words(_named(latest), "labeled test images")
     boxes = sum(each.support for each in latest.classes)
     return (
         f"After **{many(latest.spent, 'labeled image')}**, on {many(latest.test_labels, 'test image')} with {boxes:,} "
-        f"{'box' if boxes == 1 else 'boxes'}: {', '.join(said)}; in brackets the 95% intervals. {sure}"
+        f"{'box' if boxes == 1 else 'boxes'}: {said}"
     )
 
 
@@ -72,22 +63,13 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
         row = progress_charts.curve_row(each)
         row = {name: cell for name, cell in row.items() if not name.startswith(("accuracy", "macro", "log", "calib"))}
         row.pop("test_images_without_label", None)
-        for metric in METRICS:
-            found = interval(each, metric)
-            row[metric] = found.value if found else None
-            row[f"{metric}_low_95"] = found.low if found else None
-            row[f"{metric}_high_95"] = found.high if found else None
-        rows.append(row)
+        rows.append(row | measured_figures.cells({metric: interval(each, metric) for metric in METRICS}))
     return pd.DataFrame(rows).to_csv(index=False).encode()
 
 
 def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     """The figures of an evaluation with their 95 % intervals, one per row."""
-    rows = [
-        {"Figure": name, "Value": value(latest, metric), "95% interval": interval_in_words(found)}
-        for metric, name in METRICS.items()
-        if (found := interval(latest, metric)) is not None
-    ]
+    rows = measured_figures.rows(_named(latest))
     counts = {
         "Test images": latest.test_labels,
         "Boxes in them": sum(each.support for each in latest.classes),
@@ -104,10 +86,8 @@ def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.D
             "Class": plain(each.name),
             "Labeled images": labels_per_class.get(each.name, 0),
             "Test boxes": each.support,
-            "Average precision": _with_interval(each.average_precision),
-            "Precision": _percent(each.precision),
-            "Recall": _percent(each.recall),
-            "F1": _percent(each.f1),
+            "Average precision": measured_figures.with_interval(each.average_precision),
+            **measured_figures.rates(each),
         }
         for each in latest.classes
     ]
@@ -146,9 +126,5 @@ def confused(latest: Evaluation, classes: Sequence[ClassEntry]) -> list[str]:
     ]
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else percent(share)
-
-
-def _with_interval(found: Interval | None) -> str:
-    return "–" if found is None else f"{percent(found.value)} ({percent(found.low)} – {percent(found.high)})"
+def _named(latest: Evaluation) -> dict[str, Interval]:
+    return {name: found for metric, name in METRICS.items() if (found := interval(latest, metric)) is not None}

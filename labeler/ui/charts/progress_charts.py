@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from labeler.ui.charts import measured_figures
 from labeler.ui.parts.palette import BOTH, INK, NO_OWN, colours_of
 from labeler.ui.parts.wording import plain
 from shared.figures import (
@@ -175,9 +176,7 @@ def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.D
             "Class": plain(each.name),
             "Labels": labels_per_class.get(each.name, 0),
             "Test images": each.support,
-            "Precision": _percent(each.precision),
-            "Recall": _percent(each.recall),
-            "F1": _percent(each.f1),
+            **measured_figures.rates(each),
         }
         for each in latest.classes
     ]
@@ -338,7 +337,3 @@ def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
         .properties(height=200 + AXIS + LEGEND)
     )
     return chart
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else percent(value)

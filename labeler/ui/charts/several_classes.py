@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import pandas as pd
 
-from labeler.ui.charts import progress_charts
+from labeler.ui.charts import measured_figures, progress_charts
 from labeler.ui.parts.wording import plain
-from shared.figures import interval_in_words, is_measured, macro_f1, many, percent
+from shared.figures import is_measured, macro_f1, many
 from shared.wire.evaluation import ClassPair, Evaluation, Interval
 from shared.wire.project import ClassEntry
 
@@ -26,7 +26,6 @@ HELP = {
     "exact_match": "Share of the test images with all classes right. The model never learns from them.",
 }
 MOST_PAIRS = 10
-PRECISE = 0.05  # half the width of an interval
 
 
 def interval(latest: Evaluation, metric: str) -> Interval | None:
@@ -40,25 +39,13 @@ def interval(latest: Evaluation, metric: str) -> Interval | None:
 
 def value(latest: Evaluation | None, metric: str) -> str:
     """The metric as a percentage, or a dash."""
-    found = interval(latest, metric) if latest is not None else None
-    return "–" if found is None else percent(found.value, 1)
+    return measured_figures.value(None if latest is None else interval(latest, metric))
 
 
 def in_words(latest: Evaluation) -> str:
     """How good the model is, how precise that estimate is, and what would improve it."""
-    found = {metric: each for metric in METRICS if (each := interval(latest, metric)) is not None}
-    said = [
-        f"{_lower(METRICS[metric])} **{percent(each.value, 1)}** ({interval_in_words(each)})"
-        for metric, each in found.items()
-    ]
-    margin = max(((each.high - each.low) / 2 for each in found.values()), default=1.0)
-    sure = "These are precise estimates."
-    if margin > PRECISE:
-        sure = "These are rough estimates: more test labels make them more precise."
-    return (
-        f"After **{many(latest.spent, 'label')}**, on {many(latest.test_labels, 'test image')}: {', '.join(said)}; in "
-        f"brackets the 95% intervals. {sure}"
-    )
+    said = measured_figures.in_words({_lower(name): found for name, found in _named(latest).items()}, "test labels")
+    return f"After **{many(latest.spent, 'label')}**, on {many(latest.test_labels, 'test image')}: {said}"
 
 
 def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | alt.FacetChart | None:
@@ -76,22 +63,13 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
         row = progress_charts.curve_row(each)
         if interval(each, "exact_match") is None:
             row |= dict.fromkeys(("accuracy", "accuracy_low_95", "accuracy_high_95"))
-        for metric in METRICS:
-            found = interval(each, metric)
-            row[metric] = found.value if found else None
-            row[f"{metric}_low_95"] = found.low if found else None
-            row[f"{metric}_high_95"] = found.high if found else None
-        rows.append(row)
+        rows.append(row | measured_figures.cells({metric: interval(each, metric) for metric in METRICS}))
     return pd.DataFrame(rows).to_csv(index=False).encode()
 
 
 def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     """The figures of an evaluation with their 95 % intervals, one per row."""
-    rows = [
-        {"Figure": name, "Value": value(latest, metric), "95% interval": interval_in_words(found)}
-        for metric, name in METRICS.items()
-        if (found := interval(latest, metric)) is not None
-    ]
+    rows = measured_figures.rows(_named(latest))
     return rows + [
         row for row in progress_charts.final_figures(latest) if row["Figure"] not in ("Accuracy", "Macro F1")
     ]
@@ -104,11 +82,9 @@ def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.D
             "Class": plain(each.name),
             "Labels": labels_per_class.get(each.name, 0),
             "Test images": each.support,
-            "Precision": _percent(each.precision),
-            "Recall": _percent(each.recall),
-            "F1": _percent(each.f1),
-            "Average precision": _with_interval(each.average_precision),
-            "Threshold": _percent(each.threshold),
+            **measured_figures.rates(each),
+            "Average precision": measured_figures.with_interval(each.average_precision),
+            "Threshold": measured_figures.share(each.threshold),
         }
         for each in latest.classes
     ]
@@ -148,9 +124,5 @@ def _lower(name: str) -> str:
     return name[:1].lower() + name[1:]
 
 
-def _percent(share: float | None) -> str:
-    return "–" if share is None else percent(share)
-
-
-def _with_interval(found: Interval | None) -> str:
-    return "–" if found is None else f"{percent(found.value)} ({percent(found.low)} – {percent(found.high)})"
+def _named(latest: Evaluation) -> dict[str, Interval]:
+    return {name: found for metric, name in METRICS.items() if (found := interval(latest, metric)) is not None}

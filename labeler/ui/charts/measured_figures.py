@@ -1,0 +1,61 @@
+"""What all kinds of projects have in common on Progress and Finish: metrics with intervals in words and in tables.
+
+`progress_charts`, `several_classes` and `box_figures` choose the metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.figures import interval_in_words, percent
+from shared.wire.evaluation import ClassMetrics, Interval
+
+PRECISE = 0.05
+"""Half the width of an interval from which an estimate is called rough."""
+
+
+def share(value: float | None) -> str:
+    """A share as a percentage, or a dash."""
+    return "–" if value is None else percent(value)
+
+
+def value(found: Interval | None) -> str:
+    """A metric as a percentage, or a dash."""
+    return "–" if found is None else percent(found.value, 1)
+
+
+def with_interval(found: Interval | None) -> str:
+    """A metric with its interval, or a dash."""
+    return "–" if found is None else f"{percent(found.value)} ({percent(found.low)} – {percent(found.high)})"
+
+
+def in_words(found: Mapping[str, Interval], more: str) -> str:
+    """Metrics by their names with their intervals, and whether these are precise; `more` of what would make them so."""
+    said = [f"{name} **{value(each)}** ({interval_in_words(each)})" for name, each in found.items()]
+    margin = max(((each.high - each.low) / 2 for each in found.values()), default=1.0)
+    sure = "These are precise estimates."
+    if margin > PRECISE:
+        sure = f"These are rough estimates: more {more} make them more precise."
+    return f"{', '.join(said)}; in brackets the 95% intervals. {sure}"
+
+
+def rows(found: Mapping[str, Interval]) -> list[dict[str, str]]:
+    """Metrics by their names, one per row of the table of final figures."""
+    return [
+        {"Figure": name, "Value": value(each), "95% interval": interval_in_words(each)} for name, each in found.items()
+    ]
+
+
+def cells(found: Mapping[str, Interval | None]) -> dict[str, float | None]:
+    """Metrics by their keys, as cells of a row of the CSV file."""
+    row: dict[str, float | None] = {}
+    for metric, each in found.items():
+        row[metric] = each.value if each else None
+        row[f"{metric}_low_95"] = each.low if each else None
+        row[f"{metric}_high_95"] = each.high if each else None
+    return row
+
+
+def rates(each: ClassMetrics) -> dict[str, str]:
+    """Precision, recall and F1 of a class, as cells of the class table."""
+    return {"Precision": share(each.precision), "Recall": share(each.recall), "F1": share(each.f1)}
