@@ -132,8 +132,8 @@ def _ask(models: ModelList) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = "macro F1" if _several() else BOX_METRICS["map_50"] if _boxes() else "accuracy"
         st.number_input(f"Minimum gain in {metric} (points)", -100.0, 100.0, 0.0, 0.5, key=GAIN)
-        test = "its 95% interval is above 0" if _several() or _boxes() else "McNemar, p < 0.05"
-        st.checkbox(f"The gain must be significant ({test})", key=SIGNIFICANT)
+        test = "Its 95% interval must be above 0." if _several() or _boxes() else "McNemar's test must give p < 0.05."
+        st.checkbox("The gain must be significant", key=SIGNIFICANT, help=test)
         st.button("Compare", type="primary", icon=":material/compare_arrows:", on_click=_compare)
 
 

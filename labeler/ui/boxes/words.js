@@ -30,6 +30,7 @@ function take(counts, id) {
 
 /** What is on the image now, and what to do. @param {readonly Box[]} boxes @param {ClassEntry[]} known */
 export function summary(boxes, known) {
+  if (!boxes.length && known.length > NAMED) return "No box yet. Box every object of these classes.";
   if (!boxes.length) return `No box yet. Draw a box around every ${anyOf(known)}.`;
   const open = boxes.filter(isOpen).length;
   const all = `${amount(boxes.length)}: ${boxesInWords(boxes, known)}`;

@@ -25,6 +25,7 @@ import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.j
 
 const REVIEW = Symbol("review");
 const ASK_MS = 15_000;
+const PACED = 0.05; // share of the judging from which its pace tells how long the rest takes
 
 /** @param {any} component */
 export default function ({ parentElement, data }) {
@@ -379,9 +380,9 @@ class Review {
     const compared = words.waits && !words.judging; // as long as nothing is judged: one bar shows one thing
     const share = compared ? embeddedShare(this.project) : undefined;
     const judging = share === undefined ? words.judging : undefined;
-    const left =
-      share !== undefined ? embedded(this.project) : judging ? timeLeft(this.pace.left(judging.progress)) : "";
-    setText(text, [words.text, left && `${capital(left)}.`].filter(Boolean).join(" "));
+    const paced = judging && judging.progress >= PACED ? timeLeft(this.pace.left(judging.progress)) : "";
+    const left = share !== undefined ? embedded(this.project) : paced;
+    setText(text, [words.text, left ? `${capital(left)}.` : words.usually].filter(Boolean).join(" "));
     bar.hidden = share === undefined && !judging;
     if (!bar.hidden) bar.value = share ?? judging.progress;
     bar.ariaLabel = share !== undefined ? "Images processed" : "Labels judged";

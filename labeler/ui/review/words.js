@@ -5,7 +5,10 @@ import { capital, count, number, percent } from "../lib/text.js";
 const FEW_ERRORS = 0.1; // of the last verdicts: below it, going on finds little
 const ENOUGH_VERDICTS = 50;
 
-/** @typedef {{ title: string, text?: string, waits?: boolean, judging?: any }} Notice `waits`: it comes by itself */
+/**
+ * @typedef {{ title: string, text?: string, waits?: boolean, judging?: any, usually?: string }} Notice `waits`: it comes
+ * by itself; `usually`: how long judging takes, until its pace is known
+ */
 
 /** @param {import("./doubts.js").Doubt} doubt */
 export function evidenceOf({ agreeing, neighbours, proposed_name, kind }) {
@@ -87,9 +90,10 @@ function whyNoneInDoubt(page, boxes) {
   }
   if (!page.labels || page.renewing) {
     const text = boxes
-      ? "Two detectors learn one half of the images each, and look for boxes in the other. This takes a minute or two."
+      ? "Two detectors learn one half of the images each, and look for boxes in the other."
       : "Each label is judged by models that were not trained on it.";
-    return { title: capital(lookingOf(page)), text, waits: true, judging: page };
+    const usually = boxes ? "This takes a minute or two." : "";
+    return { title: capital(lookingOf(page)), text, waits: true, judging: page, usually };
   }
   const text = `${count(page.judged, "label")} judged by hand. Download your labels on the page Finish.`;
   return { title: boxes ? "No box is in doubt" : "No label is in doubt", text };
