@@ -256,8 +256,9 @@ def number(text: str) -> float:
 
 def show_list(models: ModelList) -> None:
     """Print the versions as a table that fits a terminal of 80 columns."""
-    boxes = any(each.metrics is not None and each.metrics.map_50 is not None for each in models.models)
-    what = f"{'mAP 0.5' if boxes else 'accuracy'} on\ntest (95 %)"
+    measured_by = {goal_metric(each.metrics)[0] for each in models.models if each.metrics is not None}
+    metric = next(iter(measured_by), "accuracy").replace(BOX_METRICS["map_50"], "mAP 0.5")
+    what = f"{metric} on\ntest (95 %)"
     headings: dict[str, Kind] = {"version": "name", "labels": "number", what: "name"}
     table = Listing({**headings, "saved (UTC)": "name"}, show_lines=True)
     for each in models.models:
@@ -295,4 +296,8 @@ def _figures(version: ModelVersion) -> dict[str, str]:
     said = version.metrics
     if said is not None and said.map_50 is not None:
         return {name: accuracy_in_words(getattr(said, metric)) for metric, name in BOX_METRICS.items()}
-    return {"accuracy": accuracy(version), "macro F1": metric_in_words("macro_f1", said.macro_f1 if said else None)}
+    several = said is not None and said.micro_f1 is not None
+    return {
+        "exact match" if several else "accuracy": accuracy(version),
+        "macro F1": metric_in_words("macro_f1", said.macro_f1 if said else None),
+    }
