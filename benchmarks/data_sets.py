@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,8 @@ Ids = NDArray[np.int64]
 
 def pool_of(X: Rows, train: Ids, test: Ids, blocks: Sequence[int]) -> ImagePool:
     """The trainer's pool of raw vectors `X` (n, D), whose images are numbered by row."""
-    pool = ImagePool(X.shape[1], lambda keys: X[[int(key, 16) for key in keys]], blocks)
+    folder = Path(tempfile.gettempdir())  # where the rows of a large pool have their file, without a name
+    pool = ImagePool(X.shape[1], lambda keys: X[[int(key, 16) for key in keys]], blocks, folder)
     pool.add([_entry(row, "train") for row in train] + [_entry(row, "test") for row in test], complete=True)
     return pool
 

@@ -6,6 +6,7 @@
     python -m benchmarks.label_efficiency --strategies uncertainty_herding,benchmarks.scikit_activeml:typiclust
     python -m benchmarks.label_efficiency --strategies uncertainty_herding --upcoming 0   # new order at every batch
     python -m benchmarks.label_efficiency --subsample 300 --work 60000   # sampled like a pool of a million
+    python -m benchmarks.label_efficiency --considered 330 --half        # as in a pool of millions: see trainer.columns
     python -m benchmarks.label_efficiency --http --strategies uncertainty_herding,margin,random --budget 100
 
 They call the functions of the trainer. A stratified quarter is held out, drawn again for each seed. The projection is
@@ -42,15 +43,18 @@ from threadpoolctl import threadpool_limits
 from benchmarks.data_sets import LATE, VARIANTS, Ids, Rows, join, late_last, pool_of, read, read_blocks, split
 from benchmarks.http_curves import curve_over_http
 from benchmarks.machine import describe
+from trainer.columns import half_rows
 from trainer.embeddings.space import ImagePool
 from trainer.learners.kernel_head import Head
 from trainer.loop.rounds import UPCOMING
 from trainer.strategies import STRATEGIES, Pool, Strategy, geometry, herding, strategy_named
+from trainer.tasks import pool_scores
 from trainer.tasks.classification import Classification
 from trainer.tasks.pool_scores import WORK, ranked, score
 
 SHOWN = (20, 50, 100, 200, 400)
 STEP = 10
+REDRAWN = 50  # labels, after which a round considers other candidates with `--considered`
 LATE_FROM = 100  # labels, after which a late class joins the pool
 HTTP = " over HTTP"
 DIFFER = "differ"
@@ -70,6 +74,8 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=200)
     parser.add_argument("--upcoming", type=int, default=UPCOMING, help="upcoming images that keep their places")
     parser.add_argument("--work", type=int, default=WORK, help="pairs of image and label scored exactly in a round")
+    parser.add_argument("--considered", type=int, help=f"candidates in one round; others after {REDRAWN} labels")
+    parser.add_argument("--half", action="store_true", help="rows in half precision, as in a large pool")
     parser.add_argument(
         "--subsample", type=int, default=geometry.SUBSAMPLE, help="size of the subsample that represents the pool"
     )
@@ -80,6 +86,9 @@ def main() -> None:
     if given.http and given.variant == LATE:
         parser.error("A late class can only be simulated in this process. Leave out --http.")
     geometry.SUBSAMPLE, herding.CANDIDATES = given.subsample, given.subsample // 2
+    pool_scores.CONSIDERED = given.considered or pool_scores.CONSIDERED
+    pool_scores.REDRAWN = pool_scores.REDRAWN if given.considered is None else REDRAWN
+    half_rows.IN_MEMORY = 0 if given.half else half_rows.IN_MEMORY
     name, X, y = read(given.npz)
     given.blocks = read_blocks(given.npz)
     print(f"{name}, {given.variant}: {len(y)} images, {given.seeds} seeds. {describe('numpy', 'scikit-learn')}\n")

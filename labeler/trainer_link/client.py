@@ -9,9 +9,11 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import httpx
+import numpy as np
 from pydantic import TypeAdapter
 from pydantic_core import from_json
 
+from shared.pool_predictions import MEDIA_TYPE, PredictionColumns
 from shared.web import audit
 from shared.web.auth import client_headers
 from shared.web.peers import Peer
@@ -143,9 +145,17 @@ class TrainerClient:
         """The query strategies that the trainer offers. Raises TrainerProblem."""
         return _understood(_STRATEGIES, self._request("GET", "/strategies")).strategies
 
-    def predictions(self) -> PoolPredictions:
+    def predictions(self) -> PredictionColumns:
         """The model's prediction for every image of the pool. Raises NotYet without a model, TrainerProblem."""
-        return _understood(_PREDICTIONS, self._request("GET", "/predictions"))
+        answer = self._request("GET", "/predictions", accept=f"{MEDIA_TYPE}, application/json")
+        if answer.is_success and answer.headers.get("content-type", "").startswith(MEDIA_TYPE):
+            try:
+                return PredictionColumns.from_bytes(answer.content)
+            except ValueError as error:
+                raise _garbled(error) from None
+        said = _understood(_PREDICTIONS, answer)  # an earlier version
+        columns = (np.array(each) for each in (said.image_ids, said.labels, said.confidences))
+        return PredictionColumns(said.model_version, *columns)
 
     def similar(self, image_id: int, limit: int, *, labeled: bool = False) -> Neighbours:
         """Neighbours of an image, or only the labeled ones, most similar first. Raises NotYet if it is not embedded,
@@ -236,7 +246,13 @@ class TrainerClient:
         self._http.close()
 
     def _request(
-        self, method: str, path: str, body: Any = None, timeout: float | None = None, files: Any = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        timeout: float | None = None,
+        files: Any = None,
+        accept: str = "application/json",
     ) -> httpx.Response:
         patience: Any = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
         with self._told():
@@ -246,7 +262,7 @@ class TrainerClient:
                 json=body,
                 files=files,
                 timeout=patience,
-                headers={audit.HEADER: audit.origin()},
+                headers={audit.HEADER: audit.origin(), "accept": accept},
             )
 
     @contextmanager

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from labeler.errors import Conflict, Invalid, Unreachable
 from labeler.trainer_link.client import ModelFile, NotYet, Refusal, TrainerClient, TrainerProblem
 from labeler.trainer_link.log_sender import LogSender
-from shared.wire.images import Described, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
+from shared.pool_predictions import PredictionColumns
+from shared.wire.images import Described, Drawn, Groups, Neighbours, PoolMap
 from shared.wire.jobs import ComparisonRequest, Job
 from shared.wire.models import ModelList, Predictions, TrainRequest
 from shared.wire.project import SettingView, StrategyEntry, TrainerView
@@ -74,7 +75,7 @@ class Trainer:
         with _told():
             return self._client.strategies()
 
-    def predictions(self) -> PoolPredictions:
+    def predictions(self) -> PredictionColumns:
         """The model's prediction for every image of the pool. Raises Conflict while there is no model."""
         with _told():
             return self._client.predictions()

@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from labeler.errors import Conflict, Unreachable
 from labeler.trainer_link.controls import Trainer
@@ -40,7 +40,7 @@ class Prediction:
 class PredictedImages(Mapping[int, Prediction]):
     """Predictions by image id, as columns: 16 bytes an image, where a dict of objects takes 200."""
 
-    def __init__(self, ids: Sequence[int], labels: Sequence[int], confidences: Sequence[float]) -> None:
+    def __init__(self, ids: ArrayLike, labels: ArrayLike, confidences: ArrayLike) -> None:
         given = np.array(ids, np.int64)
         order = np.argsort(given, kind="stable")
         self._ids = given[order]

@@ -12,10 +12,12 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
+import numpy as np
 import uvicorn
-from fastapi import Body, FastAPI
-from fastapi.responses import JSONResponse
+from fastapi import Body, FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 
+from shared.pool_predictions import MEDIA_TYPE, PredictionColumns
 from shared.web.server import bind
 from shared.wire.log import AnnotationBatch, Row
 
@@ -54,6 +56,7 @@ class Follower:
         self.issues: list[dict[str, Any]] = []  # doubtful labels, worst first
         self.expected = (0, 0, 0)  # wrong labels: about so many, at least, at most
         self.asked: list[str] = []
+        self.earlier = False  # a version that sends predictions as JSON only
         self.api.get("/predictions")(self.predictions)
         self.api.get("/similar")(self.similar)
         self.api.get("/described")(self.described)
@@ -115,13 +118,16 @@ class Follower:
             ]
         }
 
-    def predictions(self) -> Any:
+    def predictions(self, request: Request) -> Any:
         self.asked.append("predictions")
         if self.model_version is None:
             return JSONResponse({"detail": "There is no model yet."}, 409)
         labels, confidences = zip(*self.said.values(), strict=True)
-        columns = {"image_ids": list(self.said), "labels": labels, "confidences": confidences}
-        return {"model_version": self.model_version, **columns}
+        if not self.earlier and MEDIA_TYPE in request.headers["accept"]:
+            columns = (np.array(each) for each in (list(self.said), labels, confidences))
+            return Response(PredictionColumns(self.model_version, *columns).to_bytes(), media_type=MEDIA_TYPE)
+        said = {"image_ids": list(self.said), "labels": labels, "confidences": confidences}
+        return {"model_version": self.model_version, **said}
 
     def similar(self, image_id: int, limit: int) -> Any:
         if self.failing:

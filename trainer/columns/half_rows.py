@@ -9,6 +9,7 @@ CPU. Raw vectors are stored in half precision too, so nothing is lost that was t
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import weakref
@@ -108,6 +109,13 @@ class RowStore:
         else:
             self._file.truncate(2 * room * self._dim)
         return np.memmap(self._file, np.float16, "r+", shape=(room, self._dim))
+
+
+def let_go(mapped: NDArray[Any]) -> None:
+    """Take the pages of a mapped file out of this process; the system still has them, or reads them again."""
+    pages = getattr(mapped, "_mmap", None)
+    if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def over(rows: AnyRows, function: Callable[[Matrix], Matrix]) -> Matrix:

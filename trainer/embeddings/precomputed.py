@@ -21,6 +21,7 @@ from shared.images.opening import ImageProblem
 from shared.images.sources.choosing import Sources
 from shared.settings.project_file import place_of
 from shared.settings.services import SettingsError, TrainerSettings
+from trainer.columns.half_rows import let_go
 from trainer.embeddings.backbones.vector_file import Array, VectorFileError, read_vectors
 from trainer.embeddings.store import LARGEST
 
@@ -66,6 +67,7 @@ class OwnVectors:
             uris = list(Sources().source(place_of(settings.images)).uris(Passed())) if settings.images else []
             vectors = read_vectors(path, max(BYTES_AN_IMAGE * len(uris), LEAST_BYTES if uris else UNKNOWN_BYTES))
             _check_numbers(vectors.matrix)
+            let_go(vectors.matrix)
             if vectors.names is not None:
                 row_of = _by_name(vectors.names, uris)
             else:
@@ -83,7 +85,9 @@ class OwnVectors:
     def vectors(self, uris: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors (n, dim) of these images, in order. Raises KeyError for an image without one."""
         rows = [self._row_of[uri] for uri in uris]
-        return np.asarray(self._matrix[rows], dtype=np.float32)
+        found: npt.NDArray[np.float32] = np.asarray(self._matrix[rows], dtype=np.float32)
+        let_go(self._matrix)  # each row is read once
+        return found
 
 
 def _by_name(names: Sequence[str], uris: Sequence[str]) -> dict[str, int]:

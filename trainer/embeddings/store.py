@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.storage.whole_files import write_whole
+from trainer.columns.half_rows import let_go
 from trainer.columns.hash_index import HASH_BYTES, Hashes, HashIndex, as_hashes
 
 ROWS = "vectors.f16"
@@ -101,6 +102,8 @@ class EmbeddingStore:
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
             vectors[start : start + CHUNK] = mapped[part]
+        if len(rows) >= CHUNK:  # a pool is laid out, which reads each row once or twice
+            let_go(mapped)
         return vectors
 
     def close(self) -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.wire.images import ImageEntry, PoolPredictions
+from shared.pool_predictions import PredictionColumns
+from shared.wire.images import ImageEntry
 from shared.wire.models import Predictions
 from trainer.columns.half_rows import over
 from trainer.live_detector.pictures import Pictures
@@ -33,7 +34,7 @@ class Predictor:
         self._versions = versions
         self._replica = replica
         self._photos = photos
-        self._pool: tuple[Hashable, PoolPredictions] | None = None  # the last answer about the whole pool
+        self._pool: tuple[Hashable, PredictionColumns] | None = None  # the last answer about the whole pool
 
     def predict(self, image_ids: Sequence[int], version: str | None = None) -> Predictions:
         """Predict catalogued images, in the given order, by a saved version, the promoted one, or else the live model.
@@ -64,7 +65,7 @@ class Predictor:
             return self._found(model, images)
         return self._told(model, live.embedder.embed_images(images))
 
-    def pool(self) -> PoolPredictions:
+    def pool(self) -> PredictionColumns:
         """The live model's most likely outcome for every train image. Raises NotReady."""
         live = self._loop.live
         model, space = live.ready(self._task()), live.space()
@@ -80,12 +81,8 @@ class Predictor:
         probabilities = over(rows, model.probabilities)  # (N, K)
         best = probabilities.argmax(axis=1)
         confidences = np.clip(np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0], 0, 1)
-        said = PoolPredictions(
-            model_version=model.version,
-            image_ids=ids.tolist(),
-            labels=model.task.outcomes(model.head)[best].tolist(),
-            confidences=np.round(confidences.astype(np.float64), 4).tolist(),
-        )
+        labels = model.task.outcomes(model.head)[best].astype(np.int32)
+        said = PredictionColumns(model.version, ids, labels, confidences.astype(np.float32))
         self._pool = (state, said)
         return said
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, overload
 
+import numpy as np
 from anyio import CapacityLimiter, to_thread
 from fastapi import Body, Depends, FastAPI, Query, Request, Response, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from starlette.datastructures import UploadFile as StarletteUpload
 
 from shared.images.opening import ImageProblem
+from shared.pool_predictions import MEDIA_TYPE
 from shared.settings.changing import body_of_changes
 from shared.settings.project_file import whose
 from shared.settings.services import SettingsError, TrainerSettings
@@ -155,10 +157,21 @@ def create_api(trainer: Trainer) -> FastAPI:
         """2-D positions of the pool, as columns. PCA until `layout=umap` is ready. 409 until there is one."""
         return trainer.explorer.map(limit, layout)
 
-    @api.get("/predictions", responses=refusals(409))
-    def predictions() -> PoolPredictions:
-        """The most likely class of every image of the pool, as columns. 409 while there is no model."""
-        return trainer.predictor.pool()
+    @api.get(
+        "/predictions", responses={200: {"content": {MEDIA_TYPE: {}}}, **refusals(409)}, response_model=PoolPredictions
+    )
+    def predictions(request: Request) -> Any:
+        """The most likely class of every image of the pool, as columns; as an .npz file where a request accepts that
+        (`application/x-npz`). 409 while there is no model."""
+        said = trainer.predictor.pool()
+        if MEDIA_TYPE in request.headers.get("accept", ""):
+            return Response(said.to_bytes(), media_type=MEDIA_TYPE)
+        return PoolPredictions(
+            model_version=said.model_version,
+            image_ids=said.image_ids.tolist(),
+            labels=said.labels.tolist(),
+            confidences=said.confidences.astype(np.float64).round(4).tolist(),
+        )
 
     @api.post(
         "/predict",

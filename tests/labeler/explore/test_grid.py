@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +12,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from labeler.errors import Conflict, Invalid, Missing, Unreachable
+from labeler.errors import Conflict, Missing, Unreachable
 from labeler.service import Service
 from labeler.trainer_link import predictions
 from labeler.web.api import create_api
 from shared.wire.images import View
 from shared.wire.project import ClassPatch
-from tests.labeler.followers import Follower, following
+from tests.labeler.galleries import CAT, DOG, gallery, listed
 from tests.labeler.projects import answer, labeler, photo, photos, pushed
 from tests.services import wait_for
-
-CAT, DOG = 1, 2
-
-
-@contextmanager
-def gallery(tmp: Path, count: int = 12, *, model: bool = True, **values: Any) -> Iterator[tuple[Service, Follower]]:
-    """A labeler with `count` images whose trainer predicts "cat" for odd ones, with confidence growing by number."""
-    photos(tmp / "photos", count)
-    with following() as (follower, url), labeler(tmp, trainer_url=url, trainer_poll_seconds=0.05, **values) as service:
-        ids = list(service.tally.splits)  # held-out ones too: what the trainer says is not to be trusted with that
-        follower.said = {each: (CAT if each % 2 else DOG, 0.5 + each / 100) for each in ids}
-        follower.groups = [ids[0::3], ids[1::3], ids[2::3]]
-        follower.model_version = "m1" if model else None
-        wait_for(lambda: (status := service.trainer.status()) and status.log_id and (not model or status.model_version))
-        yield service, follower
-
-
-def listed(service: Service, **view: Any) -> list[int]:
-    return service.gallery.listing(View(**view)).image_ids
 
 
 def test_what_is_to_be_labeled_comes_in_the_order_of_the_queue(tmp_path: Path) -> None:
@@ -257,104 +236,10 @@ def test_predictions_are_fetched_once_a_model(tmp_path: Path, monkeypatch: pytes
         assert len(follower.asked) == 2
 
 
-def parts(service: Service, size: int, **view: Any) -> list[int]:
-    """A whole view, `size` images at a time."""
-    found, after = list[int](), None
-    while True:
-        part = service.gallery.listing(View(**view, limit=size, after=after))
-        assert len(part.image_ids) <= size
-        found, after = found + part.image_ids, part.next
-        if after is None:
-            assert part.total == len(found)
-            return found
-
-
-@pytest.mark.parametrize("size", [1, 7, 100])
-@pytest.mark.parametrize(
-    "view",
-    [
-        {"status": "any"},
-        {},
-        {"status": "labeled"},
-        {"label": CAT},
-        {"by": "confidence"},
-        {"search": "1", "predicted": DOG},
-    ],
-    ids=str,
-)
-def test_a_view_can_be_read_in_parts(crowd: Service, view: dict[str, Any], size: int) -> None:
-    whole = listed(crowd, **view)
-    assert whole
-    assert parts(crowd, size, **view) == whole
-
-
-def test_no_image_is_lost_between_two_parts_while_people_answer(tmp_path: Path) -> None:
-    with gallery(tmp_path, 30) as (service, _):
-        service.push(pushed(service, [4, 2, 9, 11]))
-        everything, found, after = set(listed(service, status="any")), list[int](), None
-        for number in range(1, 100):
-            part = service.gallery.listing(View(status="any", limit=4, after=after))
-            found += part.image_ids
-            after = part.next
-            if after is None:
-                break
-            if number == 2:
-                service.push(pushed(service, [20, 21, 11]))
-            service.annotate([answer(found[-1]), *[answer(each) for each in sorted(everything.difference(found))[-1:]]])
-        assert set(found) == everything
-
-
-def test_a_part_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many images there are, only those of the part are looked at."""
-    with gallery(tmp_path, 60) as (service, _):
-        service.annotate([answer(each) for each in range(1, 20)])
-        looked_at: list[int] = []
-        state = service.log.fold.state
-
-        def counted(image_id: int) -> Any:
-            looked_at.append(image_id)
-            return state(image_id)
-
-        monkeypatch.setattr(service.log.fold, "state", counted)
-        first = service.gallery.listing(View(status="any", limit=5))
-        second = service.gallery.listing(View(status="any", limit=5, after=first.next))
-        assert (first.total, len(looked_at)) == (60, 10)
-        assert looked_at == [*first.image_ids, *second.image_ids]
-
-
-@pytest.mark.parametrize(
-    ("view", "after"), [({}, "queue x"), ({"status": "any"}, "answered 99"), ({"label": CAT}, "x")]
-)
-def test_a_place_that_no_part_named_is_refused(crowd: Service, view: dict[str, Any], after: str) -> None:
-    with pytest.raises(Invalid, match="from the start"):
-        listed(crowd, **view, after=after)
-
-
-def test_a_list_does_not_wait_for_predictions_that_take_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictions, "SOON", 0.01)
-    with gallery(tmp_path, 5) as (service, follower):
-        told = threading.Event()
-        answering = follower.said
-        monkeypatch.setattr(follower, "said", Waits(told, answering))
-        page = service.gallery.listing(View())
-        assert (page.total, page.model_version) == (5, None)
-        assert service.gallery.listing(View(status="any")).total == 5  # the first request is still under way
-        told.set()
-        wait_for(lambda: service.gallery.listing(View()).model_version == "m1")
-        assert service.gallery.tiles([1], "ann").images[0].predicted == CAT
-        assert follower.asked.count("predictions") == 1
-
-
-class Waits(dict[int, Any]):
-    """Predictions that are not there before the event."""
-
-    def __init__(self, told: threading.Event, said: dict[int, Any]) -> None:
-        super().__init__(said)
-        self._told = told
-
-    def values(self) -> Any:
-        assert self._told.wait(20)
-        return super().values()
+def test_a_trainer_of_an_earlier_version_sends_predictions_as_json(tmp_path: Path) -> None:
+    with gallery(tmp_path, 9) as (service, follower):
+        follower.earlier = True
+        assert listed(service, predicted=CAT) == [9, 7, 5, 3, 1]
 
 
 def test_a_view_is_checked() -> None:

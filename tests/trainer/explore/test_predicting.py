@@ -1,5 +1,8 @@
 """A running trainer's predictions: for named images, uploads, and the whole pool."""
 
+import pytest
+
+from shared.pool_predictions import MEDIA_TYPE, PredictionColumns
 from tests.trainer.learning import COLOURS, picture, teach, truth, wait_for
 
 
@@ -27,3 +30,10 @@ def test_predictions_of_the_pool_name_no_test_image(client):
     assert sorted(said["image_ids"]) == list(range(40))
     assert said["labels"] == [truth(image) for image in said["image_ids"]]
     assert all(0.5 <= confidence <= 1 for confidence in said["confidences"])
+    packed = client.get("/predictions", headers={"accept": MEDIA_TYPE})
+    assert packed.headers["content-type"] == MEDIA_TYPE
+    columns = PredictionColumns.from_bytes(packed.content)
+    assert columns.model_version == said["model_version"]
+    assert columns.image_ids.tolist() == said["image_ids"]
+    assert columns.labels.tolist() == said["labels"]
+    assert columns.confidences.round(4).tolist() == pytest.approx(said["confidences"])
