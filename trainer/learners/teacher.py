@@ -27,8 +27,8 @@ from trainer.learners.sigmoid_head import Sigmoids
 
 FEW_LABELS = 100
 """Labels up to which there is always a teacher."""
-PER_CLASS = 10
-"""Labels per class beyond which neighbours add nothing: at 20, digits gain half a point and hand signs lose as much."""
+PER_CLASS = 15
+"""Labels per class beyond which neighbours add little: at 20, digits still gain a little."""
 MOST_LABELS = 500
 """Labels beyond which there is none, so that a fit stays quick."""
 DOUBT = 10.0
