@@ -17,7 +17,7 @@ from labeler.images.catalog import Catalog
 from labeler.images.file_index import FURTHER, Files
 from labeler.images.file_registry import Root
 from labeler.images.scanner import Scanner
-from shared.images.sources.addresses import Place, is_address
+from shared.images.sources.addresses import Place
 from shared.images.sources.choosing import why_not
 from shared.settings.project_file import ProjectFile, add_folder, place_of
 from shared.settings.services import LabelerSettings, SettingsError
@@ -55,13 +55,14 @@ class Folders:
         """Add a place with images of this machine, or an allowed address. Raises Invalid with a sentence."""
         if not folder.strip():
             raise Invalid("Name a folder.")
-        if is_address(folder.strip()) and not self._files.allows(folder.strip()):
-            raise Invalid(
-                "The setting image_addresses does not allow this address: add it on the labeler's machine with "
-                f"`flywheel add ADDRESS --workspace {self._settings.workspace}`."
-            )
         try:
-            name = add_folder(self._settings.workspace, folder.strip())
+            new = place_of(folder.strip())
+            if isinstance(new, str) and not self._files.allows(new):
+                raise Invalid(
+                    "The setting image_addresses does not allow this address: add it on the labeler's machine with "
+                    f"`flywheel add ADDRESS --workspace {self._settings.workspace}`."
+                )
+            name = add_folder(self._settings.workspace, new)
         except SettingsError as error:
             raise Invalid(str(error)) from None
         if name is None:

@@ -94,6 +94,14 @@ def url(host: str, port: int) -> str:
     return f"http://{name}:{port}"
 
 
+NOISY = ("PIL", "watchdog", "asyncio", "matplotlib", "alembic")
+TELLING = (
+    *("httpx", "httpcore", "aiohttp", "urllib3", "botocore", "aiobotocore", "boto3", "s3fs", "fsspec", "gcsfs"),
+    *("google", "adlfs", "azure", "msal", "huggingface_hub"),
+)
+"""Loggers of libraries that write signed addresses, and the headers with credentials, at the level debug or info."""
+
+
 def serve(app: ASGIApp, sock: socket.socket, *, name: str) -> None:
     """Serve until SIGINT or SIGTERM; print `NAME ready at URL` on stdout once requests are answered."""
     _end_with_supervisor()
@@ -127,8 +135,8 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
         handler.setFormatter(form)
     logging.basicConfig(level=level.upper(), handlers=[file, stream], force=True)
     audit.keep_in(workspace, service)
-    for noisy in ("httpx", "httpcore", "PIL", "watchdog", "asyncio", "matplotlib", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    for each in (*NOISY, *TELLING):
+        logging.getLogger(each).setLevel(logging.WARNING)
 
 
 class _Stream(logging.StreamHandler):  # type: ignore[type-arg]

@@ -44,9 +44,12 @@ def checked(address: str) -> str:
     """The address in its usual form. Raises AddressProblem if it cannot be one, or holds credentials."""
     if "::" in address:
         raise AddressProblem("is a chain of addresses: name the file itself, such as s3://bucket/photos.zip")
+    if not address.isprintable():  # urlsplit would leave some of them out
+        raise AddressProblem("contains a character that cannot be printed")
     try:
         parts = urlsplit(address)
         host = parts.netloc.lower() if parts.scheme.lower() in WEB else parts.netloc
+        _ = parts.port if parts.scheme.lower() in WEB else None  # raises ValueError
     except ValueError:
         raise AddressProblem("is not an address") from None
     scheme = parts.scheme.lower()
@@ -65,8 +68,9 @@ def checked(address: str) -> str:
 
 
 def climbs(path: str) -> bool:
-    """Whether a path may lead out of where it begins, also after a server has decoded it."""
-    return any(".." in each.split("/") or "\\" in each or "\0" in each for each in (path, unquote(path)))
+    """Whether a path may lead out of where it begins, also after a server has decoded it, perhaps twice."""
+    once = unquote(path)
+    return any(".." in each.split("/") or "\\" in each or "\0" in each for each in (path, once, unquote(once)))
 
 
 def is_within(address: str, prefixes: Iterable[str]) -> bool:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from shared.images import finding
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
-from shared.images.sources.addresses import AddressProblem, checked, climbs, is_address, is_within
+from shared.images.sources.addresses import WEB, AddressProblem, checked, climbs, is_address, is_within
 from shared.images.sources.archives import MOST_MEMBERS
 from shared.images.sources.blobs import Blob, Stream
 from shared.images.sources.source import NONE, ImageAway, Stamp, folded
@@ -32,6 +33,8 @@ COLUMNS: Final = (
 )
 """Names of the column with the addresses, the best first."""
 MOST_BYTES = 1 << 30
+LONGEST_ENTRY = 8_192
+"""Characters of an address; signatures take some hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class ManifestSource:
 
     def uris(self, passed: Passed) -> Iterator[str]:
         """See ImageSource. In code point order."""
-        entries = self._current()
+        entries = self._current(look=True)
         passed.add(entries.passed)
         return iter(sorted(entries.address_of))
 
@@ -99,10 +102,10 @@ class ManifestSource:
         """Whether the table exists, if it is on this machine."""
         return self._blob.far or self._blob.look()[1] != NONE
 
-    def _current(self) -> _Entries:
+    def _current(self, *, look: bool = False) -> _Entries:
         with self._lock:
-            if self._entries is not None and self._blob.far:
-                return self._entries  # a start reads it again
+            if self._entries is not None and self._blob.far and not look:
+                return self._entries  # the next list reads it again
             size, stamp = self._blob.look()
             if stamp == NONE:
                 raise ImageProblem("no longer exists")
@@ -117,10 +120,12 @@ class ManifestSource:
         for number, address in enumerate(addresses_in(self._blob, size)):
             if number >= MOST_MEMBERS:
                 raise ImageProblem(f"has more than {MOST_MEMBERS:,} rows: split it")
-            uri = _uri(address)
-            if uri is None:
-                passed.unusable[address.partition("?")[0][:80]] += 1
-            elif found.setdefault(uri, address) != address:
+            entry = _entry(address)
+            if entry is None:
+                passed.unusable[_without_secret(address)] += 1
+                continue
+            uri, address = entry
+            if found.setdefault(uri, address) != address:
                 path = PurePosixPath(uri)
                 found[str(path.with_name(f"{path.stem}-{folded(address):016x}{path.suffix}"))] = address
         return _Entries(stamp, found, passed)
@@ -171,17 +176,40 @@ def _of_parquet(blob: Blob, size: int) -> Iterator[str]:
         column = column_of(table.schema_arrow.names)
         if column is None:
             raise ImageProblem(f"has no column of images: name one of its columns {COLUMNS[0]}")
+        if not _is_text(table.schema_arrow.field(column).type):
+            raise ImageProblem(f"has a column {column} that is not text")
         for batch in table.iter_batches(columns=[column]):
-            yield from (str(each) for each in batch.column(0).to_pylist() if each)
+            yield from (each.strip() for each in batch.column(0).to_pylist() if each and each.strip())
     except (pa.ArrowException, OSError):
         raise ImageProblem("is not a parquet file that can be read") from None
 
 
-def _uri(address: str) -> str | None:
-    """The name of an image; None if the entry is no address of one."""
-    if not is_address(address):
-        return None if climbs("/" + address) or address.startswith("/") or "://" in address else address
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _entry(text: str) -> tuple[str, str] | None:
+    """The name of an image, and its address in the usual form; None if the entry is no address of one."""
+    if len(text) > LONGEST_ENTRY or not text.isprintable():
+        return None
+    if not is_address(text):
+        path = text.removeprefix("./")
+        outside = climbs("/" + path) or path.startswith("/") or "://" in path
+        return None if outside or not all(path.split("/")) else (path, path)
+    plain, mark, query = text.partition("?")
     try:
-        return checked(address.partition("?")[0]).partition("://")[2]
+        kept = checked(plain)
+        if urlsplit(kept).scheme not in WEB:  # a ? is part of an object's name there
+            checked(text)
     except AddressProblem:
         return None
+    return kept.partition("://")[2], kept + mark + query
+
+
+def _without_secret(entry: str) -> str:
+    """The entry for a person to read, although it may hold a password or a signature anywhere."""
+    scheme, mark, rest = entry.partition("?")[0].rpartition("://")
+    return (scheme + mark + rest.rpartition("@")[2] if mark else rest)[:80]

@@ -61,7 +61,7 @@ class TableSource:
 
     def uris(self, passed: Passed) -> Iterator[str]:
         """See ImageSource. In the order of the rows, so that reading them in order is fast."""
-        return iter(list(self._current().row_of))
+        return iter(list(self._current(look=True).row_of))
 
     def listed(self) -> None:
         """The names stay, because they say which row is meant."""
@@ -98,10 +98,10 @@ class TableSource:
         """Whether the file exists, if it is on this machine."""
         return self._blob.far or self._blob.look()[1] != NONE
 
-    def _current(self) -> _Table:
+    def _current(self, *, look: bool = False) -> _Table:
         with self._lock:
-            if self._table is not None and self._blob.far:
-                return self._table  # a start reads it again
+            if self._table is not None and self._blob.far and not look:
+                return self._table  # the next list reads it again
             size, stamp = self._blob.look()
             if stamp == NONE:
                 raise ImageProblem("no longer exists")

@@ -6,10 +6,14 @@ this machine's own network out of reach of a list of addresses that someone else
 
 from __future__ import annotations
 
+import netrc
+import os
 import time
 import weakref
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
+from typing import TypeVar
 
 import httpx
 
@@ -20,6 +24,7 @@ from shared.images.sources.stores import CONNECT_SECONDS, READ_SECONDS, Patience
 
 REDIRECTS = 5
 _LATER = frozenset({408, 425, 429})
+T = TypeVar("T")
 
 
 class WebStore:
@@ -27,22 +32,23 @@ class WebStore:
 
     def __init__(self, prefixes: Collection[str]) -> None:
         self._prefixes = tuple(prefixes)
-        self._patience = Patience()
+        self._patience: defaultdict[str, Patience] = defaultdict(Patience)  # by host, of which `prefixes` allow few
         self._client = httpx.Client(
             timeout=httpx.Timeout(READ_SECONDS / 2, connect=CONNECT_SECONDS),
             headers={"Accept-Encoding": "identity"},  # a range is one of the file, and nothing small becomes large
             follow_redirects=False,
             limits=httpx.Limits(max_connections=32),
         )
+        self._auth = _netrc()
         weakref.finalize(self, self._client.close)
 
     def read(self, address: str, start: int, end: int) -> bytes:
         """See `stores.Store`."""
-        return asked(self._patience, address, lambda: self._read(address, start, end))
+        return self._asked(address, lambda: self._read(address, start, end))
 
     def look(self, address: str) -> tuple[int, Stamp]:
         """See `stores.Store`."""
-        return asked(self._patience, address, lambda: self._look(address))
+        return self._asked(address, lambda: self._look(address))
 
     def entries(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
         """A web server has no list of its files."""
@@ -54,6 +60,14 @@ class WebStore:
     def keys(self, address: str) -> Iterator[tuple[str, int, Stamp]] | None:
         """Nor of those in its folders."""
         return None
+
+    def _asked(self, address: str, request: Callable[[], T]) -> T:
+        if not self._allows(address):
+            raise ImageProblem(f"leads to {_host(address)}, which image_addresses does not allow")
+        return asked(self._patience[_host(address)], address, request)
+
+    def _allows(self, address: str) -> bool:
+        return is_within(address.partition("?")[0], self._prefixes)
 
     def _read(self, address: str, start: int, end: int) -> bytes:
         deadline = time.monotonic() + READ_SECONDS
@@ -80,9 +94,13 @@ class WebStore:
 
     def _answer(self, method: str, address: str, headers: dict[str, str], deadline: float) -> httpx.Response:
         for _ in range(REDIRECTS + 1):
-            if not is_within(address, self._prefixes):
+            if not self._allows(address):
                 raise ImageProblem(f"leads to {_host(address)}, which image_addresses does not allow")
-            answer = self._client.send(self._client.build_request(method, address, headers=headers), stream=True)
+            try:
+                request = self._client.build_request(method, address, headers=headers)
+            except httpx.InvalidURL:
+                raise ImageProblem("has an address that cannot be asked for") from None
+            answer = self._client.send(request, stream=True, auth=self._auth)
             if answer.has_redirect_location:
                 answer.close()
                 address = self._next(answer)
@@ -116,3 +134,11 @@ class WebStore:
 
 def _host(address: str) -> str:
     return shown(address).partition("://")[2].partition("/")[0]
+
+
+def _netrc() -> httpx.Auth | None:
+    """Passwords by host, from the file that other tools read, too. It is asked for each host, also after a redirect."""
+    try:
+        return httpx.NetRCAuth(os.environ.get("NETRC"))
+    except (OSError, netrc.NetrcParseError):
+        return None

@@ -11,6 +11,7 @@ from labeler.service import Service
 from labeler.web.api import create_api
 from shared.settings.project_file import ProjectFile
 from shared.settings.starting import remember
+from shared.web.server import TELLING
 from shared.wire.imports import ImportPost, ImportRow
 from tests.labeler.projects import answer, asked, labeler, settings
 from tests.object_store import ObjectStore, object_store
@@ -129,6 +130,9 @@ def test_a_store_that_fails_removes_nothing_and_is_asked_again(tmp_path: Path, s
 
 
 def test_nothing_secret_is_kept_or_shown(tmp_path: Path, store: ObjectStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    for name in TELLING:  # as `log_to` does
+        caplog.set_level("WARNING", name)
     place = store.put("secrets", FILES)
     remember(settings(tmp_path, images=place))
     store.refused = lambda asked: asked.endswith("a.png")
@@ -146,6 +150,9 @@ def test_a_page_adds_only_an_allowed_address(tmp_path: Path, store: ObjectStore)
     with labeler(tmp_path, images=str(tmp_path / "photos.zip"), image_addresses=[place]) as service:
         with pytest.raises(Invalid, match="image_addresses does not allow this address"):
             service.folders.add("s3://another")
+        for hidden in ("file://http://127.0.0.1:1/a.zip", "zip://s3://another", "tar://file://s3://another"):
+            with pytest.raises(Invalid, match="image_addresses does not allow this address"):
+                service.folders.add(hidden)
         service.folders.add(f"{place}/sub")
         wait_for(lambda: len(catalogue(service)) == 3, "the images of the bucket")
         assert set(catalogue(service)) == {"z.png", "sub/b.png", "sub/c.png"}

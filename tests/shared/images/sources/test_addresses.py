@@ -32,6 +32,10 @@ def test_the_usual_form_of_an_address(given: str, kept: str) -> None:
         ("s3:///a", "names no bucket"),
         ("simplecache::s3://bucket/a", "is a chain of addresses"),
         ("http://[1/a", "is not an address"),
+        ("http://host:99999/a", "is not an address"),
+        ("https://host/a/%252e%252e/b.zip", "contains .. or a backslash"),
+        ("https://host/a/.\n./b.zip", "contains a character that cannot be printed"),
+        ("https://a\n.example/b.zip", "contains a character that cannot be printed"),
     ],
 )
 def test_what_is_no_address_of_images(given: str, reason: str) -> None:

@@ -1,4 +1,5 @@
 import threading
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ class WebServer:
         self.redirects: dict[str, str] = {}
         self.status: dict[str, int] = {}
         self.asked: list[str] = []
+        self.password = ""
         served = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -32,7 +34,10 @@ class WebServer:
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
                 served.asked.append(self.path)
-                if (target := served.redirects.get(path)) is not None:
+                given = b64decode(self.headers.get("Authorization", "").removeprefix("Basic ")).decode()
+                if given.rpartition(":")[2] != served.password:
+                    self._send(401, b"")
+                elif (target := served.redirects.get(path)) is not None:
                     self._send(302, b"", Location=target)
                 elif path in served.status or path not in served.files:
                     self._send(served.status.get(path, 404), b"secret of the server")
@@ -191,6 +196,67 @@ def test_an_object_larger_than_an_image_may_be_is_not_read_to_its_end(tmp_path: 
         found = Sources([web.url]).source(table(tmp_path / "list.csv", f"{web.url}/a.png"))
         with pytest.raises(ImageProblem, match="the limit set by max_image_bytes"):
             found.read(f"{web.url.removeprefix('http://')}/a.png", LIMITS)
+
+
+def test_the_usual_form_of_an_address_in_a_table_is_read(tmp_path: Path) -> None:
+    with serving() as web:
+        web.files["/p/a.png"] = picture(1)
+        found = Sources([f"{web.url}/p"]).source(table(tmp_path / "list.csv", f"HTTP{web.url[4:]}/p/a.png?sig=1"))
+        (uri,) = uris(found)
+        assert found.read(uri, LIMITS) == picture(1)
+
+
+def test_entries_that_name_no_image(tmp_path: Path) -> None:
+    entries = [
+        *("https://ann:secret@host/a.png", "https://ann:sec/ret@host/b.png?secret", "https://host/a.png?a\x00secret"),
+        *("memory://bucket/a?/../../secret", "memory://bucket/%252e%252e/secret", "a//b.png", "x" * 10_000),
+    ]
+    passed = Passed()
+    assert list(source(table(tmp_path / "list.csv", *entries)).uris(passed)) == []
+    assert passed.unusable.total() == len(entries)
+    told = " ".join(passed.unusable)
+    assert "ann" not in told
+    assert "sec/" not in told
+    assert "?" not in told
+
+
+@pytest.mark.parametrize("column", [[1, 2], [{"path": "a.png"}], [["a.png"]], [True]])
+def test_a_column_without_text_names_no_images(tmp_path: Path, column: list[object]) -> None:
+    pq.write_table(pa.table({"image": column}), tmp_path / "list.parquet")
+    with pytest.raises(ImageProblem, match="has a column image that is not text"):
+        uris(source(tmp_path / "list.parquet"))
+
+
+def test_a_table_in_a_store_is_read_again_by_the_next_list() -> None:
+    bucket = uuid4().hex
+    place = write_objects(bucket, {"list.csv": b"url\na.png"})
+    found = source(f"{place}/list.csv")
+    assert uris(found) == ["a.png"]
+    write_objects(bucket, {"list.csv": b"url\na.png\nb.png"})
+    assert uris(found) == ["a.png", "b.png"]
+
+
+def test_one_web_server_that_fails_stops_no_other(tmp_path: Path) -> None:
+    with serving() as web, serving() as other:
+        web.status["/a.png"] = 503
+        other.files["/b.png"] = picture(1)
+        listed = table(tmp_path / "list.csv", f"{web.url}/a.png", f"{other.url}/b.png")
+        found = Sources([web.url, other.url]).source(listed)
+        for _ in range(5):
+            with pytest.raises(ImageAway):
+                found.read(f"{web.url.removeprefix('http://')}/a.png", LIMITS)
+        assert found.read(f"{other.url.removeprefix('http://')}/b.png", LIMITS) == picture(1)
+
+
+def test_a_password_of_a_web_server_comes_from_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password very-secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with serving() as web:
+        web.files["/a.png"] = picture(1)
+        web.password = "very-secret"
+        found = Sources([web.url]).source(table(tmp_path / "list.csv", f"{web.url}/a.png"))
+        assert found.read(f"{web.url.removeprefix('http://')}/a.png", LIMITS) == picture(1)
 
 
 @pytest.mark.parametrize(
