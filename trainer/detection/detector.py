@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from trainer.detection.detections import Detections, pick
 from trainer.detection.feature_maps import View
-from trainer.detection.head import BoxHead
+from trainer.detection.head import BoxHead, shapes
 from trainer.detection.placement import Boxes
 
 FIRST_THRESHOLD = 0.5
@@ -115,12 +115,17 @@ class Detector:
     def of_tensors(
         cls, tensors: Mapping[str, NDArray[np.generic]], *, channels: Sequence[int], size: int, pyramid: str
     ) -> Detector:
-        """The detector whose arrays `to_tensors` returned, above the frozen network `pyramid`."""
+        """The detector whose arrays `to_tensors` returned, above the frozen network `pyramid`.
+
+        Raises KeyError or ValueError for other arrays.
+        """
         weights = {
             name.removeprefix("head."): torch.from_numpy(np.array(array, dtype=np.float32))
             for name, array in tensors.items()
             if name.startswith("head.")
         }
         classes = np.asarray(tensors["classes"], dtype=np.int64)
+        if {name: tuple(each.shape) for name, each in weights.items()} != shapes(channels, len(classes)):
+            raise ValueError("its head is of another kind")
         threshold = float(np.asarray(tensors["threshold"], dtype=np.float32)[0])
         return cls(classes, weights, tuple(channels), size, pyramid, threshold)

@@ -3,7 +3,7 @@
 Every cell of every level is a *point*, its centre on the canvas. There are no anchors: a point says how far the sides
 of its box are from it. 1×1 convolutions bring the three levels to the same width, coarse levels are added to fine ones
 (a feature pyramid, Lin et al. 2017), and one tower is shared by all levels, by classes and boxes (as in FCOS, Tian et
-al. 2019). 0.14 million weights.
+al. 2019). 0.18 million weights.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class BoxHead(nn.Module):
         super().__init__()
         self.size = size
         self.laterals = nn.ModuleList(_block(each, WIDTH, 1) for each in channels)
-        # None on the finest level: it takes a third of a step's time, and gained half a point on blood cells.
-        self.levels = nn.ModuleList([nn.Identity(), *(_block(WIDTH, WIDTH, 3) for _ in STRIDES[1:])])
+        # That of the finest level takes a fifth of a step's time, and makes boxes tighter: on training images of blood
+        # cells, mAP at IoU 0.5 to 0.95 was 1.5 points higher after 20 labels and 2.2 after 50 (none after 5 and 10).
+        self.levels = nn.ModuleList(_block(WIDTH, WIDTH, 3) for _ in STRIDES)
         self.tower = _block(WIDTH, WIDTH, 3)
         self.scores = nn.Conv2d(WIDTH, classes, 1)
         self.distances = nn.Conv2d(WIDTH, 4, 1)

@@ -7,6 +7,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from shared.images.opening import ImageLimits
 from shared.tasks.detection import Box, Boxes
@@ -39,6 +41,8 @@ def network(tmp_path_factory):
 def opened(tmp_path: Path, network, monkeypatch):
     """Opens the detector of one folder, as often as you like."""
     monkeypatch.setattr("trainer.live_detector.live_detector.STEPS", 20)
+    monkeypatch.setattr("trainer.live_detector.live_detector.ROUND_SECONDS", 600.0)  # also on a busy machine
+    monkeypatch.setattr("trainer.live_detector.live_detector.VIEW_SECONDS", 600.0)
     _, entries = scenes(tmp_path / "photos", 16)
     replica = Replica(tmp_path)
     replica.update_catalog([*entries, entry(16, sha256=sha256(b"no image").hexdigest())], after=17)
@@ -76,6 +80,21 @@ def test_it_learns_from_five_images_on_and_goes_on_after_a_restart(opened) -> No
     other = opened()
     other.prepare(uuid4(), lessons(0, 1), held_out=(), classes=(1, 2))
     assert other.detector is None
+
+
+def test_a_detector_that_was_saved_with_another_head_is_learned_again(opened, caplog) -> None:
+    detector = opened()
+    taught(detector, lessons(*range(5)))
+    with safe_open(detector._path, framework="numpy") as file:
+        said = file.metadata()
+    tensors = load_file(detector._path)
+    del tensors["head.levels.0.0.weight"]
+    save_file(tensors, detector._path, metadata=said)
+    again = opened()
+    again.prepare(LOG, lessons(*range(5)), held_out=(), classes=(1, 2))
+    assert "learned again" in caplog.text
+    assert again.due
+    assert again.learn(1, never)
 
 
 def test_nothing_stays_of_an_image_that_is_held_out_later(opened) -> None:
@@ -137,14 +156,14 @@ def test_images_that_a_labeler_could_not_send_are_learned_when_it_is_back(opened
     assert taught(detector, lessons(*range(6)))
     assert (sorted(detector.learned), detector.due) == ([0, 1, 2], False)
     del away[:2]
-    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 1.0))  # it is later
+    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 500.0))  # it is later
     assert detector.due
     assert detector.learn(2, never)
     assert sorted(detector.learned) == [0, 1, 2, 3, 4]
     assert detector._state is not None
     assert detector._state.seen == {0, 1, 2, 3, 4}
     assert not detector.due
-    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 1.0))
+    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 500.0))
     assert detector.due
     assert not detector.learn(3, never)  # nothing is back
     assert not detector.due
