@@ -20,7 +20,7 @@ from labeler.images.file_index import Files
 from shared.figures import many
 
 THREADS = 16
-REST_SECONDS = 20.0
+REST_SECONDS = 10.0
 """Seconds until the queue gives an image again that its store did not give."""
 T = TypeVar("T")
 
@@ -61,7 +61,7 @@ class FarImages:
         resting = [why for until, why in list(self._resting.values()) if until > now]
         if not resting:
             return None
-        return f"{many(len(resting), 'image')} cannot be shown now, and Flywheel tries again. {resting[-1]}"
+        return f"{many(len(resting), 'image')} cannot be shown now. {resting[-1]}"
 
     def close(self) -> None:
         """Fetch nothing more."""
@@ -77,7 +77,9 @@ class FarImages:
             with self._lock:
                 self._coming.pop(key, None)
         with self._lock:
-            self._resting.pop(image_id, None)
+            rested = self._resting.pop(image_id, None)
+        if rested is not None:
+            self._changed()
         return done
 
     def _rest(self, image_id: int, why: str) -> None:

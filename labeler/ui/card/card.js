@@ -59,6 +59,7 @@ class Card {
     this.shown = null; // the question on screen
     this.waited = false; // whether the image is hidden because the outbox is full
     this.wasConnected = false;
+    this.trouble = false; // whether some images cannot be read now
     this.closed = false;
     this.open(root, data);
   }
@@ -91,12 +92,17 @@ class Card {
     });
     this.listen();
     this.renewal = setInterval(() => questions.ask(), data.lease_seconds * 1000 * AHEAD_PERIOD);
-    this.again = setInterval(() => questions.failed && questions.ask(), ASK_AGAIN_MS);
+    this.again = setInterval(() => this.missesImages() && questions.ask(), ASK_AGAIN_MS);
     this.unsubscribe = live.follow(outbox.logId, (project, connected) => this.hear(project, connected));
     this.view.strip.draw();
     // Before the queue, which frees the images that this page does not hold.
     if (data.image && namedByAddress() === data.image) await this.openByAddress(data.image);
     if (!this.closed) questions.ask();
+  }
+
+  /** Whether no image is on its way and none of the labeler's news will say when one can be read. */
+  missesImages() {
+    return this.questions.failed || (this.questions.empty && this.trouble);
   }
 
   close() {
@@ -125,6 +131,7 @@ class Card {
   hear(project, connected) {
     if (connected && !this.wasConnected) this.outbox.nudge();
     this.wasConnected = connected;
+    this.trouble = Boolean(project.scanning?.error); // a store may be back at any moment
     if (this.questions.current) this.questions.renew(project.query_version);
     else if (this.questions.empty) this.questions.ask(); // images may have come, or become free
     this.view.project(project);

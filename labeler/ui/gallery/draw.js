@@ -29,9 +29,13 @@ export function drawTile(node, id, tile, words, classes = []) {
   const image = new Image();
   const size = devicePixelRatio > 1 ? 320 : 160;
   Object.assign(image, { src: sized(tile.url, size), alt: "", draggable: false, decoding: "async" });
-  image.onload = () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
+  image.onload = () => {
+    image.style.visibility = "";
+    image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
+  };
   let served = false;
   image.onerror = async () => {
+    image.style.visibility = "hidden"; // not the browser's sign for a broken image
     const there = await has(image.src); // its store may be slow, or the labeler away, which does not make it broken
     if (there === null || (there && !served)) {
       served = there === true;
