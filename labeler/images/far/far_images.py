@@ -77,8 +77,10 @@ class FarImages:
             with self._lock:
                 self._coming.pop(key, None)
         with self._lock:
-            rested = self._resting.pop(image_id, None)
-        if rested is not None:
+            back = image_id in self._resting
+            if back:  # its store answers again, and so the others need not rest
+                self._resting = {}
+        if back:
             self._changed()
         return done
 
