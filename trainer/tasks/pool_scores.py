@@ -32,7 +32,7 @@ PASSES = 3  # lists made until all listed images are scored by the head; usually
 LEAST = 1e-6  # lower limit of a probability, so that its logarithm is finite
 RIDGE = 1e-4  # of the linear map, relative to the length of a row
 BLOCK = 65_536  # rows estimated at once
-CONSIDERED = 250_000  # candidates in one round
+CONSIDERED = 100_000  # candidates in one round: a larger pool costs what one of this size does
 GOLDEN = 0.381966  # by so much of all images the next draw is another one
 REDRAWN = 500  # labels after which others are drawn
 
