@@ -32,7 +32,6 @@ AXIS = 80  # pixels below a plot; part of a figure's height, like the legend
 LEGEND, LEGEND_ROW = 55, 22
 BAR, THIN_BAR, MANY_BARS = 28, 20, 12
 NAME = 150  # pixels for a class name
-SHORT_NAME = 12  # letters of a metric whose axis has room for more words
 ROUNDS = 200  # latest rounds shown
 TICKS = 7  # requested; rounding to even steps gives at most ten
 ACCURACY_HELP = "Estimated share of the test images that the model gets right. It never learns from them."
@@ -133,9 +132,10 @@ def metric_curve(measured: Sequence[tuple[int, Interval]], name: str) -> alt.Lay
         alt.Tooltip("test images:Q"),
     ]
     base = alt.Chart(frame).encode(x=labels)
-    title = f"{name if name.startswith('mAP') else name[:1].upper() + name[1:]} on the test sample"
-    if len(name) <= SHORT_NAME:
-        title += ", 95% interval"
+    title = [  # in two lines, because a chart on a phone is low
+        f"{name if name.startswith('mAP') else name[:1].upper() + name[1:]} on the test sample",
+        "with its 95% interval",
+    ]
     band = base.mark_area(opacity=0.22, interpolate="step-after").encode(
         y=alt.Y("low:Q", scale=scale, title=title, axis=alt.Axis(format="%")),
         y2="high:Q",
@@ -329,7 +329,7 @@ def round_times(evaluations: Sequence[Evaluation]) -> alt.Chart | None:
         alt.Chart(pd.DataFrame(rows, columns=["round", "step", "ms"]))
         .mark_bar()
         .encode(
-            x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1, tickCount=TICKS, format="d")),
             y=alt.Y("ms:Q", stack="zero", title="Milliseconds"),
             color=alt.Color("step:N", sort=list(steps), title=None, scale=COLOURS, legend=alt.Legend(orient="bottom")),
             tooltip=["round:Q", "step:N", alt.Tooltip("ms:Q", format=".0f")],
