@@ -43,6 +43,12 @@ def _links(page: Path) -> list[tuple[str, str]]:
     return [(target, anchor) for target, anchor in found if "://" not in target]
 
 
+def test_links_are_found_with_their_anchors():
+    found = _links(HOME / "README.md") + _links(DOCS / "concepts" / "overview.md")
+    assert [target for target, _ in found if target.endswith(".md")]
+    assert [anchor for page in PAGES for _, anchor in _links(page) if anchor]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOME)))
 def test_links_and_anchors_lead_somewhere(page):
     for target, anchor in _links(page):

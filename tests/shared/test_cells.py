@@ -40,8 +40,8 @@ def test_reading_gives_back_what_was_written(text):
     assert meant(harmless(text)) == text
 
 
-@given(texts, st.sampled_from(",;|\t"))
+@given(texts, st.sampled_from(";|\t"))  # whoever writes a CSV file quotes the comma
 def test_no_part_begins_with_a_sign_by_whichever_separator_a_spreadsheet_takes(text, separator):
     for line in csv.reader(re.split("[\r\n]", harmless(text)), delimiter=separator, quoting=csv.QUOTE_NONE):
         for part in line:
-            assert separator == "," or not part.lstrip(" \u3000").startswith(tuple(SIGNS))
+            assert not part.lstrip(" \u3000").startswith(tuple(SIGNS))

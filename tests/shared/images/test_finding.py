@@ -1,11 +1,10 @@
 import os
 import random
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -190,11 +189,24 @@ def test_a_uri_that_names_no_file_of_the_folder_is_refused(tmp_path: Path, uri: 
         locate(uri, tmp_path)
 
 
-@given(st.text(max_size=40))
-def test_no_uri_raises_anything_but_an_image_problem(uri: str) -> None:
-    root = Path(__file__).parent
-    with suppress(ImageProblem):
-        assert locate(uri, root).is_relative_to(root.resolve())
+HERE = Path(__file__).resolve()
+PARTS = st.sampled_from(["..", ".", "", "/", "x", HERE.name, HERE.parent.name, str(HERE)])
+
+
+@given(st.text(max_size=40) | st.lists(PARTS, max_size=4).map("/".join))
+@example(HERE.name)
+@example(f"./{HERE.name}")
+@example(f"../{HERE.parent.name}/{HERE.name}")
+@example(str(HERE))
+def test_a_uri_is_a_file_inside_the_folder_or_an_image_problem(uri: str) -> None:
+    try:
+        found = locate(uri, HERE.parent)
+    except ImageProblem:
+        assert uri not in (HERE.name, f"./{HERE.name}")
+    else:
+        assert found.is_relative_to(HERE.parent)
+        assert found.is_file()
+        assert not {"..", "/"} & set(Path(uri).parts)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")

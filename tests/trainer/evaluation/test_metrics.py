@@ -107,14 +107,15 @@ def test_calibration_compares_confidence_with_how_often_it_was_right():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=32)), min_size=1, max_size=200))
-def test_every_image_is_in_one_bin_and_the_error_is_a_share(cases):
+def test_every_image_is_in_one_bin_and_the_error_is_the_mean_distance(cases):
     right, confidence = (np.array(column) for column in zip(*cases, strict=True))
     bins, error = calibrate(right, confidence.astype(np.float32))
     assert sum(each.accuracy.n for each in bins) == len(cases)
     assert sum(each.accuracy.value * each.accuracy.n for each in bins) == pytest.approx(right.sum())
     assert all(each.low - 1e-6 <= each.confidence <= each.high + 1e-6 for each in bins)
     assert [each.low for each in bins] == sorted({each.low for each in bins})
-    assert 0 <= error <= 1
+    distances = [each.accuracy.n * abs(each.accuracy.value - each.confidence) for each in bins]
+    assert error == pytest.approx(sum(distances) / len(cases), abs=1e-6)
 
 
 def test_it_fits_the_message():

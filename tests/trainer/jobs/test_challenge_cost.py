@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import pytest
 
 from trainer.jobs.challenge_cost import Pace, few_threads, seconds_of_round, seconds_per_image
 
@@ -34,8 +35,10 @@ def test_a_round_costs_in_proportion_to_the_speed_of_the_network():
     assert 0 <= seconds_per_image(Network()) < 60
 
 
-def test_half_of_the_cores_are_enough():
-    assert 1 <= few_threads() <= max((os.cpu_count() or 1) // 2, 1)
+@pytest.mark.parametrize(("cores", "threads"), [(None, 1), (1, 1), (2, 1), (7, 3), (16, 8)])
+def test_half_of_the_cores_are_enough(monkeypatch, cores, threads):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    assert few_threads() == threads
 
 
 def test_the_time_left_does_not_count_a_pause():
