@@ -138,20 +138,16 @@ class Grid:
         with self._store.lock:
             ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), NEXT))
             live = {label: fold.resolve(label) or 0 for label in predicted.images.classes()}
-        nothing = Prediction(0, 0.0)
-        points = [
-            (image_id, x, y, predicted.images.get(image_id, nothing))
-            for image_id, x, y in zip(flat.image_ids, flat.x, flat.y, strict=True)
-            if image_id in shown
-        ]
+        points = [point for point in zip(flat.image_ids, flat.x, flat.y, strict=True) if point[0] in shown]
+        classes, confidences = predicted.images.of([image_id for image_id, *_ in points])
         return Map(
             total=flat.total,
             image_ids=[image_id for image_id, *_ in points],
-            x=[x for _, x, _, _ in points],
-            y=[y for _, _, y, _ in points],
+            x=[x for _, x, _ in points],
+            y=[y for _, _, y in points],
             labels=[labels[image_id] for image_id, *_ in points],
-            predicted=[live.get(said.label, 0) for *_, said in points],
-            confidences=[said.confidence for *_, said in points],
+            predicted=[live.get(label, 0) for label in classes.tolist()],
+            confidences=np.nan_to_num(confidences.astype(np.float64)).round(4).tolist(),
             next=ahead,
             model_version=predicted.model_version,
             layout=flat.layout,
