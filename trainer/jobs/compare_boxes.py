@@ -55,7 +55,6 @@ def run(work: Work) -> dict[str, Any]:
     request = ComparisonRequest.model_validate(work.job.request["comparison"])
     names = {int(each): name for each, name in work.job.request["classes"]["names"].items()}
     now = {int(each): live for each, live in work.job.request["classes"]["standing"].items()}
-    drawn = {int(image): boxes for image, boxes in work.job.request["boxes"].items()}
     versions = [work.registry.get(name) for name in (request.base, request.candidate)]
     learned = [{row["sha256"] for row in version.dataset() if row["split"] == "train"} for version in versions]
     fresh = [image for image in work.images if not any(image.sha256 in each for each in learned)]
@@ -74,7 +73,7 @@ def run(work: Work) -> dict[str, Any]:
                 seconds[number].append(1e3 * (time.perf_counter() - began))
         except ImageProblem:
             continue
-        truth.append(Placed.of([tuple(box) for box in drawn[image.image_id]]))
+        truth.append(Placed.of([tuple(box) for box in (image.answer or {})["boxes"]]))
         for number, each in enumerate(said):
             found[number].append(each)
         work.tell(done, len(fresh), "Both versions look for boxes in the same images")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ TELL_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class LabeledImage:
-    """A row of images.jsonl: an image and its class today, or None. Multi-label: its `answer`, the class ids of `yes`
-    and `no`.
+    """A row of images.jsonl: an image and its class today, or None. Other tasks have an `answer` instead: multi-label
+    the class ids of `yes` and `no`, detection the `boxes`, each with class, corner and size.
 
     If a challenger is judged on the image: its `fold` (None for all at once) and the class that the `head` predicts.
     """
@@ -34,7 +35,7 @@ class LabeledImage:
     class_id: int | None
     fold: int | None = None
     head: int | None = None
-    answer: dict[str, list[int]] | None = None
+    answer: dict[str, list[Any]] | None = None
 
     @property
     def entry(self) -> ImageEntry:

@@ -78,14 +78,14 @@ class ModelJobs:
         return request.model_copy(update={"min_delta": wanted, "iou_threshold": iou})
 
     def _compare_boxes(self, request: ComparisonRequest, said: dict[str, Any], images: list[dict[str, Any]]) -> Job:
-        """As `compare`, of detectors: what people drew in the measured images goes with the request."""
+        """As `compare`, of detectors."""
         measured = [row for row in images if row["split"] == request.split and row["class_id"] is not None]
         if not measured:
             raise ValueError(
                 f"No {request.split} image is labeled yet, so there is nothing to compare the versions on."
             )
-        said["boxes"] = {row["image_id"]: [box[:5] for box in row["class_id"].boxes] for row in measured}
-        return self._jobs.submit("compare", said, [{**row, "class_id": None} for row in measured])
+        said["boxes"] = True
+        return self._jobs.submit("compare", said, map(_with_boxes, measured))
 
     def train(self, name: str, request: TrainRequest) -> Job:
         """Train a network on all current labels and save it as version `name`, as a job.
@@ -168,6 +168,12 @@ def _with_answer(row: dict[str, Any]) -> dict[str, Any]:
     value = row["class_id"]
     answer = None if value is None else {"yes": sorted(value.yes), "no": sorted(value.no)}
     return {**row, "class_id": None, "answer": answer}
+
+
+def _with_boxes(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of an image with boxes, as JSON. The boxes do not stand in the request: everybody can read that, and whoever
+    labels a test image again must not see them."""
+    return {**row, "class_id": None, "answer": {"boxes": [box[:5] for box in row["class_id"].boxes]}}
 
 
 def versions_in_use(jobs: Jobs) -> dict[str, str]:

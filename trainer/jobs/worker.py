@@ -73,7 +73,7 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
     from trainer.threads import leave_a_core  # imported late: an invalid request is refused without loading torch
 
     leave_a_core()
-    if job.kind == "compare" and "boxes" in job.request:
+    if job.kind == "compare" and job.request.get("boxes"):
         from trainer.jobs import compare_boxes
 
         return compare_boxes.run
