@@ -171,8 +171,10 @@ def _with_answer(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_boxes(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of an image with boxes, as JSON. The boxes do not stand in the request: everybody can read that, and whoever
-    labels a test image again must not see them."""
+    """A row of an image with boxes, as JSON.
+
+    The boxes do not stand in the request: everybody can read that, and whoever labels a test image must not see them.
+    """
     return {**row, "class_id": None, "answer": {"boxes": [box[:5] for box in row["class_id"].boxes]}}
 
 
