@@ -17,7 +17,7 @@ import numpy as np
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.leases import Leases
 from labeler.errors import Missing, Problem
-from labeler.explore.listings import Listings, part_of
+from labeler.explore.listings import Listings
 from labeler.images.catalog import Catalog
 from labeler.images.thumbnails import thumbnail_url
 from labeler.store.annotation_log import AnnotationLog
@@ -84,11 +84,12 @@ class Grid:
                 counts = self._queue.train_counts()
             total = counts.total if status == "any" else counts.unlabeled
         else:
-            found = self._found(view, fits)
-            if view.needs_predictions:
-                found = _by_prediction(found, view, predicted.images, fold)
-            total = len(found)
-            part = part_of(found, view.after, limit)
+
+            def make() -> list[int]:
+                found = self._found(view, fits)
+                return _by_prediction(found, view, predicted.images, fold) if view.needs_predictions else found
+
+            part, total = self._listings.made(view, fits, make)
         return Listing(
             total=total,
             image_ids=part.image_ids,

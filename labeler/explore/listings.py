@@ -2,14 +2,19 @@
 
 What a view without other criteria shows is the queue in its order, then answered images, the latest first. This order
 is never written out: a part of it costs what it holds, however many images there are, and says where the next part
-begins. The store's lock is held for a few images at a time, so that nobody's question waits for somebody's list.
+begins. Any other view is made as a whole, and kept while its parts are asked for: what leaves the view meanwhile, or
+another order, would shift its places. The store's lock is held for a few images at a time, so that nobody's question
+waits for somebody's list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.random_order import FIRST, Key
@@ -17,7 +22,10 @@ from labeler.errors import Invalid
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.visibility import Visibility
+from shared.wire.images import View
 
+KEPT = 8
+"""Lists kept for the parts that follow: 8 MB each for a million images. Others are made again."""
 AT_ONCE = 1_000
 """Images looked at under one hold of the lock."""
 Fits = Callable[[int], bool]
@@ -32,13 +40,12 @@ class Part:
     next: str | None = None
 
 
-def part_of(found: list[int], after: str | None, limit: int) -> Part:
-    """A part of a list that is made as a whole. Raises Invalid for a place that no part named."""
-    if after and not after.isdecimal():
-        raise Invalid(f"There is no place {after!r} in this list: ask for it from the start.")
-    start = int(after or 0)
-    end = start + limit
-    return Part(found[start:end], str(end) if end < len(found) else None)
+@dataclass(frozen=True)
+class Whole:
+    """A list that was made as a whole, and the view that asked for it."""
+
+    view: str
+    image_ids: NDArray[np.int64]
 
 
 class Listings:
@@ -49,6 +56,35 @@ class Listings:
         self._log = log
         self._visibility = visibility
         self._queue = queue
+        self._kept: dict[int, Whole] = {}  # the latest one last; used under the store's lock
+        self._numbers = count(1)
+
+    def made(self, view: View, fits: Fits, make: Callable[[], Sequence[int]]) -> tuple[Part, int]:
+        """A part of the list that `make` returns, and the length of the list. Raises Invalid for a place that no part
+        named."""
+        number, start = _place_in_whole(view.after) if view.after else (0, 0)
+        asked = view.model_dump_json(exclude={"after", "limit"})
+        with self._store.lock:
+            whole = self._kept.get(number)
+        if whole is None or whole.view != asked:  # the first part, or the list is kept no longer
+            whole = Whole(asked, np.array(make(), np.int64))
+            number = 0
+        part, at = Part(), start
+        while at < len(whole.image_ids) and len(part.image_ids) < view.limit:
+            some = whole.image_ids[at : at + min(AT_ONCE, view.limit - len(part.image_ids))].tolist()
+            part.image_ids += self.fitting(some, fits)
+            at += len(some)
+        if at < len(whole.image_ids):
+            part.next = f"{number or self._keep(whole)} {at}"
+        return part, len(whole.image_ids)
+
+    def _keep(self, whole: Whole) -> int:
+        with self._store.lock:
+            number = next(self._numbers)
+            self._kept[number] = whole
+            if len(self._kept) > KEPT:
+                del self._kept[next(iter(self._kept))]
+            return number
 
     def all(self, after: str | None, limit: int, fits: Fits) -> Part:
         """A part of everything: the queue, then answered images. Raises Invalid for a place that no part named."""
@@ -102,6 +138,14 @@ class Listings:
             part.image_ids.append(image_id)
             last_shown = str(image_id)
         return part
+
+
+def _place_in_whole(text: str) -> tuple[int, int]:
+    """The number of a list and the place in it. Raises Invalid."""
+    number, _, start = text.partition(" ")
+    if not (number.isdecimal() and start.isdecimal()):
+        raise Invalid(f"There is no place {text!r} in this list: ask for it from the start.")
+    return int(number), int(start)
 
 
 def _place(text: str) -> tuple[int, Key]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from labeler.errors import Invalid
+from labeler.explore import listings
 from labeler.service import Service
 from labeler.trainer_link import predictions
 from shared.wire.images import View
@@ -72,6 +73,32 @@ def test_no_image_is_lost_between_two_parts_while_people_answer(tmp_path: Path) 
                 service.push(pushed(service, [20, 21, 11]))
             service.annotate([answer(found[-1]), *[answer(each) for each in sorted(everything.difference(found))[-1:]]])
         assert set(found) == everything
+
+
+@pytest.mark.parametrize(
+    "view", [{"search": ".png", "status": "unlabeled"}, {"by": "confidence"}, {"predicted": CAT}], ids=str
+)
+def test_what_leaves_a_view_between_two_parts_shifts_no_place(tmp_path: Path, view: dict[str, Any]) -> None:
+    """Images of the first part get a label, and the model predicts otherwise, before the second part is asked for."""
+    with gallery(tmp_path, 12) as (service, follower):
+        whole = listed(service, **view)
+        first = service.gallery.listing(View(**view, limit=2))
+        service.annotate([answer(each) for each in first.image_ids])
+        follower.said = {each: (label, 1 - sure) for each, (label, sure) in follower.said.items()}
+        follower.model_version = "m2"
+        wait_for(lambda: (status := service.trainer.status()) and status.model_version == "m2")
+        second = service.gallery.listing(View(**view, limit=100, after=first.next))
+        assert first.image_ids + second.image_ids == whole
+        assert second.next is None
+
+
+def test_a_list_that_is_kept_no_longer_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listings, "KEPT", 1)
+    with gallery(tmp_path, 9) as (service, _):
+        first = service.gallery.listing(View(by="confidence", limit=4))
+        service.gallery.listing(View(by="uncertainty", limit=4))
+        second = service.gallery.listing(View(by="confidence", limit=5, after=first.next))
+        assert first.image_ids + second.image_ids == [9, 8, 7, 6, 5, 4, 3, 2, 1]
 
 
 def test_a_part_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
