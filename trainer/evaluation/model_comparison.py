@@ -39,6 +39,8 @@ SURE = 0.01
 1998), so 0.05 would accept noise too often.
 """
 SIGNIFICANT = 0.05
+LEAST_DIFFERING = 6
+"""Images that must differ for a paired test to reach p < 0.05: 2 · 0.5⁶ is 0.03."""
 WEIGHED = (
     "Hard test images were asked more often when the accuracy was recorded: it is weighed for that, and metrics that "
     "cannot be weighed were not recorded."
@@ -198,6 +200,18 @@ def decide(
         recorded=request.recorded,
         created_at=datetime.now(UTC),
     )
+
+
+def gain_of(gains: NDArray[np.float64], *, images: int, differing: int) -> Interval:
+    """A gain and its 95 % interval, of `gains` (1 + R,): the gain itself, then that of each resample.
+
+    A bootstrap of a few images that all agree knows no chance. So the interval contains 0 unless at least
+    `LEAST_DIFFERING` images are `differing` between the versions: with fewer, a sign test finds nothing significant.
+    """
+    value = float(gains[0])
+    low, high = (float(each) for each in np.quantile(gains[1:], [0.025, 0.975]))
+    zero = [0.0] if differing < LEAST_DIFFERING else []
+    return Interval(value=value, low=min(value, low, *zero), high=max(value, high, *zero), n=images)
 
 
 def differences(

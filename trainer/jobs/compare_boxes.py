@@ -28,7 +28,7 @@ from trainer.evaluation.detection_metrics import (
     ranked,
     resamples,
 )
-from trainer.evaluation.model_comparison import decide
+from trainer.evaluation.model_comparison import decide, gain_of
 from trainer.jobs.job_context import Work
 from trainer.versions.detectors import DetectorNetwork, SavedDetector
 from trainer.versions.predictor import load_classifier
@@ -167,10 +167,7 @@ def _gain(
     both = [[ranked(truth, found, each, thresholds) for each in here] for found in (base, candidate)]
     weights = np.concatenate([np.ones((1, n)), resamples([*both[0], *both[1]], n)])
     one, other = (_mean([average_precision(each, weights) for each in some]) for some in both)
-    gains = other - one
-    low, high = np.quantile(gains[1:], [0.025, 0.975])
-    value = float(gains[0])
-    return Interval(value=value, low=min(value, float(low)), high=max(value, float(high)), n=n)
+    return gain_of(other - one, images=n, differing=n)  # hardly ever do two detectors draw the same box
 
 
 def _mean(each: Sequence[Floats]) -> Floats:

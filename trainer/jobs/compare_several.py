@@ -18,7 +18,7 @@ from shared.tasks.multilabel import NONE_OF_THESE
 from shared.wire.evaluation import Interval
 from shared.wire.jobs import Comparison, ComparisonRequest, Difference, Scores
 from trainer.evaluation import multilabel_metrics
-from trainer.evaluation.model_comparison import curves_of, decide
+from trainer.evaluation.model_comparison import curves_of, decide, gain_of
 from trainer.evaluation.multilabel_metrics import Answered
 from trainer.jobs.compare import predictions
 from trainer.jobs.job_context import LabeledImage, Work
@@ -169,10 +169,8 @@ def _gain(base: Answered, candidate: Answered) -> Interval:
         return Interval(value=0.0, low=-1.0, high=1.0, n=0)
     weights = np.concatenate([np.ones((1, len(base.yes))), multilabel_metrics.resamples(base)])
     one, other = (multilabel_metrics.resampled_f1(each, weights)[0] for each in (base, candidate))
-    gains = other - one
-    low, high = np.quantile(gains[1:], [0.025, 0.975])
-    value = float(gains[0])
-    return Interval(value=value, low=min(value, float(low)), high=max(value, float(high)), n=n)
+    differ = ((base.predicted != candidate.predicted) & base.known).any(axis=1)
+    return gain_of(other - one, images=n, differing=int(differ.sum()))
 
 
 def _by_class(said: SeveralAnswers, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

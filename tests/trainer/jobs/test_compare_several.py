@@ -62,6 +62,17 @@ def test_a_gain_on_one_image_is_not_significant():
     assert "gain in macro F1 is not significant" in found.reason
 
 
+@pytest.mark.parametrize(("count", "decision"), [(1, "discard"), (5, "discard"), (6, "update_model")])
+def test_a_gain_on_each_of_a_few_images_can_be_chance(count, decision):
+    """Each resample of images that all agree says the same."""
+    yes = np.ones(count, np.bool_)
+    base, candidate = answers(yes, ~yes), answers(yes, yes, "candidate")
+    found = compared(targets(images(yes, yes)), base, candidate, NAMES, request(significant=True))
+    assert found.macro_f1_gain is not None
+    assert found.macro_f1_gain.value == pytest.approx(0.5)
+    assert found.decision == decision
+
+
 def test_what_nobody_said_favours_no_version():
     unknown = list(np.flatnonzero(SHOES))
     truth = targets(images(HATS, SHOES, unknown))
