@@ -23,7 +23,6 @@ from filelock import FileLock, Timeout
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from shared.images.sources.addresses import AddressProblem, Place, is_address, is_within, name_of, place
-from shared.images.sources.choosing import ending, why_not
 from shared.settings.services import SettingsError
 from shared.storage.whole_files import write_whole
 from shared.tasks.classification import CLASSIFICATION
@@ -114,6 +113,8 @@ class ProjectFile(BaseModel):
 
         Raises SettingsError if it is none, or if it is inside another place of the project or contains one.
         """
+        from shared.images.sources.choosing import ending, why_not  # late, because a --help opens no image
+
         new = place_of(given)
         present = self.images(workspace)
         if isinstance(new, Path):

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from shared.backbone import ResolvedBackbone
 from shared.images.sources.addresses import name_of
-from shared.images.sources.choosing import why_not
 from shared.settings.project_file import (
     DATABASE,
     Change,
@@ -94,6 +93,8 @@ def check_photos(settings: LabelerSettings) -> None:
     """
     if is_project(settings.workspace):
         return
+    from shared.images.sources.choosing import why_not  # late, because a --help opens no image
+
     for folder in [each for each in (settings.images, *settings.more_images) if each]:
         if (reason := why_not(place_of(folder))) is not None:
             raise SettingsError(f"The labeler setting 'images' cannot be {folder!r}: {reason}.")
