@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from labeler.asking.labeling_queue import LabelingQueue
 from labeler.asking.random_order import FIRST, Key
-from labeler.errors import Invalid
+from labeler.errors import Missing
 from labeler.store.annotation_log import AnnotationLog
 from labeler.store.database import Store
 from labeler.visibility import Visibility
@@ -60,7 +60,7 @@ class Listings:
         self._numbers = count(1)
 
     def made(self, view: View, fits: Fits, make: Callable[[], Sequence[int]]) -> tuple[Part, int]:
-        """A part of the list that `make` returns, and the length of the list. Raises Invalid for a place that no part
+        """A part of the list that `make` returns, and the length of the list. Raises Missing for a place that no part
         named."""
         number, start = _place_in_whole(view.after) if view.after else (0, 0)
         asked = view.model_dump_json(exclude={"after", "limit"})
@@ -87,7 +87,7 @@ class Listings:
             return number
 
     def all(self, after: str | None, limit: int, fits: Fits) -> Part:
-        """A part of everything: the queue, then answered images. Raises Invalid for a place that no part named."""
+        """A part of everything: the queue, then answered images. Raises Missing for a place that no part named."""
         stage, _, rest = (after or "").partition(" ")
         part = Part()
         if stage != "answered":
@@ -124,7 +124,7 @@ class Listings:
         if rest:
             last = int(rest) if rest.isdecimal() else 0
             if last not in self._log.fold.images:
-                raise Invalid(f"There is no place {rest!r} in this list: ask for it from the start.")
+                raise Missing(f"There is no place {rest!r} in this list: ask for it from the start.")
             start = order.index(last) + 1
 
         def left(image_id: int) -> bool:
@@ -141,17 +141,17 @@ class Listings:
 
 
 def _place_in_whole(text: str) -> tuple[int, int]:
-    """The number of a list and the place in it. Raises Invalid."""
+    """The number of a list and the place in it. Raises Missing."""
     number, _, start = text.partition(" ")
     if not (number.isdecimal() and start.isdecimal()):
-        raise Invalid(f"There is no place {text!r} in this list: ask for it from the start.")
+        raise Missing(f"There is no place {text!r} in this list: ask for it from the start.")
     return int(number), int(start)
 
 
 def _place(text: str) -> tuple[int, Key]:
-    """The version of the queue and the key in it. Raises Invalid."""
+    """The version of the queue and the key in it. Raises Missing."""
     try:
         version, first, second = text.split(" ")
         return int(version), (float(first), int(second))
     except ValueError:
-        raise Invalid(f"There is no place {text!r} in this list: ask for it from the start.") from None
+        raise Missing(f"There is no place {text!r} in this list: ask for it from the start.") from None

@@ -298,7 +298,7 @@ def _gallery_routes(api: FastAPI, service: Service) -> None:
 
     @api.get("/grid", responses=refusals(404, 409, 503))
     def grid(view: Annotated[View, Query()]) -> Listing:
-        """The train images of a view of the Grid, in order."""
+        """The train images of a view of the Grid, in order. 404: there is no place `after` in its list."""
         return gallery.listing(view)
 
     @api.get("/grid/images")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from labeler.errors import Invalid
+from labeler.errors import Missing
 from labeler.explore import listings
 from labeler.service import Service
 from labeler.trainer_link import predictions
@@ -123,7 +123,7 @@ def test_a_part_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("view", "after"), [({}, "queue x"), ({"status": "any"}, "answered 99"), ({"label": CAT}, "x")]
 )
 def test_a_place_that_no_part_named_is_refused(crowd: Service, view: dict[str, Any], after: str) -> None:
-    with pytest.raises(Invalid, match="from the start"):
+    with pytest.raises(Missing, match="from the start"):
         listed(crowd, **view, after=after)
 
 
