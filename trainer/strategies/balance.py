@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from trainer.strategies.geometry import subsample
+from trainer.strategies.geometry import scored, subsample
 from trainer.strategies.herding import RANDOM, herd, maxherding
 from trainer.strategies.ranking import Floats, Pool, Ranking
 from trainer.strategies.uncertainty import Probabilities, margin_scores
@@ -23,13 +23,15 @@ def class_balanced(pool: Pool, count: int) -> Ranking:
         return maxherding(pool, count)
     have = np.array([(pool.labels == class_id).sum() for class_id in pool.classes], dtype=np.float64)
     given, p, targets = have.copy(), pool.probabilities, subsample(pool)
-    unsure, of_targets = margin_scores(p) + 1e-3, p[targets]
+    of_targets = p[targets]
+    unsure = margin_scores(of_targets) + 1e-3
 
     def fading(row: int) -> Floats:
         have[:] += p[row]
-        return unsure[targets] * _rarity(of_targets, have)
+        return unsure * _rarity(of_targets, have)
 
-    ranking = herd(pool, count, unsure * _rarity(p, have), fading)
+    weights = scored(pool, lambda some: (margin_scores(some) + 1e-3) * _rarity(some, have))
+    ranking = herd(pool, count, weights, fading)
     few = p[ranking.rows] / (1.0 + given)  # (n, K)
     best = few.argmax(axis=1)
     rare = given[best] <= given.mean()

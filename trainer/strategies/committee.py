@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.learners.kernel_head import fit_head
+from trainer.strategies.geometry import scored
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Floats, Pool, Ranking, highest, shortlist
 from trainer.strategies.uncertainty import entropy_scores
@@ -29,7 +30,7 @@ def bald(pool: Pool, count: int) -> Ranking:
     draw = np.random.default_rng(pool.seed)
     if len(labeled) > LABELS:
         labeled = np.sort(draw.choice(labeled, LABELS, replace=False))
-    rows = shortlist(pool, entropy_scores(pool.probabilities), max(CANDIDATES, 2 * count))
+    rows = shortlist(pool, scored(pool, entropy_scores), max(CANDIDATES, 2 * count))
     opinions = []
     for _ in range(MEMBERS):
         weights = draw.exponential(size=len(labeled))

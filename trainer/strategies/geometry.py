@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from trainer.columns.half_rows import AnyRows
-from trainer.strategies.ranking import Pool, Rows
+from trainer.strategies.ranking import Floats, Pool, Rows
 
 Matrix = NDArray[np.float32]
 T = TypeVar("T")
@@ -24,6 +24,7 @@ T = TypeVar("T")
 SUBSAMPLE = 4_000  # 4,000² distances are 64 MB
 NEIGHBOUR = 10  # the mean distance to this neighbour is the scale of the pool
 FARTHEST = 4.0
+AT_ONCE = 16_384  # rows scored at once
 
 
 def squared_distances(A: Matrix, B: Matrix) -> Matrix:
@@ -55,6 +56,19 @@ def in_question(pool: Pool) -> Rows:
     wanted = pool.labels >= 0
     wanted[pool.candidates] = wanted[subsample(pool)] = True
     return np.flatnonzero(wanted)
+
+
+def scored(pool: Pool, score: Callable[[Matrix], Floats]) -> Floats:
+    """`score` of the probabilities of the rows in question; 0 for the others (N,). Scores a part of them at a time,
+    because with many classes, the arrays that it makes are large.
+    """
+    found = np.zeros(len(pool.labels))
+    if pool.probabilities is not None:
+        seen = in_question(pool)
+        for start in range(0, len(seen), AT_ONCE):
+            some = seen[start : start + AT_ONCE]
+            found[some] = score(pool.probabilities[some])
+    return found
 
 
 def subsample_distances(pool: Pool) -> Matrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainer.strategies.geometry import scored
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, completed, shortlist, take, upcoming_in
 from trainer.strategies.uncertainty import least_confidence_scores, torn_between
@@ -19,7 +20,7 @@ def badge(pool: Pool, count: int) -> Ranking:
     """
     if pool.probabilities is None or not len(pool.candidates) or count <= 0:
         return random(pool, count)
-    rows = shortlist(pool, least_confidence_scores(pool.probabilities), max(CANDIDATES, count))
+    rows = shortlist(pool, scored(pool, least_confidence_scores), max(CANDIDATES, count))
     a, h = pool.probabilities[rows].astype(np.float64), pool.embeddings[rows]
     a[np.arange(len(rows)), a.argmax(axis=1)] -= 1.0
     length = np.einsum("nk,nk->n", a, a) * np.einsum("nd,nd->n", h, h)  # |g|²

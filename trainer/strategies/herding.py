@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from trainer.strategies.geometry import (
     FARTHEST,
     Matrix,
-    in_question,
     nearest_covered,
+    scored,
     spacing,
     squared_distances,
     subsample,
@@ -49,9 +49,7 @@ def uncertainty_herding(pool: Pool, count: int) -> Ranking:
     """
     if pool.probabilities is None:
         return maxherding(pool, count)
-    seen, weights = in_question(pool), np.zeros(len(pool.labels))
-    weights[seen] = unsure_scores(pool, pool.probabilities[seen])
-    return herd(pool, count, weights)
+    return herd(pool, count, scored(pool, lambda p: unsure_scores(pool, p)))
 
 
 def maxherding(pool: Pool, count: int) -> Ranking:

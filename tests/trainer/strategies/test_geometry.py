@@ -1,10 +1,15 @@
 """Distances cached between rounds equal distances computed from scratch."""
 
+from dataclasses import replace
+from importlib import import_module
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.pools import make_pool
+from trainer.strategies import geometry, strategy_named
 from trainer.strategies.geometry import Nearest, squared_distances
 
 Z = make_pool(40, 6).embeddings
@@ -26,3 +31,31 @@ def test_the_nearest_covered_row_is_right_whatever_came_before(rounds):
             np.testing.assert_allclose(nearest.distance, expected, atol=1e-6)
         else:
             assert (nearest.distance == 4).all()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "score"),
+    [
+        ("bald", "committee.entropy_scores"),
+        ("badge", "gradients.least_confidence_scores"),
+        ("class_balanced", "balance.margin_scores"),
+        ("uncertainty_herding", "herding.unsure_scores"),
+    ],
+)
+def test_a_round_of_a_large_pool_scores_a_few_rows_at_a_time(strategy, score, monkeypatch):
+    """Only those in question: the others' probabilities are not known, and would fill the memory."""
+    monkeypatch.setattr(geometry, "SUBSAMPLE", 40)
+    monkeypatch.setattr(geometry, "AT_ONCE", 64)
+    module, name = score.split(".")
+    original, seen = getattr(import_module(f"trainer.strategies.{module}"), name), list[int]()
+
+    def counted(*given):
+        seen.append(len(given[-1]))
+        return original(*given)
+
+    monkeypatch.setattr(f"trainer.strategies.{score}", counted)
+    pool = make_pool(900, labeled=30)
+    pool = replace(pool, candidates=pool.candidates[:150])
+    strategy_named(strategy)(pool, 5)
+    assert 150 <= sum(seen[:4]) <= 4 * 64
+    assert max(seen) <= 150
