@@ -1,8 +1,8 @@
 """The one labeler that may write to a PostgreSQL database.
 
-A labeler keeps all that it decides by in memory, so two of them on one database would give the same numbers twice. The
-one that holds the database's advisory lock is the writer. The server frees the lock when that process ends in any way,
-and a labeler that stands by takes it then (`labeler.standby`).
+A labeler decides from state that it keeps in memory, so two labelers on one database would assign the same numbers
+twice. The labeler that holds the database's advisory lock is the writer. The server frees the lock when that process
+ends in any way, and then a standby labeler takes it (`labeler.standby`).
 
 A lock alone is not enough: a writer that was cut off from the server may not know yet that it has lost it. So each
 writer puts its name into the table `meta`, and each of its transactions checks that the name is still there. The next
@@ -206,7 +206,7 @@ class Writer:
 
 
 def is_free(url: Any) -> bool:
-    """Whether no labeler writes to this database, or the server does not answer, which a start says better."""
+    """Whether no labeler writes to this database. False if the server does not answer."""
     engine = _plain_engine(url)
     try:
         with engine.connect() as connection:

@@ -30,9 +30,9 @@ BLOCK = 8_192
 
 
 class HalfRows:
-    """Rows (N, D) that are float32 for whoever reads some of them.
+    """Rows (N, D), stored in half precision; indexing returns float32.
 
-    NumPy takes it for an array, and then it is converted as a whole.
+    NumPy functions convert all rows at once.
     """
 
     dtype = np.dtype(np.float32)
