@@ -84,7 +84,7 @@ class Files:
         """Whether reading the image crosses a network, because no file of this machine contains it."""
         roots = [root for root, _ in located.files if root in self.roots]
         try:
-            return bool(roots) and all(self.source(root).far for root in roots)
+            return bool(roots) and all(isinstance(self.roots[root], str) or self.source(root).far for root in roots)
         except ImageProblem:
             return False
 

@@ -215,7 +215,11 @@ class Scanner:
             chunk = listed[start : start + BATCH]
             known = self._catalog.files.known(root, chunk)
             for uri in chunk:
-                if known.get(uri) == self._files.stamp(root, uri):
+                try:
+                    same = known.get(uri) == self._files.stamp(root, uri)
+                except ImageAway:
+                    same = False  # looking at it finds out the same, and says why
+                if same:
                     self._advance(1)
                 else:
                     yield uri

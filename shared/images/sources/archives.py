@@ -89,17 +89,32 @@ class ArchiveSource:
         member = contents.members.get(uri)
         if member is None:
             return NONE
+        size = min(member.size, 1 << 62)  # a database stores it
         if self._zip:
-            return member.size, member.mark + 1
-        return member.size, folded(contents.stamp, member.offset, member.mark) or 1
+            return size, member.mark + 1
+        return size, folded(contents.stamp, member.offset, member.mark) or 1
 
     def read(self, uri: str, limits: ImageLimits) -> bytes:
         """See ImageSource."""
         contents = self._current()
+        try:
+            return self._member(contents, uri, limits)
+        except ImageAway:
+            raise
+        except ImageProblem:
+            with self._lock:
+                self._looked = 0.0
+            if self._current() is not contents:
+                raise ImageAway("was replaced just now: it is tried again") from None
+            raise
+
+    def _member(self, contents: _Contents, uri: str, limits: ImageLimits) -> bytes:
         member = contents.members.get(uri)
         if member is None:
             raise ImageProblem("no longer exists")
         check_bytes(member.size, limits)
+        if not 0 <= member.offset < contents.size:
+            raise ImageProblem("is damaged in the archive")
         if not self._zip:
             data = self._blob.part(member.offset, member.offset + member.size)
             if len(data) < member.size:
@@ -190,10 +205,17 @@ def _of_zip(stream: Any) -> Iterator[tuple[str, Member]]:
 
 def _of_tar(stream: Any) -> Iterator[tuple[str, Member]]:
     with tarfile.open(fileobj=stream, mode="r:") as archive:
+        last = -1
         for info in archive:
             archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+            if info.size < 0 or info.offset <= last:  # a member before itself would be read for ever
+                raise tarfile.ReadError
+            last = info.offset
             if info.isreg() and not info.issparse():
-                yield info.name, Member(info.offset_data, info.size, info.size, int(info.mtime), "plain")
+                yield info.name, Member(info.offset_data, info.size, info.size, folded(info.mtime), "plain")
+        stream.seek(archive.offset)  # type: ignore[attr-defined]
+        if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes what it cannot read for the end
+            raise tarfile.ReadError
 
 
 def _inflated(packed: bytes, most: int) -> bytes:

@@ -97,7 +97,9 @@ def ending(place: Place) -> str:
 
 
 def is_pattern(place: Place) -> bool:
-    """Whether the place stands for several files."""
+    """Whether the place stands for several files. A file that has such a name itself is one."""
+    if isinstance(place, Path) and place.is_file():
+        return False
     return any(mark in str(place).rpartition("/")[2] for mark in "*?[") and ending(place) in FILES
 
 

@@ -25,6 +25,7 @@ from shared.images.sources.archives import MOST_MEMBERS
 from shared.images.sources.blobs import Blob, Stream
 from shared.images.sources.source import NONE, ImageAway, Stamp, folded
 from shared.images.sources.stores import Store
+from shared.images.sources.tables import values
 
 ENDINGS: Final = (".csv", ".tsv")
 COLUMNS: Final = (
@@ -172,15 +173,14 @@ def _of_parquet(blob: Blob, size: int) -> Iterator[str]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(pa.PythonFile(Stream(blob, size), mode="r"))
-        column = column_of(table.schema_arrow.names)
+        schema = pq.ParquetFile(pa.PythonFile(Stream(blob, size), mode="r")).schema_arrow
+        column = column_of(schema.names)
         if column is None:
             raise ImageProblem(f"has no column of images: name one of its columns {COLUMNS[0]}")
-        if not _is_text(table.schema_arrow.field(column).type):
+        if not _is_text(schema.field(column).type):
             raise ImageProblem(f"has a column {column} that is not text")
-        for batch in table.iter_batches(columns=[column]):
-            yield from (each.strip() for each in batch.column(0).to_pylist() if each and each.strip())
-    except (pa.ArrowException, OSError):
+        yield from (each.strip() for each in values(blob, size, column, LONGEST_ENTRY) if each and each.strip())
+    except (pa.ArrowException, OSError, LookupError, MemoryError):
         raise ImageProblem("is not a parquet file that can be read") from None
 
 

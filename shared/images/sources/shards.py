@@ -28,7 +28,8 @@ class ShardSource:
         """`store` is that of an address."""
         self.place, self._store, self._read_one = place, store, read_one
         self.far = store is not None
-        self._folder, _, self._pattern = str(place).rpartition("/")
+        text = str(place.absolute() if isinstance(place, Path) else place)
+        self._folder, _, self._pattern = text.rpartition("/")
         self.readers = 16 if self.far else 2
         self._sources: dict[str, ImageSource] = {}
         self._lock = threading.Lock()
@@ -38,6 +39,9 @@ class ShardSource:
         names = sorted(self._names())
         if len(names) > MOST_FILES:
             raise ImageProblem(f"matches more than {MOST_FILES:,} files: name fewer at a time")
+        there = set(names)
+        with self._lock:  # those of vanished files would keep their tables of contents
+            self._sources = {name: each for name, each in self._sources.items() if name in there}
         for name in names:
             source = self._of(name)
             try:

@@ -27,17 +27,32 @@ NAMES: Final = ("file_name", "filename", "path", "uri", "key", "__key__", "id", 
 MOST_GROUP = 1 << 29
 """Bytes of the images of one row group, as stored."""
 _AT_ONCE = MOST_GROUP  # bytes of one read, such as the footer
-_BATCH, _KEPT = 16, 4  # rows read at once, and how many such batches are kept
+_KEPT, _KEPT_BYTES = 64, 1 << 26  # rows that are kept, and their bytes
+_NAMES_AT_ONCE = 10_000
 _GROUPS = 2  # row groups that are being read at the same time, because readers are not quite in order
 
 
 @dataclass
 class _Group:
-    """A row group that is being read: what comes next, and what came last."""
+    """A row group that is being read: what comes next, and what came last.
 
-    batches: Iterator[Any]
+    It is read one row at a time: a file may name one large value in a million rows, and store it once.
+    """
+
+    rows: Iterator[Any]
     next_row: int
-    kept: deque[tuple[int, Any]] = field(default_factory=lambda: deque(maxlen=_KEPT))  # first row, its column
+    kept: deque[tuple[int, Any]] = field(default_factory=deque)  # row, and its column
+
+    def read(self, row: int) -> Any:
+        """The column of a row."""
+        while self.next_row <= row:
+            self.kept.append((self.next_row, next(self.rows).column(0)))
+            self.next_row += 1
+            while len(self.kept) > 1 and (
+                len(self.kept) > _KEPT or sum(each.nbytes for _, each in self.kept) > _KEPT_BYTES
+            ):
+                self.kept.popleft()
+        return next(column for at, column in self.kept if at == row)
 
 
 @dataclass(frozen=True)
@@ -125,15 +140,17 @@ def _guarded(work: Any) -> Any:
         return work()
     except ImageProblem:
         raise
-    except (pa.ArrowException, OSError, ValueError, MemoryError):
+    except (pa.ArrowException, OSError, ValueError, LookupError, OverflowError, MemoryError, StopIteration):
         raise ImageProblem("is not a parquet file that can be read") from None
 
 
-def _file(blob: Blob, size: int) -> Any:
+def _file(blob: Blob, size: int, text: str | None = None) -> Any:
     import pyarrow as pa  # takes a moment, and most projects read folders only
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(pa.PythonFile(Stream(blob, size, _AT_ONCE), mode="r"), buffer_size=1 << 20)
+    return pq.ParquetFile(
+        pa.PythonFile(Stream(blob, size, _AT_ONCE), mode="r"), buffer_size=1 << 20, read_dictionary=text and [text]
+    )
 
 
 def _opened(blob: Blob, size: int, stamp: Stamp) -> _Table:
@@ -141,19 +158,20 @@ def _opened(blob: Blob, size: int, stamp: Stamp) -> _Table:
     column = _bytes_in(file.schema_arrow)
     if column is None:
         raise ImageProblem("has no column of images: name one of its columns image")
-    if file.metadata.num_rows > MOST_MEMBERS:
-        raise ImageProblem(f"has more than {MOST_MEMBERS:,} rows: split it")
     starts = [0]
     for group in range(file.metadata.num_row_groups):
         described = file.metadata.row_group(group)
         at = next(at for at in range(described.num_columns) if described.column(at).path_in_schema == column)
-        if described.column(at).total_compressed_size > MOST_GROUP:
+        stored = described.column(at)
+        if max(stored.total_compressed_size, stored.total_uncompressed_size) > MOST_GROUP:
             raise ImageProblem(
                 f"has more than {MOST_GROUP >> 20} MiB of images in one row group: write it again with "
                 "row_group_size=100"
             )
-        starts.append(starts[-1] + described.num_rows)
-    names = _names(file, column, starts[-1])
+        starts.append(starts[-1] + max(described.num_rows, 0))
+    if starts[-1] > MOST_MEMBERS:
+        raise ImageProblem(f"has more than {MOST_MEMBERS:,} rows: split it")
+    names = _names(blob, size, file, column, starts[-1])
     return _Table(stamp, file, column, {name: row for row, name in enumerate(names)}, starts)
 
 
@@ -174,27 +192,48 @@ def _bytes_in(schema: Any) -> str | None:
     return known or (next(iter(found.values())) if len(found) == 1 else None)
 
 
-def _names(file: Any, column: str, rows: int) -> list[str]:
+def _names(blob: Blob, size: int, file: Any, column: str, rows: int) -> list[str]:
     """The names of all rows: those in the file if each is usable and another, else their numbers."""
-    whole = column.partition(".")[0]
-    leaf = (
-        f"{whole}.path" if column != whole else next((name for name in NAMES if name in file.schema_arrow.names), None)
-    )
+    whole, mark, _ = column.partition(".")
+    if mark:
+        kind = file.schema_arrow.field(whole).type
+        leaf = f"{whole}.path" if "path" in [part.name for part in kind] else None
+    else:
+        leaf = next((name for name in NAMES if name in file.schema_arrow.names), None)
     given: list[str] = []
-    if leaf is not None and (
-        leaf != f"{whole}.path" or "path" in [part.name for part in file.schema_arrow.field(whole).type]
-    ):
-        for batch in file.iter_batches(columns=[leaf], batch_size=10_000):
-            values = batch.column(0).to_pylist()
-            given += [
-                str((each or {}).get("path") or "") if isinstance(each, dict) else str(each or "") for each in values
-            ]
+    try:
+        given = ["" if each is None else str(each) for each in values(blob, size, leaf, LONGEST_NAME)] if leaf else []
+    except ImageAway:
+        raise
+    except ImageProblem:
+        pass  # they are no names, but texts
     if len(given) == rows == len(set(given)) and all(map(_usable, given)):
         return given
     endings = [PurePosixPath(name).suffix for name in given] or [""] * rows
     return [
         f"{row:08d}{ending if ending.isascii() and ending[1:].isalnum() else ''}" for row, ending in enumerate(endings)
     ]
+
+
+def values(blob: Blob, size: int, column: str, longest: int) -> Iterator[Any]:
+    """The values of a column, dotted if it is a part of another. A text that many rows share is held once.
+
+    Raises ImageProblem for a text of more than about `longest` characters.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for batch in _file(blob, size, column).iter_batches(_NAMES_AT_ONCE, columns=[column]):
+        found = batch.column(0)
+        if pa.types.is_struct(found.type):
+            found = pc.struct_field(found, column.rpartition(".")[2])
+        if pa.types.is_dictionary(found.type):
+            if (pc.max(pc.binary_length(found.dictionary)).as_py() or 0) > 4 * longest:
+                raise ImageProblem(f"has a text in its column {column} that is too long")
+            known = found.dictionary.to_pylist()
+            yield from (None if at is None else known[at] for at in found.indices.to_pylist())
+        else:
+            yield from found.to_pylist()
 
 
 def _usable(name: str) -> bool:
@@ -210,13 +249,12 @@ def _row(table: _Table, row: int) -> bytes | None:
     if known is None or row < (oldest if oldest is not None else known.next_row):
         if known is None and len(table.reading) >= _GROUPS:
             table.reading.pop(next(iter(table.reading)))
-        batches = table.file.iter_batches(_BATCH, row_groups=[group], columns=[table.column], use_threads=False)
-        known = table.reading[group] = _Group(batches, table.starts[group])
-    while known.next_row <= row:
-        read = next(known.batches).column(0)
-        known.kept.append((known.next_row, read))
-        known.next_row += len(read)
-    first, values = next(each for each in known.kept if each[0] <= row < each[0] + len(each[1]))
-    value = values[row - first].as_py()
+        rows = table.file.iter_batches(1, row_groups=[group], columns=[table.column], use_threads=False)
+        known = table.reading[group] = _Group(rows, table.starts[group])
+    try:
+        value = known.read(row)[0].as_py()
+    except BaseException:
+        del table.reading[group]  # what failed once gives nothing more
+        raise
     value = value.get("bytes") if isinstance(value, dict) else value
     return None if value is None else bytes(value)

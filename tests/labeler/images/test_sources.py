@@ -17,6 +17,7 @@ from tests.labeler.projects import answer, asked, labeler, settings
 from tests.object_store import ObjectStore, object_store
 from tests.services import wait_for
 from tests.shared.images.sources.places import picture, write_zip
+from tests.shared.images.sources.test_archives import zip_of_large_numbers
 
 FILES = {"a.png": picture(1), "sub/b.png": picture(2), "sub/c.png": picture(3)}
 
@@ -78,6 +79,13 @@ def test_a_damaged_archive_removes_nothing(tmp_path: Path) -> None:
     with labeler(tmp_path, images=str(path)) as service:
         assert catalogue(service) == before
         assert "is not a zip archive that can be read; its images are kept" in (service.scanner.view().error or "")
+
+
+def test_a_member_that_lies_about_its_size_stops_no_scan(tmp_path: Path) -> None:
+    path = zip_of_large_numbers(tmp_path / "photos.zip", picture(1), size=2**64 - 1)
+    with labeler(tmp_path, images=str(path)) as service:
+        assert service.scanner.view().error is None
+        assert service.project().rejected == 1
 
 
 def test_an_archive_that_is_not_there_stops_the_first_start(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
+import io
 import random
 import re
+import struct
+import tarfile
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +16,7 @@ from hypothesis import strategies as st
 from shared.images.finding import Passed
 from shared.images.opening import ImageProblem
 from shared.images.sources import archives
+from shared.images.sources.source import ImageAway
 from tests.shared.images.sources.places import (
     LIMITS,
     picture,
@@ -178,3 +183,84 @@ def test_a_forged_table_of_contents_takes_no_memory(tmp_path: Path) -> None:
 def test_a_compressed_archive_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageProblem, match=r"unpack it, and name the folder or an uncompressed \.tar"):
         source(tmp_path / name)
+
+
+def test_a_zip_whose_table_of_contents_lies(tmp_path: Path) -> None:
+    data = write_zip(tmp_path / "a.zip", {"a.png": picture(1), "b.png": picture(2)}, zipfile.ZIP_STORED).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(data[60:])  # the first member begins before the file
+    listed = source(tmp_path / "cut.zip")
+    assert uris(listed) == ["a.png", "b.png"]
+    with pytest.raises(ImageProblem, match="is damaged in the archive") as caught:
+        listed.read("a.png", LIMITS)
+    assert not isinstance(caught.value, ImageAway)  # trying again would not help
+    for field, value in {"size": 2**64 - 1, "offset": 2**64 - 1}.items():
+        lying = source(zip_of_large_numbers(tmp_path / f"{field}.zip", picture(1), **{field: value}))
+        assert uris(lying) == ["a.png"]
+        assert max(lying.stamp("a.png")) < 2**63  # which is stored
+        with pytest.raises(ImageProblem, match=r"limit set by|is damaged"):
+            lying.read("a.png", LIMITS)
+
+
+def zip_of_large_numbers(path: Path, data: bytes, size: int = 0, offset: int = 0) -> Path:
+    """A zip with one member, of which the table of contents says this size and offset."""
+    name, crc, large = b"a.png", zlib.crc32(data), 2**32 - 1
+    numbers = [each for each in (size, offset) if each]
+    extra = struct.pack(f"<HH{len(numbers)}Q", 1, 8 * len(numbers), *numbers)
+    member = struct.pack("<4s5H3I2H", b"PK\3\4", 45, 0, 0, 0, 0, crc, len(data), len(data), len(name), 0) + name + data
+    sizes = (len(data), large if size else len(data), len(name), len(extra), 0, 0, 0, 0, large if offset else 0)
+    contents = struct.pack("<4s6H3I5H2I", b"PK\1\2", 45, 45, 0, 0, 0, 0, crc, *sizes) + name + extra
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(contents), len(member), 0)
+    path.write_bytes(member + contents + end)
+    return path
+
+
+def tar_header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """The header of a member whose size may be negative."""
+    header = bytearray(tarfile.TarInfo(name).tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = (b"\xff" * 4 if size < 0 else bytes([128, 0, 0, 0])) + struct.pack(">q", size)
+    header[156:157] = kind
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, b"Z"])
+def test_a_tar_that_leads_back_to_its_beginning_ends(tmp_path: Path, kind: bytes) -> None:
+    first = tar_header("a.png", 512) + bytes(512)
+    (tmp_path / "a.tar").write_bytes(first + tar_header("b.png", -512, kind) + bytes(1024))
+    with pytest.raises(ImageProblem, match="is not a tar archive that can be read"):
+        uris(source(tmp_path / "a.tar"))
+
+
+def test_a_tar_that_is_damaged_in_the_middle_lists_no_part(tmp_path: Path) -> None:
+    data = bytearray(write_tar(tmp_path / "a.tar", {f"{each}.png": picture(each) for each in range(4)}).read_bytes())
+    data[2048:2560] = b"?" * 512
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(ImageProblem, match="is not a tar archive that can be read"):
+        uris(source(tmp_path / "a.tar"))
+
+
+def test_a_member_of_a_far_archive_that_was_replaced_is_not_broken() -> None:
+    bucket = uuid4().hex
+    place, stream = f"memory://{bucket}/a.zip", io.BytesIO()
+    for names in (["a.png", "b.png"], ["b.png", "c.png", "a.png"]):
+        with zipfile.ZipFile(stream := io.BytesIO(), "w") as archive:
+            for number, name in enumerate(names):
+                archive.writestr(name, picture(number))
+        write_objects(bucket, {"a.zip": stream.getvalue()})
+        if "c.png" not in names:
+            found = source(place)
+            assert uris(found) == ["a.png", "b.png"]
+    with pytest.raises(ImageAway, match="was replaced just now"):
+        found.read("a.png", LIMITS)
+    assert found.read("a.png", LIMITS) == picture(2)
+
+
+def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
+    assert uris(source(write_zip(tmp_path / "photos [1].zip", {"a.png": picture(1)}))) == ["a.png"]
+
+
+def test_a_pattern_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tar(tmp_path / "s-1.tar", {"a.png": picture(1)})
+    monkeypatch.chdir(tmp_path)
+    assert uris(source(Path("s-*.tar"))) == ["s-1.tar/a.png"]
