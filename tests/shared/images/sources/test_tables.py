@@ -1,17 +1,12 @@
-import io
-import random
 from pathlib import Path
-from uuid import uuid4
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from shared.images.opening import ImageProblem
 from shared.images.sources import tables
-from shared.images.sources.source import ImageAway
-from tests.shared.images.sources.places import LIMITS, picture, source, uris, write_objects
+from tests.shared.images.sources.places import LIMITS, picture, source, uris
 
 PICTURES = [picture(number) for number in range(100)]
 
@@ -69,25 +64,6 @@ def test_a_value_that_many_rows_share_is_held_once(tmp_path: Path) -> None:
     assert most < 100_000_000
     named = source(write(tmp_path / "b.parquet", PICTURES[:50], ["n" * 2_000_000] * 50))
     assert uris(named)[0] == "00000000"
-
-
-def test_a_store_that_fails_in_the_middle_of_a_row_group_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, bucket = io.BytesIO(), uuid4().hex
-    noise = [random.Random(row).randbytes(90_000) for row in range(60)]
-    pq.write_table(pa.table({"image": noise}), stream, row_group_size=60)
-    table = source(f"{write_objects(bucket, {'a.parquet': stream.getvalue()})}/a.parquet")
-    found = uris(table)
-    assert table.read(found[0], LIMITS) == noise[0]
-    with monkeypatch.context() as patch:
-        patch.setattr(fsspec.filesystem("memory").__class__, "cat_file", refuse)
-        with pytest.raises(ImageAway):
-            table.read(found[-1], LIMITS)
-    for row in (30, 59, 0):
-        assert table.read(found[row], LIMITS) == noise[row]
-
-
-def refuse(*_: object, **__: object) -> bytes:
-    raise ConnectionError
 
 
 def test_what_is_wrong_with_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
