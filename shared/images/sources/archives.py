@@ -213,7 +213,7 @@ def _of_tar(stream: Any) -> Iterator[tuple[str, Member]]:
             last = info.offset
             if info.isreg() and not info.issparse():
                 yield info.name, Member(info.offset_data, info.size, info.size, folded(info.mtime), "plain")
-        stream.seek(archive.offset)  # type: ignore[attr-defined]
+        stream.seek(archive.offset)
         if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes what it cannot read for the end
             raise tarfile.ReadError
 
