@@ -1,12 +1,16 @@
+import random
 from pathlib import Path
+from uuid import uuid4
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from shared.images.opening import ImageProblem
 from shared.images.sources import tables
-from tests.shared.images.sources.places import LIMITS, picture, source, uris
+from shared.images.sources.source import ImageAway
+from tests.shared.images.sources.places import LIMITS, picture, source, uris, write_objects
 
 PICTURES = [picture(number) for number in range(100)]
 
@@ -64,6 +68,27 @@ def test_a_value_that_many_rows_share_is_held_once(tmp_path: Path) -> None:
     assert most < 100_000_000
     named = source(write(tmp_path / "b.parquet", PICTURES[:50], ["n" * 2_000_000] * 50))
     assert uris(named)[0] == "00000000"
+
+
+def test_a_row_group_that_its_store_did_not_give_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = [random.Random(row).randbytes(90_000) for row in range(60)]
+    data = write(tmp_path / "a.parquet", noise, row_group_size=30).read_bytes()
+    table = source(f"{write_objects(uuid4().hex, {'a.parquet': data})}/a.parquet")
+    found = uris(table)
+    assert table.read(found[0], LIMITS) == noise[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(type(fsspec.filesystem("memory")), "cat_file", refuse)
+        for _ in range(2):
+            with pytest.raises(ImageAway):
+                table.read(found[30], LIMITS)
+    for row in (30, 59, 0):
+        assert table.read(found[row], LIMITS) == noise[row]
+
+
+def refuse(*_: object, **__: object) -> bytes:
+    raise ConnectionError
 
 
 def test_what_is_wrong_with_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
