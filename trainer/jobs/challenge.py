@@ -38,12 +38,12 @@ from trainer.embeddings.transform import fit_projection
 from trainer.evaluation.metrics import wilson
 from trainer.evaluation.model_comparison import SURE, pair
 from trainer.jobs.challenge_cost import EPOCHS, PASSES, Pace, few_threads, in_pauses
-from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
 from trainer.jobs.train import Photographs, photographs
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
 from trainer.learners.kernel_head import fit_head
 from trainer.versions.active_backbone import AGAIN, EMBEDDINGS, Serving, embedder_of
+from trainer.work.job_context import LabeledImage, Work
 
 SCALE = 20.0
 """Length of the vectors for the classifier; at 1, its gradients are too small."""

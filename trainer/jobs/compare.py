@@ -19,9 +19,9 @@ from shared.images.opening import ImageProblem
 from shared.wire.jobs import ComparisonRequest, Difference
 from trainer.embeddings.backbones.torch_networks import device_named
 from trainer.evaluation.model_comparison import Answers, compare, differences
-from trainer.jobs.job_context import LabeledImage, Work
 from trainer.versions.predictor import BATCH, Classifier, in_todays_classes, load_classifier
 from trainer.versions.registry import Version
+from trainer.work.job_context import LabeledImage, Work
 
 TIMED = 20
 """Number of single images whose median is the latency, after WARM_UP images."""

@@ -29,10 +29,10 @@ from trainer.evaluation.detection_metrics import (
     resamples,
 )
 from trainer.evaluation.model_comparison import decide, gain_of
-from trainer.jobs.job_context import Work
 from trainer.versions.detectors import DetectorNetwork, SavedDetector
 from trainer.versions.predictor import load_classifier
 from trainer.versions.registry import RefusedVersion, Version
+from trainer.work.job_context import Work
 
 EVERY = 2
 """Of the recalls of a curve, one of so many is told."""

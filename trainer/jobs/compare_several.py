@@ -21,10 +21,10 @@ from trainer.evaluation import multilabel_metrics
 from trainer.evaluation.model_comparison import curves_of, decide, gain_of
 from trainer.evaluation.multilabel_metrics import Answered
 from trainer.jobs.compare import predictions
-from trainer.jobs.job_context import LabeledImage, Work
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES
 from trainer.versions.predictor import several_in_todays_classes
 from trainer.versions.registry import RefusedVersion
+from trainer.work.job_context import LabeledImage, Work
 
 
 @dataclass(frozen=True)

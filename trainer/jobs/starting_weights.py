@@ -21,13 +21,13 @@ from trainer.embeddings.backbones.hub import cached_weights, hub_answers
 from trainer.embeddings.backbones.preparation import Preprocessing, model_input
 from trainer.embeddings.backbones.timm_networks import config_of, create_known, load_weights
 from trainer.embeddings.backbones.torch_networks import IMAGENET_MEAN, IMAGENET_STD, LARGEST_DEFAULT, Module
-from trainer.jobs.job_context import Work
 from trainer.learners.custom_network import own_classifier
 from trainer.versions.active_backbone import EMBEDDINGS
 from trainer.versions.networks import FineTunedNetwork
 from trainer.versions.predictor import load_classifier
 from trainer.versions.registry import RefusedVersion, Version
 from trainer.versions.saved_learners import holds_whole_network
+from trainer.work.job_context import Work
 
 SHRINK, PERTURB = 0.6, 0.1
 """Shares of old weights kept and of new weights added (Ash & Adams 2020, "On Warm-Starting Neural Network Training").

@@ -23,7 +23,6 @@ from shared.wire.models import Description, ModelClass, Trained, TrainRequest
 from trainer.embeddings.backbones.preparation import Preprocessing
 from trainer.embeddings.backbones.torch_networks import device_named
 from trainer.evaluation.metrics import accuracy_alone, evaluate
-from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.starting_weights import begin, classifier_of
 from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
@@ -31,6 +30,7 @@ from trainer.tasks.classification import Classification
 from trainer.versions.networks import FineTunedNetwork
 from trainer.versions.predictor import Classifier
 from trainer.versions.saved_learners import FINE_TUNER, holds_whole_network
+from trainer.work.job_context import LabeledImage, Work
 
 ENOUGH_VALIDATION = 50
 """Labels needed to choose an epoch. With fewer in the validation split, a part of train is held out; if that part had

@@ -22,11 +22,11 @@ from shared.storage.whole_files import write_whole
 from shared.web.auth import client_headers, token_for
 from shared.wire.jobs import Job
 from trainer.jobs.challenge_cost import in_pauses
-from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.job_queue import NO_ROOM, REFUSED, TRAINER
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
+from trainer.work.job_context import LabeledImage, Work
 
 
 def main(argv: Sequence[str]) -> int:

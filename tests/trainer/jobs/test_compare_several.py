@@ -7,7 +7,7 @@ import pytest
 
 from shared.wire.jobs import ComparisonRequest
 from trainer.jobs.compare_several import SeveralAnswers, compared, differences, targets
-from trainer.jobs.job_context import LabeledImage
+from trainer.work.job_context import LabeledImage
 
 NAMES = {1: "hat", 2: "shoe", 3: "bag"}
 HATS, SHOES = np.arange(40) % 2 == 0, np.arange(40) % 3 == 0

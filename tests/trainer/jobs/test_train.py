@@ -16,10 +16,10 @@ from tests.trainer.jobs.test_job_queue import finished, running
 from tests.trainer.learning import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
 from tests.trainer.logs import batch, label_rows
 from tests.trainer.versions.test_library import say, taught  # noqa: F401
-from trainer.jobs.job_context import LabeledImage
 from trainer.jobs.train import hold_out
 from trainer.learners.fine_tuner import RATE
 from trainer.routes.api import create_api
+from trainer.work.job_context import LabeledImage
 
 SMALL = {"architecture": "test_resnet", "weights": "none", "input_size": 32, "epochs": 2, "batch_size": 8}
 UPLOAD = [("images", ("x.png", picture((220, 30, 30), 77), "image/png"))]

@@ -32,7 +32,6 @@ from trainer.embeddings.backbones.torch_networks import TorchBackbone, content_o
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.transform import Projection, fit_projection
 from trainer.jobs.compare import answer
-from trainer.jobs.job_context import LabeledImage, Work
 from trainer.jobs.train import photographs
 from trainer.learners.kernel_head import Head, fit_head
 from trainer.sync.image_source import Photos
@@ -42,6 +41,7 @@ from trainer.versions.exporting import to_onnx
 from trainer.versions.library import Versions
 from trainer.versions.predictor import Classifier, load_classifier
 from trainer.versions.registry import Registry, Version
+from trainer.work.job_context import LabeledImage, Work
 
 LIMITS = ImageLimits(50_000_000, 100_000_000)
 SIZES = [(40, 31), (90, 120), (300, 200), (420, 421), (900, 700), (1000, 1300)]
