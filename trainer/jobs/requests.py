@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, get_args
 
@@ -11,6 +12,7 @@ from shared.figures import BOX_METRICS, COSTS
 from shared.log import Fold
 from shared.settings.network_names import check_network
 from shared.settings.services import TrainerSettings
+from shared.tasks.task import Task as SharedTask
 from shared.wire.fields import Split
 from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job, Metric
 from shared.wire.models import ImageFilter, TrainRequest, Weights
@@ -94,10 +96,9 @@ class ModelJobs:
         """
         if find_spec("fastai") is None:
             raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
-        snapshot = Snapshot.of(self._replica)
-        if snapshot is not None and not task_named(snapshot.task).trains_networks:
-            why = task_named(snapshot.task).no_network
-            raise ValueError(why or f"No network can be trained for the task {snapshot.task!r}.")
+        task = task_named(self._replica.fold.task.name)
+        if task.network is None:
+            raise ValueError(task.no_network or f"No network can be trained for the task {task.name!r}.")
         self._versions.registry.check_name(name)
         self.check_network(request.architecture or "", request.weights)
         request = self._with_filters(request)
@@ -107,6 +108,7 @@ class ModelJobs:
             images = [row for row in image_rows(self._replica) if row["class_id"] is not None]
             images = chosen(images, request, self._replica.fold)
             said = {
+                "task": task.name,
                 "name": name,
                 "train": request.model_dump(mode="json"),
                 "classes": classes_of(self._replica.fold),
@@ -114,10 +116,10 @@ class ModelJobs:
                 "acked_seq": self._replica.acked_seq,
                 "active": bool(self._replica.test_chances),
             }
-        if len({row["class_id"] for row in images if row["split"] == "train"}) < 2:
+        if not task.enough(task.targets([row["class_id"] for row in images if row["split"] == "train"])):
             chose = " selected by 'train'" if request.train else ""
-            raise ValueError(f"Training needs labels of at least two classes on train images{chose}.")
-        return self._jobs.submit("train", said, images)
+            raise ValueError(f"Training needs {task.to_train}{chose}.")
+        return self._jobs.submit("train", said, map(partial(_written, self._replica.fold.task), images))
 
     def check_network(self, name: str, weights: Weights = "auto") -> None:
         """Raise ValueError for a network that cannot be trained; an empty name means the network in the settings.
@@ -161,6 +163,12 @@ def _of_several(request: ComparisonRequest) -> ComparisonRequest:
         known = ", ".join(sorted(SEVERAL_METRICS | COSTS))
         raise ValueError(f"Multi-label versions are not measured by {wrong[0]!r}; choose from {known}.")
     return request.model_copy(update={"min_delta": wanted})
+
+
+def _written(task: SharedTask, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a labeled image, as JSON: a class is its `class_id`, and any other value its `answer`."""
+    said = task.to_row(row["class_id"])
+    return {**row, "class_id": said.get("label"), "answer": said.get("answer")}
 
 
 def _with_answer(row: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from trainer.jobs.challenge_cost import in_pauses
 from trainer.jobs.job_queue import NO_ROOM, REFUSED, TRAINER
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
+from trainer.tasks.registry import task_named
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
+from trainer.versions.saved_learners import FINE_TUNER
 from trainer.work.job_context import LabeledImage, Work
 
 
@@ -89,9 +91,16 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
         from trainer.jobs import challenge
 
         return challenge.run
-    from trainer.jobs import train
+    if _network_of(job) == FINE_TUNER:
+        from trainer.jobs import train
 
-    return train.run
+        return train.run
+    raise ValueError(f"This trainer cannot train the network of the job {job.id}.")
+
+
+def _network_of(job: Job) -> str | None:
+    """The learner of the whole network that the job trains."""
+    return task_named(job.request.get("task", "classification")).network  # absent in a job of an older version
 
 
 def _end_with_trainer() -> None:

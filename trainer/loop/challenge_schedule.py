@@ -225,7 +225,7 @@ class Challenger:
         if self._settings.challenger == "off":
             return "off (setting 'challenger')"
         model = self._loop.live.model
-        if model is not None and not model.task.trains_networks:
+        if model is not None and not model.task.has_challenger:
             return f"off: {model.task.no_network or f'no network is trained for the task {model.task.name!r}'}"
         if isinstance(self._loop.live.embedder.backbone, OwnVectors):
             return "off: embeddings come from a file, so there is no network to train"

@@ -27,7 +27,8 @@ class Classification(HeadTask):
 
     name: ClassVar[str] = "classification"
     learner = KernelHead()
-    trains_networks = True
+    network: ClassVar[str] = "fine_tuner"
+    has_challenger = True
     has_named_outcomes = True
     finds_label_issues = True
     tests_actively = True

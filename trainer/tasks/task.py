@@ -71,8 +71,10 @@ class Task(ABC):
 
     name: ClassVar[str]
     learner: ClassVar[Learner[Any]]
-    trains_networks: ClassVar[bool] = False
-    """Whether training jobs and the challenger work for this task."""
+    network: ClassVar[str | None] = None
+    """The learner of `trainer.versions.saved_learners` that trains a whole network for this task, as a job."""
+    has_challenger: ClassVar[bool] = False
+    """Whether the challenger works for this task."""
     has_named_outcomes: ClassVar[bool] = False
     """Whether the outcomes are the project's classes, which words describe."""
     finds_label_issues: ClassVar[bool] = False
@@ -89,6 +91,8 @@ class Task(ABC):
     """The metric whose threshold is the goal of the forecast."""
     no_network: ClassVar[str | None] = None
     """Why no network is trained, as a sentence for a person."""
+    to_train: ClassVar[str] = "labels of at least two classes on train images"
+    """What training a whole network needs, as the end of a sentence."""
     no_model: ClassVar[str] = "There is no model yet: label more images first."
     """What is missing while labels are too few for a model, as a sentence for a person."""
 

@@ -38,6 +38,11 @@ class LabeledImage:
     answer: dict[str, list[Any]] | None = None
 
     @property
+    def label(self) -> int | None:
+        """The class, as a row of the log calls it."""
+        return self.class_id
+
+    @property
     def entry(self) -> ImageEntry:
         """The image as a catalogue entry."""
         return ImageEntry.model_validate(
