@@ -34,12 +34,13 @@ from sklearn.datasets import load_digits
 
 from benchmarks.machine import describe
 from shared.images.opening import ImageLimits
+from shared.tasks.box_actions import Actions
 from trainer.detection.detections import Detections
 from trainer.detection.detector import Detector, Example
 from trainer.detection.feature_maps import FeatureMaps
 from trainer.detection.learning import STEPS, fit
 from trainer.detection.pyramid import installed_pyramid
-from trainer.detection.suggestion_threshold import Actions, Judged, actions, least_costly
+from trainer.detection.suggestion_threshold import Judged, actions, least_costly
 from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.detection_metrics import evaluate
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +19,7 @@ from shared.class_names import lacking, meant
 from shared.figures import many
 from shared.images.names import NamesInList
 from shared.settings.services import SettingsError
+from shared.tasks.box_actions import Actions
 from shared.tasks.multilabel import NONE_OF_THESE
 from shared.wire.evaluation import Interval
 from shared.wire.imports import NamedAnswer, NamedBoxes, NamedClasses
@@ -39,25 +40,6 @@ class Measurement:
     train_labels: int
     seconds_to_queue: float | None
     accuracy: Interval | None
-
-
-@dataclass(frozen=True)
-class Actions:
-    """What a person does to the boxes of an image. Accepting a suggestion costs nothing; everything else counts one."""
-
-    drawn: int = 0
-    corrected: int = 0
-    deleted: int = 0
-    accepted: int = 0
-
-    @property
-    def total(self) -> int:
-        """Actions in all."""
-        return self.drawn + self.corrected + self.deleted
-
-    def __add__(self, other: Actions) -> Actions:
-        mine, others = astuple(self), astuple(other)
-        return Actions(*(one + two for one, two in zip(mine, others, strict=True)))
 
 
 @dataclass

@@ -14,16 +14,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from commands.labels.annotator import Actions, Annotator, Label, Simulation
+import numpy as np
+
+from commands.labels.annotator import Annotator, Label, Simulation
 from shared.class_names import key
 from shared.figures import many
 from shared.settings.services import SettingsError
+from shared.tasks.box_actions import Actions, actions, used
 from shared.wire.imports import ImportIssue, ImportRow, NamedBox, NamedBoxes
 
-SAME: Final = 0.5
-"""IoU from which a suggestion is of the object; below it, the person deletes it and draws."""
-GOOD: Final = 0.75
-"""IoU from which a suggestion of the right class is accepted as it is."""
 JITTER: Final = 0.03
 """Standard deviation of an edge that a person draws, as a share of the box's width or height."""
 FIRST: Final = 5
@@ -150,44 +149,22 @@ def draw(
     truth: NamedBoxes, suggested: Sequence[Mapping[str, Any]], size: tuple[int, int], jitter: float, random: Random
 ) -> tuple[list[dict[str, Any]], Actions]:
     """The boxes that the person leaves on an image, and what that took."""
-    found = matched(truth.boxes, suggested)
+    shown = [(each["x"], each["y"], each["w"], each["h"]) for each in suggested]
+    wanted = [(box.x, box.y, box.w, box.h) for box in truth.boxes]
+    names = [key(str(each["name"])) for each in suggested], [key(box.label) for box in truth.boxes]
+    found = used(shown, wanted, np.array(names[0], str)[:, None] == np.array(names[1], str)[None])
     boxes: list[dict[str, Any]] = []
-    accepted = corrected = 0
     for number, box in enumerate(truth.boxes):
         place, good = found.get(number, (None, False))
         if place is not None and good:
-            accepted += 1
             given = suggested[place]
             kept = {name: given[name] for name in ("x", "y", "w", "h")}
             boxes.append({"label": box.label, **kept, "origin": "accepted"})
         else:
-            corrected += place is not None
-            drawn = imprecise((box.x, box.y, box.w, box.h), size, jitter, random)
+            drawn = imprecise(wanted[number], size, jitter, random)
             origin = "drawn" if place is None else "corrected"
             boxes.append({"label": box.label, **dict(zip("xywh", drawn, strict=True)), "origin": origin})
-    deleted, lacking = len(suggested) - len(found), len(truth.boxes) - len(found)
-    return boxes, Actions(drawn=lacking, corrected=corrected, deleted=deleted, accepted=accepted)
-
-
-def matched(truth: Sequence[NamedBox], suggested: Sequence[Mapping[str, Any]]) -> dict[int, tuple[int, bool]]:
-    """True box → the suggestion of it, and whether that is good as it is; one to one.
-
-    Those that can be accepted go first, then those of the right class, then the others; the best overlap first.
-    """
-    pairs = []
-    for number, box in enumerate(truth):
-        for place, given in enumerate(suggested):
-            overlap = iou((box.x, box.y, box.w, box.h), (given["x"], given["y"], given["w"], given["h"]))
-            if overlap >= SAME:
-                right = key(str(given["name"])) == key(box.label)
-                pairs.append((not (right and overlap >= GOOD), not right, -overlap, number, place))
-    found: dict[int, tuple[int, bool]] = {}
-    used: set[int] = set()
-    for bad, _, _, number, place in sorted(pairs):
-        if number not in found and place not in used:
-            found[number] = place, not bad
-            used.add(place)
-    return found
+    return boxes, actions(found, len(suggested), len(truth.boxes))
 
 
 def imprecise(place: Place, size: tuple[int, int], jitter: float, random: Random) -> Place:
@@ -199,16 +176,6 @@ def imprecise(place: Place, size: tuple[int, int], jitter: float, random: Random
     left, top = max(0.0, min(left, size[0] - 1.0)), max(0.0, min(top, size[1] - 1.0))
     right, bottom = min(float(size[0]), max(right, left + 1)), min(float(size[1]), max(bottom, top + 1))
     return round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)
-
-
-def iou(one: Place, other: Place) -> float:
-    """Intersection over union of two boxes."""
-    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    if wide <= 0 or high <= 0:
-        return 0.0
-    both = wide * high
-    return both / (one[2] * one[3] + other[2] * other[3] - both)
 
 
 def write_actions(path: Path, result: Simulation) -> None:

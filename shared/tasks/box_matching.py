@@ -13,24 +13,15 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.tasks.boxes import SAME_OBJECT, Box, Boxes, Origin
+from shared.tasks.iou import iou
 from shared.tasks.task import majority
 from shared.wire.fields import MOST_BOXES
 
 _CHUNK = 10_000
 Group = dict[int, Box]
 """Person (position in the sequence of answers) → that person's box of one object."""
-
-
-def overlaps(first: Boxes, second: Boxes) -> NDArray[np.float64]:
-    """Intersection over union (n, m) of each box of `first` with each of `second`."""
-    one, other = _edges(first)[:, None], _edges(second)[None]
-    sides = np.minimum(one[..., 2:], other[..., 2:]) - np.maximum(one[..., :2], other[..., :2])
-    common = np.prod(np.clip(sides, 0, None), axis=2)
-    areas = [np.prod(each[..., 2:] - each[..., :2], axis=2) for each in (one, other)]
-    return np.asarray(common / (areas[0] + areas[1] - common), np.float64)
 
 
 def groups(answers: Sequence[Boxes]) -> list[Group]:
@@ -110,7 +101,7 @@ def _pairs(answers: Sequence[Boxes], boxes: Sequence[Sequence[Box]]) -> Iterator
     ranks = [np.array([rank[box] for box in some], np.int64) for some in boxes]
     found = []
     for one, other in combinations(range(len(answers)), 2):
-        overlap = overlaps(answers[one], answers[other])
+        overlap = iou(answers[one].steps, answers[other].steps)
         k, j = np.nonzero(overlap >= SAME_OBJECT)
         first, second = ranks[one][k], ranks[other][j]
         differ = np.array(answers[one].labels)[k] != np.array(answers[other].labels)[j]
@@ -124,8 +115,3 @@ def _pairs(answers: Sequence[Boxes], boxes: Sequence[Sequence[Box]]) -> Iterator
     for start in range(0, len(order_of_all), _CHUNK):
         pairs = columns[4:, order_of_all[start : start + _CHUNK]].astype(int)
         yield from zip(*pairs.tolist(), strict=True)
-
-
-def _edges(boxes: Boxes) -> NDArray[np.float64]:
-    places = np.array(boxes.steps, np.float64).reshape(-1, 4)
-    return np.concatenate([places[:, :2], places[:, :2] + places[:, 2:]], axis=1)

@@ -143,7 +143,7 @@ class Detection(Task):
         if value is None or issue.box is None or live(issue.proposed) is None:
             return False
         if issue.at is None:
-            return len(value) < MOST_BOXES and not any(_overlap(each, issue.box) >= SAME_OBJECT for each in value.boxes)
+            return len(value) < MOST_BOXES and not _is_boxed(issue.box, value)
         return _doubted(value, issue, live) is not None
 
     def corrected(self, value: Boxes, issue: LabelIssue, live: Live) -> Boxes | None:
@@ -279,12 +279,11 @@ def _doubted(value: Boxes, issue: LabelIssue, live: Live) -> int | None:
     return None
 
 
-def _overlap(one: Box, other: Place) -> float:
-    """Their IoU."""
-    across = min(one.x + one.w, other.x + other.w) - max(one.x, other.x)
-    down = min(one.y + one.h, other.y + other.h) - max(one.y, other.y)
-    shared = max(across, 0.0) * max(down, 0.0)
-    return shared / (one.w * one.h + other.w * other.h - shared)
+def _is_boxed(place: Place, value: Boxes) -> bool:
+    from shared.tasks.iou import iou
+
+    boxes = [box[1:5] for box in value.boxes]
+    return bool((iou(boxes, [[place.x, place.y, place.w, place.h]]) >= SAME_OBJECT).any())
 
 
 DETECTION = Detection()

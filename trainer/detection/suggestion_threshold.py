@@ -13,19 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.tasks import box_actions
+from shared.tasks.box_actions import Actions
 from trainer.detection.detections import Detections
 from trainer.detection.detector import FIRST_THRESHOLD
 from trainer.detection.placement import Boxes
-from trainer.evaluation.box_matching import overlaps
 
 LAST = 15
 """Images that count."""
 ENOUGH = 3
 """Images before which the threshold stays at its first value."""
-SAME = 0.5
-"""IoU from which a suggestion is of the object: below it, deleting and drawing is one action more."""
-GOOD = 0.75
-"""IoU from which a suggestion of the right class is accepted as it is."""
 NONE = 1.0
 """The threshold at which nothing is suggested."""
 STEPS = np.round(np.arange(0.05, 0.96, 0.05), 2)
@@ -40,29 +37,6 @@ class Judged:
     found: Detections
     boxes: Boxes
     labels: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Actions:
-    """What a person does to the suggestions of an image. Accepting one is not counted."""
-
-    drawn: int = 0
-    corrected: int = 0
-    deleted: int = 0
-    accepted: int = 0
-
-    @property
-    def total(self) -> int:
-        """Actions in all."""
-        return self.drawn + self.corrected + self.deleted
-
-    def __add__(self, other: Actions) -> Actions:
-        return Actions(
-            self.drawn + other.drawn,
-            self.corrected + other.corrected,
-            self.deleted + other.deleted,
-            self.accepted + other.accepted,
-        )
 
 
 def least_costly(judged: Sequence[Judged]) -> float:
@@ -88,26 +62,5 @@ def actions(judged: Judged, threshold: float) -> Actions:
 
 
 def _done(shown: Detections, judged: Judged) -> Actions:
-    if len(shown) == 0 or len(judged.boxes) == 0:
-        return Actions(drawn=len(judged.boxes), deleted=len(shown))
-    overlap = overlaps(shown.boxes.astype(np.float64), judged.boxes.astype(np.float64))
     right = shown.classes[:, None] == judged.labels[None]
-    free = right & (overlap >= GOOD)
-    rows, columns = np.nonzero(overlap >= SAME)
-    order = np.lexsort((-overlap[rows, columns], ~right[rows, columns], ~free[rows, columns]))
-    used_rows, used_columns = set[int](), set[int]()
-    accepted = 0
-    for place in order.tolist():
-        row, column = int(rows[place]), int(columns[place])
-        if row in used_rows or column in used_columns:
-            continue
-        used_rows.add(row)
-        used_columns.add(column)
-        accepted += bool(free[row, column])
-    matched = len(used_rows)
-    return Actions(
-        drawn=len(judged.boxes) - matched,
-        corrected=matched - accepted,
-        deleted=len(shown) - matched,
-        accepted=accepted,
-    )
+    return box_actions.actions(box_actions.used(shown.boxes, judged.boxes, right), len(shown), len(judged.boxes))

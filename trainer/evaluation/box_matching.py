@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.tasks.iou import iou
+
 THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
 """The IoU from which two boxes are the same object, in COCO's mean."""
 SAME_PLACE = 0.7
@@ -52,21 +54,12 @@ class Placed:
 def distinct(places: Floats, scores: Floats) -> Bools:
     """Which boxes (m, 4) are not in the place of one with a higher score (m,). An object has one class, and two boxes
     for it would cost a person a click."""
-    shared = overlaps(places, places) >= SAME_PLACE
+    shared = iou(places, places) >= SAME_PLACE
     kept = np.asarray(shared.sum(axis=1) <= 1)  # alone in its place
     for each in np.argsort(-scores, kind="stable"):
         if not kept[each]:
             kept[each] = not (shared[each] & kept).any()
     return kept
-
-
-def overlaps(one: Floats, other: Floats) -> Floats:
-    """The IoU (m, k) of boxes (m, 4) and (k, 4)."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum((one[:, :2] + one[:, 2:])[:, None], (other[:, :2] + other[:, 2:])[None])
-    shared = np.prod(np.clip(high - low, 0, None), axis=2)
-    areas = np.prod(one[:, 2:], axis=1)[:, None] + np.prod(other[:, 2:], axis=1)[None] - shared
-    return np.asarray(shared / np.maximum(areas, 1e-12))
 
 
 def matched(true: Floats, found: Floats, thresholds: Floats = THRESHOLDS) -> Ids:
@@ -77,7 +70,7 @@ def matched(true: Floats, found: Floats, thresholds: Floats = THRESHOLDS) -> Ids
     said = np.full((len(thresholds), len(found)), -1, np.int64)
     if not len(true) or not len(found):
         return said
-    overlap = overlaps(found, true)
+    overlap = iou(found, true)
     limits = np.minimum(thresholds, 1 - 1e-10)
     free = np.ones((len(thresholds), len(true)), np.bool_)
     for each in np.flatnonzero(overlap.max(axis=1) >= limits.min()):

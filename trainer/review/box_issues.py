@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from shared.images.opening import ImageProblem
 from shared.tasks.detection import Boxes
+from shared.tasks.iou import iou
 from shared.wire.review import DoubtKind, LabelIssue, Place
-from trainer.evaluation.box_matching import Placed, overlaps, pairing
+from trainer.evaluation.box_matching import Placed, pairing
 from trainer.live_detector.live_detector import LEAST_IMAGES, placed
 from trainer.live_detector.pictures import Pictures
 from trainer.review.label_issues import settled
@@ -222,11 +223,11 @@ def doubts_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
 
     told = [doubt("class", 1 - float(sure.scores[other]), other, one) for one, other in pairs.confused]
     for other in pairs.extra:
-        near = overlaps(sure.places[[other]], drawn.places).max(initial=0.0)
+        near = iou(sure.places[[other]], drawn.places).max(initial=0.0)
         if sure.scores[other] >= SURE and near < APART:
             told.append(doubt("missing", 1 - float(sure.scores[other]), other, None))
     for one, other in pairs.same:
-        overlap = float(overlaps(drawn.places[[one]], sure.places[[other]])[0, 0])
+        overlap = float(iou(drawn.places[[one]], sure.places[[other]])[0, 0])
         if overlap < LOOSE and sure.scores[other] >= SURE:
             told.append(doubt("place", (1 + overlap) / 2, other, one))
     return told

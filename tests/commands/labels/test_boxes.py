@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from commands.client import Flywheel
 from commands.connection import FlywheelError
-from commands.labels.annotator import Actions
-from commands.labels.box_person import BoxAnnotator, draw, iou, read_boxes
+from commands.labels.box_person import BoxAnnotator, draw, read_boxes
 from commands.labels.imports import opened
 from shared.settings.services import SettingsError
+from shared.tasks.box_actions import Actions
+from shared.tasks.iou import iou
 from shared.wire.imports import NamedBox, NamedBoxes
 from shared.wire.queries import Query, SuggestedBox
 from tests.commands.labels.test_folders import served
@@ -154,7 +155,7 @@ def test_the_person_leaves_every_object_with_one_box_near_it(truth: list[Any], s
     for box, true in zip(boxes, objects.boxes, strict=True):
         assert min(box["x"], box["y"], SIZE[0] + 0.01 - box["x"] - box["w"], SIZE[1] + 0.01 - box["y"] - box["h"]) >= 0
         if min(true.w, true.h) >= 5:
-            assert iou((box["x"], box["y"], box["w"], box["h"]), (true.x, true.y, true.w, true.h)) > 0.6
+            assert iou([box["x"], box["y"], box["w"], box["h"]], [true.x, true.y, true.w, true.h]).item() > 0.6
 
 
 def test_a_backup_of_boxes_is_restored(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.log import Fold
-from shared.tasks.box_matching import groups, matched, overlaps
+from shared.tasks.box_matching import groups, matched
 from shared.tasks.detection import DETECTION, MOST_BOXES, ORIGINS, Box, Boxes
+from shared.tasks.iou import iou
 from shared.tasks.task import AnswerRefusedError
 from shared.wire.log import Row
 from tests.shared.test_log import ANIMALS, CAT, COW, DOG, added, deleted, log, merged, renamed
@@ -186,7 +187,7 @@ def test_an_answer_in_words() -> None:
 def test_boxes_match_one_to_one_from_half_overlap_on_the_best_first() -> None:
     first = Boxes([Box(CAT, 0, 0, 20, 20), Box(CAT, 100, 0, 20, 20)])
     second = Boxes([Box(CAT, 6, 0, 20, 20), Box(DOG, 1, 0, 20, 20), Box(CAT, 111, 0, 20, 20)])
-    assert overlaps(first, second).round(3).tolist() == [[0.538, 0.905, 0], [0, 0, 0.29]]
+    assert iou(first.steps, second.steps).round(3).tolist() == [[0.538, 0.905, 0], [0, 0, 0.29]]
     assert matched(first, second) == [(first.boxes[0], second.boxes[1])]
     assert len(groups([first, second])) == 4
 

@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.tasks.box_actions import Actions
 from trainer.detection.detections import Detections
-from trainer.detection.suggestion_threshold import LAST, NONE, Actions, Judged, actions, least_costly
+from trainer.detection.suggestion_threshold import LAST, NONE, Judged, actions, least_costly
 
 
 def judged(found, truth):

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.evaluation.box_matching import SAME_PLACE, Placed, overlaps
+from shared.tasks.iou import iou
+from trainer.evaluation.box_matching import SAME_PLACE, Placed
 
 SIDE = st.integers(1, 12)
 BOX = st.tuples(st.integers(1, 3), st.integers(0, 12), st.integers(0, 12), SIDE, SIDE)
@@ -23,15 +24,10 @@ def test_what_is_suggested(boxes: list[tuple[int, int, int, int, int]], least: f
     scores = np.random.default_rng(len(boxes)).random(len(boxes))
     found = Placed.of([tuple(map(float, box)) for box in boxes], scores.tolist())  # type: ignore[misc]
     shown = found.suggested(least)
-    shared = overlaps(shown.places, shown.places) >= SAME_PLACE
+    shared = iou(shown.places, shown.places) >= SAME_PLACE
     assert (shared.sum(axis=1) == 1).all()  # no two in one place
     assert (shown.scores >= least).all()
     for place, score in zip(found.places, found.scores, strict=True):
         if score >= least:  # each is shown, or a better one is in its place
             better = shown.scores >= score
-            assert (overlaps(place[None], shown.places[better]) >= SAME_PLACE).any()
-
-
-def test_overlaps_are_between_0_and_1() -> None:
-    boxes = np.array([[0, 0, 10, 10], [5, 0, 10, 10], [50, 50, 1, 1]], np.float64)
-    assert np.round(overlaps(boxes, boxes), 3).tolist() == [[1, 0.333, 0], [0.333, 1, 0], [0, 0, 1]]
+            assert (iou(place[None], shown.places[better]) >= SAME_PLACE).any()
