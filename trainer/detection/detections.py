@@ -1,9 +1,9 @@
-"""What a detector finds in an image: boxes in pixels of the upright original, with classes and scores.
+"""Turns the network's output into detections: boxes in pixels of the upright original, with classes and scores.
 
-Many points find the same object, each with a box of its own. The most confident one gives the score. The box is a
-mean of all of theirs (*box voting*, Gidaris & Komodakis 2015), because the most confident box is seldom the tightest.
-On 80 training images of blood cells that the detector had not learned, and on which SPREAD was chosen, mAP at IoU 0.5
-to 0.95 rose from .324 to .353 after 5 labeled images, and from .421 to .445 after 20.
+Many points find the same object, each with its own box. The object gets the highest score. Its box is a weighted mean
+of all these boxes (*box voting*, Gidaris & Komodakis 2015), because the most confident box is seldom the tightest.
+SPREAD was chosen on 80 training images of blood cells that the detector had not learned: mAP at IoU 0.5 to 0.95 rose
+from .324 to .353 after 5 labeled images, and from .421 to .445 after 20.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from trainer.detection.placement import Boxes, Placement
 from trainer.evaluation.box_matching import distinct
 
 MOST = 300
-"""Boxes of an image, at most."""
+"""Maximum number of boxes per image."""
 LEAST_SCORE = 0.02
 """Boxes with a lower score are dropped."""
 OVERLAP = 0.5
-"""Two boxes of a class that overlap more than this (IoU) are one object."""
+"""Two boxes of one class with a higher IoU than this are the same object."""
 CANDIDATES = 1_000
-"""Best scores that are looked at."""
+"""Number of highest scores that are considered."""
 SPREAD = 0.1
-"""How quickly a box's say in the place of the best box fades as they overlap less."""
+"""Width of the Gaussian that weighs a box in the mean by its overlap with the best box."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,14 @@ class Detections:
         return len(self.scores)
 
     def above(self, threshold: float) -> Detections:
-        """Those with at least this score."""
+        """The detections with at least this score."""
         kept = self.scores >= threshold
         return Detections(self.boxes[kept], self.classes[kept], self.scores[kept])
 
     def suggested(self, threshold: float) -> Detections:
-        """What is shown to a person: those with at least this score, and of several in one place the best."""
+        """The boxes to suggest to a person: those with at least `threshold`. Of several boxes in one place, only the
+        most confident.
+        """
         kept = distinct(self.boxes.astype(np.float64), self.scores.astype(np.float64))
         return Detections(self.boxes[kept], self.classes[kept], self.scores[kept]).above(threshold)
 
@@ -64,7 +66,7 @@ def pick(
     classes: NDArray[np.int64],
     placement: Placement,
 ) -> Detections:
-    """The objects of one canvas: `scores` (P, K) and `corners` (P, 4) of its points, without duplicates."""
+    """Return the objects of one canvas, without duplicates, from `scores` (P, K) and `corners` (P, 4) of its points."""
     flat = scores.flatten()
     best, order = flat.topk(min(CANDIDATES, len(flat)))
     order = order[best >= LEAST_SCORE]
@@ -81,9 +83,9 @@ def pick(
 
 
 def _voted(boxes: torch.Tensor, scores: torch.Tensor, columns: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """The places of the boxes `kept`: means of the boxes of the same class that overlap each of them."""
+    """Average each box of `kept` with the boxes of the same class that overlap it."""
     overlap = box_iou(boxes[kept], boxes)
     same = (overlap > OVERLAP) & (columns[kept][:, None] == columns)
-    same[torch.arange(len(kept)), kept] = True  # also a box without an area
+    same[torch.arange(len(kept)), kept] = True  # a box without an area, too
     say = torch.where(same, scores.square() * torch.exp(-(1 - overlap).square() / SPREAD), 0.0)
     return say @ boxes / say.sum(dim=1, keepdim=True)

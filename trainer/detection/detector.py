@@ -1,17 +1,17 @@
-"""What a detector is once fitted (`trainer.detection.learning` fits it). Knows no services.
+"""A fitted detector (`trainer.detection.learning` fits it). Knows no services.
 
     pyramid = installed_pyramid(folder)                                  # the frozen network
     maps = FeatureMaps(folder, pyramid, limits, fetch)                   # fetch: content hash → bytes of the image
     examples = [Example(sha256, boxes, labels), …]                       # boxes (n, 4) x, y, w, h; labels (n,) ids
     detector = fit(examples, maps, previous=None, steps=140, seed=0, should_stop=lambda: False)
-    detector = fit(examples, maps, previous=detector, steps=140, …)      # goes on learning
+    detector = fit(examples, maps, previous=detector, steps=140, …)      # continues to learn
     found = detector.detect(maps.plain(sha256))                          # Detections in pixels of the upright original
     shown = found.above(detector.threshold)
 
-An `Example` without boxes says that nothing is there. A `Detector` is immutable, so that other threads may detect with
-it while the next one is fitted. It carries the state of its optimiser, because learning never starts again: `fit` with
-`previous` goes on where it ended, also with other examples and other classes. `to_tensors` and `of_tensors` are what a
-version holds.
+An `Example` without boxes says that the image contains no object. A `Detector` is immutable, so other threads can
+detect with it while the next one is fitted. It includes the state of its optimiser, because training never restarts:
+`fit` with `previous` continues from there, even with other examples and other classes. A version stores what
+`to_tensors` returns; `of_tensors` reads it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from trainer.detection.head import BoxHead, shapes
 from trainer.detection.placement import Boxes
 
 FIRST_THRESHOLD = 0.5
-"""Score from which boxes are suggested, until answers say better."""
+"""Default score threshold for suggestions, used until enough answers suggest a better one."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Training:
-    """What learning goes on with: the weights themselves (a detector's are averages), the optimiser's moments, and the
-    steps so far."""
+    """The state from which training continues: the weights themselves (the detector uses their running average), the
+    optimiser's moments, and the number of steps so far.
+    """
 
     weights: Mapping[str, torch.Tensor]
     first: Mapping[str, torch.Tensor]
@@ -60,8 +61,8 @@ class Training:
 class Detector:
     """A fitted detector.
 
-    `classes` (K,) are ascending class ids, `threshold` the score from which boxes are suggested, `weights` the head's
-    tensors on the CPU, `channels` and `size` those of the frozen network, whose key is `pyramid`.
+    `classes` (K,) are ascending class ids, and `threshold` is the minimum score of a suggested box. `weights` are the
+    head's tensors on the CPU. `channels` and `size` describe the frozen network, which `pyramid` identifies.
     """
 
     classes: NDArray[np.int64]
@@ -85,11 +86,11 @@ class Detector:
         return head.eval().requires_grad_(False)
 
     def detect(self, view: View) -> Detections:
-        """The objects in a view, mostly the plain one."""
+        """Detect the objects in one view, usually the plain one."""
         return self.detect_all([view])[0]
 
     def detect_all(self, views: Sequence[View]) -> list[Detections]:
-        """The objects in each of a few views, at once."""
+        """Detect the objects in several views in one pass."""
         if not views:
             return []
         with torch.inference_mode():
@@ -99,11 +100,11 @@ class Detector:
         return [pick(scores[i], corners[i], self.classes, view.placement) for i, view in enumerate(views)]
 
     def with_threshold(self, threshold: float) -> Detector:
-        """The same detector, which suggests from another score on."""
+        """The same detector with another suggestion threshold."""
         return replace(self, threshold=threshold)
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
-        """What is needed to detect, by name."""
+        """The arrays that are needed to detect, by name."""
         arrays: dict[str, NDArray[np.generic]] = {
             "classes": self.classes,
             "threshold": np.array([self.threshold], np.float32),
@@ -115,7 +116,7 @@ class Detector:
     def of_tensors(
         cls, tensors: Mapping[str, NDArray[np.generic]], *, channels: Sequence[int], size: int, pyramid: str
     ) -> Detector:
-        """The detector whose arrays `to_tensors` returned, above the frozen network `pyramid`.
+        """Rebuild a detector from the arrays of `to_tensors`. `pyramid` is the key of its frozen network.
 
         Raises KeyError or ValueError for other arrays.
         """
@@ -126,6 +127,6 @@ class Detector:
         }
         classes = np.asarray(tensors["classes"], dtype=np.int64)
         if {name: tuple(each.shape) for name, each in weights.items()} != shapes(channels, len(classes)):
-            raise ValueError("its head is of another kind")
+            raise ValueError("its head has another structure")
         threshold = float(np.asarray(tensors["threshold"], dtype=np.float32)[0])
         return cls(classes, weights, tuple(channels), size, pyramid, threshold)

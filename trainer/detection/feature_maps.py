@@ -1,12 +1,12 @@
-"""The feature maps of images, computed once and kept on disk, found by the content hash of the image.
+"""The feature maps of images: computed once, kept on disk, and found by the content hash of the image.
 
-An image that a person has labeled has VIEWS views, from which the detector learns. Any other image has its plain view,
-in which boxes are found. A view takes 282 kB as float16, a labeled image 2.3 MB. Files are memory-mapped: what is used
-often stays in the system's file cache, which gives way when memory is needed, so that this process holds only the maps
-of one batch. The folder is bounded by `most_bytes`: what was used longest ago is deleted first, and is
-computed again when it is needed. A damaged file counts as missing. Each file is written whole.
+A labeled image has VIEWS views, from which the detector learns. Any other image has only its plain view, in which boxes
+are detected. A view takes 282 kB as float16, so a labeled image takes 2.3 MB. Files are memory-mapped: frequently used
+maps stay in the system's file cache, which shrinks when memory is needed, so this process holds only the maps of one
+batch. The folder holds at most `most_bytes`: the least recently used maps are deleted first and computed again when
+needed. A damaged file counts as missing. Files are written atomically.
 
-Knows no labels: views are drawn from the hash of the image alone, and boxes are placed on them later.
+This module knows no labels: a view depends only on the hash of the image, and boxes are placed on it later.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from trainer.detection.pyramid import Maps, Pyramid
 VIEWS = 8
 """Views of a labeled image: the plain one, and seven zoomed, shifted, mirrored and recoloured ones."""
 MOST_BYTES = 4 * 10**9
-"""Default limit of the folder: 1,700 labeled images, or 14,000 plain views."""
+"""Default size limit of the folder: enough for 1,700 labeled images, or 14,000 plain views."""
 COLOUR = 0.25
 """A view's brightness, contrast and saturation change by at most this share."""
 DEFINITION = 1
-"""Version of the canvas and of the views: maps of another one are of no use."""
+"""Version of the canvas and of the views. Maps of another version are not used."""
 LEVELS = ("low", "middle", "high")
 
 
@@ -50,10 +50,10 @@ class View:
 
 
 class FeatureMaps:
-    """Maps under `folder`. Threads may share it.
+    """Maps under `folder`. Thread-safe.
 
-    `fetch` returns the content of an image by its hash; it is called where maps are missing, and may raise
-    ImageProblem, as every method here that computes maps then does. All methods raise OSError if the disk refuses.
+    `fetch` returns the content of an image by its hash. It is called when maps are missing, and may raise ImageProblem.
+    Every method that computes maps then raises it too. All methods raise OSError if the disk fails.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class FeatureMaps:
         return self._computed(sha256, views=False)[0]
 
     def view(self, sha256: str, number: int) -> View:
-        """One of the VIEWS views, computed together with the others if it is missing (0.5 s on one core)."""
+        """One of the VIEWS views. If it is missing, all of them are computed (0.5 s on one core)."""
         found = self._read(sha256, number, views=True)
         return found if found is not None else self._computed(sha256, views=True)[number]
 
     def forget(self, keep: Collection[str]) -> None:
-        """Delete the maps of all images but those of `keep`."""
+        """Delete the maps of all images except `keep`."""
         for path in self._folder.glob("*.safetensors"):
             if path.name.partition("-")[0] not in keep:
                 self._delete(path)
@@ -120,7 +120,7 @@ class FeatureMaps:
             self._delete(path)
             return None
         with suppress(OSError):
-            os.utime(path)  # used now
+            os.utime(path)  # mark it as recently used
         return View((low, middle, high), placement)
 
     def _computed(self, sha256: str, *, views: bool) -> list[View]:
@@ -135,7 +135,7 @@ class FeatureMaps:
         write_whole(path, data)
         with self._lock:
             self._bytes += len(data) - before
-        if views:  # its plain view is among them
+        if views:  # the plain view is one of them
             self._delete(self._path(sha256, views=False))
         return [View(each, placement) for each, placement in zip(maps, placements, strict=True)]
 
@@ -151,7 +151,7 @@ class FeatureMaps:
         return np.stack([np.asarray(each).transpose(2, 0, 1) for each in painted]), placements
 
     def _make_room(self, coming: int) -> None:
-        """Delete what was used longest ago until `coming` bytes fit."""
+        """Delete the least recently used files until `coming` bytes fit."""
         with self._lock:
             if self._bytes + coming <= self._most_bytes:
                 return

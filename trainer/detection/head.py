@@ -1,9 +1,9 @@
-"""The small network that learns: feature maps in, a score for each class and a box at each point out.
+"""The small network that learns: from feature maps to a score per class and a box at each point.
 
-Every cell of every level is a *point*, its centre on the canvas. There are no anchors: a point says how far the sides
-of its box are from it. 1×1 convolutions bring the three levels to the same width, coarse levels are added to fine ones
-(a feature pyramid, Lin et al. 2017), and one tower is shared by all levels, by classes and boxes (as in FCOS, Tian et
-al. 2019). 0.18 million weights.
+Every cell of every level is a *point*, located at its centre on the canvas. There are no anchors: a point predicts the
+distances from itself to the four sides of its box. 1×1 convolutions bring the three levels to the same width, and
+coarse levels are added to fine ones (a feature pyramid, Lin et al. 2017). All levels share one tower, which classes and
+boxes share too (as in FCOS, Tian et al. 2019). The head has 0.18 million weights.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from trainer.detection.pyramid import STRIDES
 WIDTH = 64
 GROUPS = 8
 FIRST_SCORE = -4.0
-"""Bias of the class logits at first: few points see an object."""
+"""Initial bias of the class logits. It is low because few points see an object."""
 LARGEST = 8.0
-"""Of the logarithm of a distance, so that it stays finite."""
+"""Limit for the logarithm of a distance, so that the distance stays finite."""
 CLASSES = ("scores.weight", "scores.bias")
-"""The tensors that have a row for each class."""
+"""Names of the tensors that have one row per class."""
 
 
 class BoxHead(nn.Module):
@@ -34,8 +34,9 @@ class BoxHead(nn.Module):
         super().__init__()
         self.size = size
         self.laterals = nn.ModuleList(_block(each, WIDTH, 1) for each in channels)
-        # That of the finest level takes a fifth of a step's time, and makes boxes tighter: on training images of blood
-        # cells, mAP at IoU 0.5 to 0.95 was 1.5 points higher after 20 labels and 2.2 after 50 (none after 5 and 10).
+        # The convolution of the finest level takes a fifth of a step's time and makes boxes tighter: on training images
+        # of blood cells, mAP at IoU 0.5 to 0.95 was 1.5 points higher after 20 labels and 2.2 after 50, but not higher
+        # after 5 and 10.
         self.levels = nn.ModuleList(_block(WIDTH, WIDTH, 3) for _ in STRIDES)
         self.tower = _block(WIDTH, WIDTH, 3)
         self.scores = nn.Conv2d(WIDTH, classes, 1)
@@ -48,7 +49,7 @@ class BoxHead(nn.Module):
             nn.init.constant_(layer.bias, bias)
 
     def forward(self, low: torch.Tensor, middle: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits (B, P, K) and corners (B, P, 4), the points in the order of `points`."""
+        """Return logits (B, P, K) and corners (B, P, 4), with points in the order of `points`."""
         flat = [lateral(each) for lateral, each in zip(self.laterals, (low, middle, high), strict=True)]
         flat[1] = flat[1] + functional.interpolate(flat[2], scale_factor=2.0)
         flat[0] = flat[0] + functional.interpolate(flat[1], scale_factor=2.0)
@@ -74,9 +75,9 @@ def points(size: int) -> tuple[torch.Tensor, torch.Tensor]:
 def with_classes(
     tensors: Mapping[str, torch.Tensor], before: Sequence[int], now: Sequence[int], *, first: float
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a head for the classes `now` instead of `before`: a class that stays keeps its row.
+    """Adapt a head's tensors from the classes `before` to the classes `now`. A class that stays keeps its row.
 
-    A new class begins with weights of zero and the bias `first`, so that it finds nothing yet.
+    A new class starts with zero weights and the bias `first`, so that it does not find anything yet.
     """
     result = dict(tensors)
     for name in CLASSES:
@@ -107,7 +108,7 @@ def _block(inside: int, outside: int, kernel: int) -> nn.Sequential:
 
 
 def _centres(cells: int, stride: int, like: torch.Tensor) -> torch.Tensor:
-    """(cells², 2) in rows: x runs first."""
+    """The centres (cells², 2) row by row: x changes fastest."""
     along = (torch.arange(cells, device=like.device, dtype=torch.float32) + 0.5) * stride
     y, x = torch.meshgrid(along, along, indexing="ij")
     return torch.stack([x, y], dim=-1).reshape(-1, 2)

@@ -1,8 +1,8 @@
-"""Fits a detector: a few steps at a time, without end, warm, while a person goes on labeling.
+"""Trains the detector continuously: a few warm-started steps at a time, while a person goes on labeling.
 
-AdamW at a constant rate; what detects is the running average of the weights. There is no schedule that would have to
-start again with every new label, and no epoch: each step draws views of random labeled images. A step takes about
-60 ms on one thread, and `should_stop` is asked before each.
+The optimiser is AdamW at a constant rate, and the detector uses the running average of the weights. There is no
+schedule that would have to restart with every new label, and there are no epochs: each step draws views of random
+labeled images. A step takes about 60 ms on one thread. `should_stop` is called before each step.
 
 The same examples, seed and `previous` give the same detector on the same machine.
 """
@@ -26,7 +26,7 @@ from trainer.detection.loss import Truth, class_weights, loss_of
 log = logging.getLogger(__name__)
 
 STEPS = 140
-"""Steps of one round."""
+"""Training steps per round."""
 BATCH = 8
 RATE = 2e-3
 DECAY = 1e-3
@@ -34,7 +34,7 @@ BETAS = (0.9, 0.99)
 CLIP = 5.0
 WARM_UP = 10
 AVERAGE = 0.98
-"""Share of the earlier average that a step keeps."""
+"""Decay of the running average: the share of the earlier average that remains after a step."""
 
 
 def fit(
@@ -47,13 +47,14 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     classes: Collection[int] | None = None,
 ) -> Detector:
-    """A detector that has learned `steps` more steps from `examples`, all labeled images so far.
+    """Train for `steps` more steps on `examples`, all labeled images so far, and return the new detector.
 
-    It goes on from `previous`, unless that stands on another frozen network. Missing feature maps are computed; an
-    image that cannot be read is left out. `classes` are those that the project has, by default those of `previous` and
-    of the examples; a class that is new gets weights of its own, and one that is gone loses them. With `should_stop`
-    the result is what was learned by then. Raises ValueError if the examples contain no box, and OSError if maps cannot
-    be written.
+    Training continues from `previous`, unless that belongs to another frozen network. Missing feature maps are
+    computed. An image that cannot be read is skipped. `classes` are the project's classes; the default is those of
+    `previous` and of the examples. A new class gets its own weights, and a removed class loses them. If `should_stop`
+    returns True, the result is what was learned until then.
+
+    Raises ValueError if the examples contain no box, and OSError if maps cannot be written.
     """
     pyramid = maps.pyramid
     if previous is not None and not (previous.pyramid == pyramid.key and _is_finite(previous)):
@@ -95,7 +96,7 @@ class _Weights:
 
 
 class _Session:
-    """The learning of one call of `fit`."""
+    """The state of one call of `fit`."""
 
     def __init__(
         self,
@@ -133,7 +134,7 @@ class _Session:
                 }
 
     def step(self) -> bool:
-        """Learn from one batch; False if no image can be read."""
+        """Learn from one batch. Return False if no image of it can be read."""
         batch = self._batch()
         if not batch:
             return False
@@ -147,18 +148,18 @@ class _Session:
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self._head.parameters(), CLIP)
         self._steps += 1
-        if not torch.isfinite(norm):  # one such step would spoil the weights for good
-            log.warning("A step of the detector is left out: its gradient is not finite.")
+        if not torch.isfinite(norm):  # one such step would ruin the weights permanently
+            log.warning("Skipped a training step of the detector: its gradient is not finite.")
             return True
         self._optimiser.step()
-        kept = min(AVERAGE, self._steps / (self._steps + 9.0))  # a young average forgets its random start
+        kept = min(AVERAGE, self._steps / (self._steps + 9.0))  # at first, the average quickly forgets its random start
         with torch.no_grad():
             for name, parameter in self._head.named_parameters():
                 self._average[name].lerp_(parameter, 1 - kept)
         return True
 
     def detector(self, threshold: float) -> Detector:
-        """What has been learned so far."""
+        """The detector as learned so far."""
         moments = {
             name: self._optimiser.state[parameter]
             for name, parameter in self._head.named_parameters()
@@ -192,7 +193,7 @@ class _Session:
             try:
                 view = self._maps.view(example.sha256, int(self._draws.integers(VIEWS)))
             except ImageProblem as problem:
-                log.warning("An image is left out of the detector's training: it %s.", problem)
+                log.warning("Skipped an image in the detector's training: it %s.", problem)
                 self._examples = [each for each in self._examples if each is not example]
                 self._order = []
                 continue
@@ -203,7 +204,7 @@ class _Session:
         corners, visible = view.placement.onto_canvas(example.boxes)
         corners = corners[visible]
         maps: tuple[torch.Tensor, ...] = view.maps
-        if mirror:  # nearly what the network would say of the mirrored canvas, and free
+        if mirror:  # nearly the maps of the mirrored canvas, at no cost
             maps = tuple(level.flip(-1) for level in maps)
             left, top, right, bottom = corners.T
             corners = np.stack([view.placement.size - right, top, view.placement.size - left, bottom], axis=1)
@@ -215,13 +216,13 @@ class _Session:
 
 
 def _known(example: Example, column: Mapping[int, int]) -> Example:
-    """`example` without boxes of classes that the project no longer has."""
+    """Drop boxes whose class is no longer in the project."""
     kept = np.array([int(label) in column for label in example.labels], dtype=bool)
     return example if kept.all() else Example(example.sha256, example.boxes[kept], example.labels[kept])
 
 
 def _start(maps: FeatureMaps, classes: NDArray[np.int64], previous: Detector | None, seed: int) -> _Weights:
-    """The state to go on from: that of `previous`, or a random one."""
+    """The initial state: that of `previous`, or random weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = BoxHead(maps.pyramid.channels, maps.pyramid.size, len(classes))
@@ -235,7 +236,7 @@ def _start(maps: FeatureMaps, classes: NDArray[np.int64], previous: Detector | N
         return {name: tensor.clone() for name, tensor in fitting.items()}
 
     training = previous.training
-    if training is None or not training.steps:  # of a saved version: its weights, and new moments
+    if training is None or not training.steps:  # a saved version has weights, but no moments
         return _Weights(grown(previous.weights, FIRST_SCORE), grown(previous.weights, FIRST_SCORE), {}, {}, 0)
     started = _Weights(
         grown(training.weights, FIRST_SCORE),
@@ -245,13 +246,13 @@ def _start(maps: FeatureMaps, classes: NDArray[np.int64], previous: Detector | N
         training.steps,
     )
     for place, class_id in enumerate(now):
-        if class_id not in before:  # its rows begin as small random weights, like those of a new head
+        if class_id not in before:  # a new class starts with small random weights, like a new head
             started.now[CLASSES[0]][place] = fresh[CLASSES[0]][place]
     return started
 
 
 def _batched(maps: Sequence[torch.Tensor], device: torch.device) -> torch.Tensor:
-    """(B, C, H, W), the channels last in memory, with which a step is a sixth quicker on a CPU."""
+    """Stack maps to (B, C, H, W) with channels last in memory, which makes a step a sixth faster on a CPU."""
     return torch.stack(list(maps)).to(device).float().contiguous(memory_format=torch.channels_last)
 
 

@@ -1,9 +1,9 @@
-"""How an image lies on the detector's canvas, a square of S × S pixels, and how boxes go there and back.
+"""Places an image on the detector's canvas, a square of S × S pixels, and converts boxes in both directions.
 
 Boxes of people and of the API are in pixels of the upright original. A large JPEG is decoded at reduced scale, so the
-decoded picture may be smaller; only its proportions matter here. The whole image is scaled to fit the canvas (a
-letterbox) and lies in its middle. A *view* of it is zoomed, shifted and perhaps mirrored; the part beyond the canvas is
-cut off.
+decoded picture can be smaller than the original; only its proportions matter here. The whole image is scaled to fit the
+canvas and centred (a letterbox). A *view* is zoomed, shifted and perhaps mirrored; the part outside the canvas is cut
+off.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from PIL import Image
 from shared.images.opening import ImageLimits, dimensions, hold_rgb
 
 ZOOM = 1.6
-"""A view is enlarged or reduced by at most this factor."""
+"""Maximum factor by which a view is enlarged or reduced."""
 VISIBLE = 0.35
-"""Share of a box that must be on the canvas for the view to count it."""
+"""Minimum share of a box on the canvas for the view to include the box."""
 SMALLEST = 2.0
-"""Pixels of the canvas: a smaller side cannot be learned."""
+"""Minimum side of a box in pixels of the canvas. The network cannot learn smaller ones."""
 
 Boxes = NDArray[np.float32]
 """(n, 4): x, y of the top left corner, width, height."""
@@ -54,23 +54,25 @@ class Placement:
         scale = whole.scale * float(np.exp(draws.uniform(-np.log(ZOOM), np.log(ZOOM))))
         spans = []
         for side in (width * scale, height * scale):
-            room = size - side  # negative: the image is larger than the canvas
+            room = size - side  # negative if the image is larger than the canvas
             low, high = min(0.0, room), max(0.0, room)
             spans.append(float(draws.uniform(low, high)))
         return cls(width, height, size, scale, spans[0], spans[1], bool(draws.random() < 0.5))
 
     def numbers(self) -> list[float]:
-        """As numbers, for a file."""
+        """The placement as numbers, to store in a file."""
         return [self.width, self.height, self.size, self.scale, self.left, self.top, float(self.mirrored)]
 
     @classmethod
     def of_numbers(cls, numbers: NDArray[np.float64]) -> Placement:
-        """The placement that `numbers` returned."""
+        """The placement that `numbers` describes."""
         width, height, size, scale, left, top, mirrored = (float(each) for each in numbers)
         return cls(int(width), int(height), int(size), scale, left, top, bool(mirrored))
 
     def onto_canvas(self, boxes: Boxes) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Boxes as corners (n, 4) on the canvas, cut at its edges, and which of them are visible enough."""
+        """Convert boxes to corners (n, 4) on the canvas, clipped to it. Also return which of them are visible
+        enough.
+        """
         corners = np.empty((len(boxes), 4), np.float64)
         corners[:, 0::2] = np.stack([boxes[:, 0], boxes[:, 0] + boxes[:, 2]], 1) * self.scale + self.left
         corners[:, 1::2] = np.stack([boxes[:, 1], boxes[:, 1] + boxes[:, 3]], 1) * self.scale + self.top
@@ -83,7 +85,7 @@ class Placement:
         return cut.astype(np.float32), visible
 
     def onto_original(self, corners: NDArray[np.float32]) -> Boxes:
-        """Corners (n, 4) on the canvas as boxes of the original, cut at its edges."""
+        """Convert corners (n, 4) on the canvas to boxes of the original, clipped to it."""
         found = corners.astype(np.float64)
         if self.mirrored:
             found[:, [0, 2]] = self.size - found[:, [2, 0]]
@@ -93,7 +95,7 @@ class Placement:
         return found.astype(np.float32)
 
     def paint(self, image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-        """The canvas with `image`, the whole original at any resolution."""
+        """Draw `image` on the canvas. It is the whole original at any resolution."""
         canvas = Image.new("RGB", (self.size, self.size), background)
         across, down = self.width / image.width, self.height / image.height  # original pixels per decoded pixel
         left, top = max(round(self.left), 0), max(round(self.top), 0)
@@ -113,10 +115,10 @@ class Placement:
 
 @contextmanager
 def opened(data: bytes, limits: ImageLimits, size: int) -> Iterator[tuple[Image.Image, int, int]]:
-    """The content of an image file, upright and in RGB, with width and height of the upright original.
+    """Yield the decoded image, upright and in RGB, with the width and height of the upright original.
 
-    A JPEG is decoded at reduced scale, with a long side of at least twice the canvas, so that a zoomed view is sharp.
-    Raises ImageProblem.
+    A JPEG is decoded at reduced scale, but its long side is at least twice the canvas, so that a zoomed view stays
+    sharp. Raises ImageProblem.
     """
     width, height = dimensions(data, limits)
     least = max(round(2 * size * min(width, height) / max(width, height, 1)), 1)

@@ -1,8 +1,8 @@
-"""The frozen network under the detector: an image on a canvas becomes feature maps at strides 8, 16 and 32.
+"""The frozen network under the detector: it turns an image on a canvas into feature maps at strides 8, 16 and 32.
 
-It is the network that comes with the installation, so that boxes can be learned anywhere and without a download. Any
-network of timm that halves the resolution stage by stage will do as well. It never learns. So the maps of an image are
-computed once and kept (`trainer.detection.feature_maps`), and a step of learning costs a thirtieth of what it would.
+It is the network that Flywheel installs, so the detector works everywhere without a download. Any timm network that
+halves the resolution stage by stage works too. Its weights never change. So the maps of an image are computed once and
+kept (`trainer.detection.feature_maps`), and a training step costs a thirtieth of the time.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from trainer.embeddings.backbones.feature_blocks import Layout
 from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone
 
 SIZE = 320
-"""Pixels per side of the canvas."""
+"""Side of the canvas in pixels."""
 STRIDES = (8, 16, 32)
-"""Pixels of the canvas per cell of each level."""
+"""Stride of each level: pixels of the canvas per cell."""
 AT_ONCE = 2
-"""Canvases that go through the network together."""
+"""Number of canvases per forward pass."""
 MOST = 6e4
-"""Features are cut at this value, just below the largest of 16 bits."""
+"""Upper limit for features, just below the largest float16 value."""
 
 Maps = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Features (C, S/stride, S/stride) float16 of one canvas, at each of STRIDES."""
@@ -34,7 +34,7 @@ Maps = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class Pyramid:
     """A frozen network: canvases (B, 3, S, S) uint8 → maps at each of STRIDES. Thread-safe.
 
-    `key` is that of the backbone, and changes with its weights; `channels` are those of each level.
+    `key` identifies the backbone and changes with its weights. `channels` are the channel counts of the levels.
     """
 
     def __init__(self, backbone: TorchBackbone) -> None:
@@ -57,8 +57,9 @@ class Pyramid:
         self._std = torch.tensor(backbone.std, device=self.device).view(3, 1, 1) * 255
 
     def maps(self, canvases: NDArray[np.uint8]) -> list[Maps]:
-        """The maps of canvases (B, 3, S, S), on the CPU. A few at a time: eight at once would need
-        150 MB more, and are no quicker on one core."""
+        """Compute the maps of canvases (B, 3, S, S). The result is on the CPU. Canvases go through in small chunks:
+        eight at once would need 150 MB more and are no faster on one core.
+        """
         found: list[Maps] = []
         with torch.inference_mode():
             for start in range(0, len(canvases), AT_ONCE):
@@ -73,7 +74,7 @@ class Pyramid:
 
 
 def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | None = None) -> Pyramid:
-    """The network that comes with the installation, its weights prepared in `folder`. Raises NotInstalledError."""
+    """The network that Flywheel installs, with its weights prepared in `folder`. Raises NotInstalledError."""
     from trainer.embeddings.backbones import installed, timm_networks
 
     file = installed.weights(folder)
@@ -93,7 +94,10 @@ def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | 
 
 
 def stages_of(network: Module) -> tuple[list[int], tuple[int, ...]]:
-    """The deepest stage at each of STRIDES, and their channels. Raises ValueError, as a part of a sentence."""
+    """The deepest stage at each of STRIDES, and their channel counts.
+
+    Raises ValueError with the end of a sentence whose subject is the network.
+    """
     network = network.network if isinstance(network, Layout) else network
     told: list[dict[str, Any]] = list(getattr(network, "feature_info", []))
     reductions = [each["reduction"] for each in told]
@@ -104,6 +108,6 @@ def stages_of(network: Module) -> tuple[list[int], tuple[int, ...]]:
 
 
 def background_of(mean: Sequence[float]) -> tuple[int, int, int]:
-    """The colour of a canvas where there is no image: that which the network sees as zero."""
+    """The colour of the canvas outside the image: the one that normalises to zero."""
     red, green, blue = (round(each * 255) for each in mean)
     return red, green, blue

@@ -1,9 +1,9 @@
-"""Which of very many labeled images the live detector learns from.
+"""Chooses the labeled images that the live detector learns from when there are very many.
 
-The views of an image take 2.3 MB and half a second. The frozen network gains little from more than a few hundred images
-(blood cells: 89 % after 100, 90 % after 200), so an import of a hundred thousand must neither fill the disk nor keep
-the detector busy for half a day. The choice is the same at each call: an image that was chosen stays chosen, unless
-many others came. Knows neither files nor pixels.
+The views of one image take 2.3 MB and half a second to compute. The frozen network gains little from more than a few
+hundred images (blood cells: 89 % after 100, 90 % after 200). So after an import of a hundred thousand images, the
+detector must neither fill the disk nor compute for half a day. The choice is stable: an image that was chosen stays
+chosen, unless many others are added. Knows neither files nor pixels.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 
 MOST = 1_500
-"""Images. Their views take 3.5 GB."""
+"""Default maximum number of images. Their views take 3.5 GB."""
 OF_A_CLASS = 60
-"""Images of each class that are taken before any others, so that no rare class is left out."""
+"""Number of images per class that are chosen first, so that rare classes are included."""
 
 
 def worth_learning(classes: Mapping[int, Collection[int]], most: int = MOST) -> list[int]:
-    """At most `most` of the images; `classes` are those in each image, by image id. In the given order."""
+    """Choose at most `most` images, in the given order. `classes` maps each image id to the classes in the image."""
     if len(classes) <= most:
         return list(classes)
     shuffled = sorted(classes, key=lambda image: (zlib.crc32(str(image).encode()), image))

@@ -1,8 +1,8 @@
-"""From which score on boxes are suggested: from where they would have cost the least actions on the last images.
+"""Chooses the score threshold for suggested boxes: the one that would have cost the fewest actions on recent images.
 
-A person corrects, draws or deletes a box with one action each, and accepts one with none. Each of the last images was
-scored before it was learned, so what would have happened at another threshold can be counted. If suggestions cost more
-than they save at every threshold, none are made. Pure functions: the caller keeps the list.
+To correct, draw or delete a box takes a person one action; to accept one takes none. Each recent image was scored
+before it was learned, so the cost of any threshold can be computed afterwards. If suggestions would cost more than they
+save at every threshold, none are made. Pure functions: the caller keeps the list.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from trainer.detection.detector import FIRST_THRESHOLD
 from trainer.detection.placement import Boxes
 
 LAST = 15
-"""Images that count."""
+"""Number of recent images that count."""
 ENOUGH = 3
-"""Images before which the threshold stays at its first value."""
+"""Minimum number of images before the threshold is changed."""
 NONE = 1.0
 """The threshold at which nothing is suggested."""
 STEPS = np.round(np.arange(0.05, 0.96, 0.05), 2)
-"""Thresholds to choose from, besides NONE."""
+"""Candidate thresholds, besides NONE."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What was found in an image before it was learned, and what a person then answered: boxes (n, 4) x, y, width,
-    height and class ids (n,)."""
+    """Detections in an image before it was learned, and the person's answer: boxes (n, 4) as x, y, width, height, and
+    class ids (n,).
+    """
 
     found: Detections
     boxes: Boxes
@@ -40,24 +41,24 @@ class Judged:
 
 
 def least_costly(judged: Sequence[Judged]) -> float:
-    """The threshold that would have cost least on the LAST of these images, the latest last.
+    """The threshold that would have cost the fewest actions on the last LAST of these images (oldest first).
 
-    Of equally cheap ones, the one nearest to FIRST_THRESHOLD.
+    If several are equally good, the one nearest to FIRST_THRESHOLD.
     """
     last = judged[-LAST:]
     if len(last) < ENOUGH:
         return FIRST_THRESHOLD
-    shown = [each.found.suggested(0.0) for each in last]  # which boxes are in one place depends on no threshold
+    shown = [each.found.suggested(0.0) for each in last]  # grouping boxes in one place is independent of the threshold
     costs = {
-        float(step): sum(_done(some.above(step), each).total for some, each in zip(shown, last, strict=True))
-        for step in STEPS
+        step: sum(_done(some.above(step), each).total for some, each in zip(shown, last, strict=True))
+        for step in STEPS.tolist()  # a float64 would compare differently with float32 scores than a float does
     }
     costs[NONE] = sum(len(each.boxes) for each in last)
     return min(costs, key=lambda step: (costs[step], abs(step - FIRST_THRESHOLD)))
 
 
 def actions(judged: Judged, threshold: float) -> Actions:
-    """What the person would have done if the boxes from `threshold` on had been suggested."""
+    """Count the actions that suggestions from `threshold` on would have caused."""
     return _done(judged.found.suggested(threshold), judged)
 
 

@@ -1,4 +1,4 @@
-"""Which found box is which true box: matched as COCO does it, one to one and the most confident first.
+"""Matches found boxes with true boxes as COCO does: one to one, most confident first.
 
 Arrays in and out. Boxes are rows x, y, w, h in pixels.
 """
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from shared.tasks.iou import iou
 
 THRESHOLDS: NDArray[np.float64] = np.linspace(0.5, 0.95, 10)
-"""The IoU from which two boxes are the same object, in COCO's mean."""
+"""The IoUs over which COCO averages: at each, boxes match if they overlap at least that much."""
 SAME_PLACE = 0.7
-"""Two boxes that overlap as much (IoU) are one object, of whichever class."""
+"""Two boxes with at least this IoU are the same object, whatever their classes."""
 MOST_FOUND = 100
-"""Found boxes of an image and class that count, as in COCO."""
+"""Maximum number of found boxes per image and class that count, as in COCO."""
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -27,7 +27,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Placed:
-    """Boxes of one image: `classes` (m,), `places` (m, 4), and for found ones `scores` (m,), in any order."""
+    """Boxes of one image: `classes` (m,), `places` (m, 4), and for found boxes `scores` (m,), in any order."""
 
     classes: Ids
     places: Floats
@@ -35,7 +35,7 @@ class Placed:
 
     @classmethod
     def of(cls, boxes: Sequence[tuple[int, float, float, float, float]], scores: Sequence[float] = ()) -> Placed:
-        """From (class id, x, y, w, h). Without `scores`, they are certain."""
+        """Convert boxes (class id, x, y, w, h). Without `scores`, all scores are 1."""
         return cls(
             np.array([box[0] for box in boxes], np.int64),
             np.array([box[1:5] for box in boxes], np.float64).reshape(-1, 4),
@@ -46,16 +46,19 @@ class Placed:
         return len(self.classes)
 
     def suggested(self, score: float) -> Placed:
-        """What is shown to a person: those with this score or a higher one, and of several in one place the best."""
+        """The boxes to suggest to a person: those with at least this score. Of several boxes in one place, only the
+        most confident.
+        """
         kept = distinct(self.places, self.scores) & (self.scores >= score)
         return Placed(self.classes[kept], self.places[kept], self.scores[kept])
 
 
 def distinct(places: Floats, scores: Floats) -> Bools:
-    """Which boxes (m, 4) are not in the place of one with a higher score (m,). An object has one class, and two boxes
-    for it would cost a person a click."""
+    """Mark the boxes (m, 4) that no box with a higher score (m,) covers. An object has one class, and a second box for
+    it would cost a person a click.
+    """
     shared = iou(places, places) >= SAME_PLACE
-    kept = np.asarray(shared.sum(axis=1) <= 1)  # alone in its place
+    kept = np.asarray(shared.sum(axis=1) <= 1)  # no other box in this place
     for each in np.argsort(-scores, kind="stable"):
         if not kept[each]:
             kept[each] = not (shared[each] & kept).any()
@@ -63,7 +66,7 @@ def distinct(places: Floats, scores: Floats) -> Bools:
 
 
 def matched(true: Floats, found: Floats, thresholds: Floats = THRESHOLDS) -> Ids:
-    """The true box (T, m) that each found box of the same class is, at each IoU; -1 for none.
+    """The index of the true box that matches each found box of the same class, at each IoU (T, m); -1 for none.
 
     `found` (m, 4) are sorted, the most confident first, and each takes the free true box that it overlaps most.
     """
@@ -84,8 +87,9 @@ def matched(true: Floats, found: Floats, thresholds: Floats = THRESHOLDS) -> Ids
 
 @dataclass(frozen=True)
 class Pairing:
-    """One image at one IoU: pairs (true box, found box) of the same class; then, of what is left, pairs whose classes
-    differ; and the boxes that are `missed` and `extra`, which are in no pair."""
+    """The comparison of one image at one IoU: pairs (true box, found box) of the same class; from the remaining boxes,
+    pairs of different classes; and `missed` and `extra` boxes, which are in no pair.
+    """
 
     same: list[tuple[int, int]]
     confused: list[tuple[int, int]]
@@ -94,7 +98,7 @@ class Pairing:
 
 
 def pairing(true: Placed, found: Placed, threshold: float) -> Pairing:
-    """How the `found` boxes of an image compare with the `true` ones."""
+    """Pair the `found` boxes of an image with the `true` ones."""
     order = np.argsort(-found.scores, kind="stable")
     limit = np.array([threshold])
     same: list[tuple[int, int]] = []

@@ -1,11 +1,11 @@
-"""Out-of-fold predictions: what a model predicts for each label that it has not seen, although some labels are wrong.
+"""Out-of-fold predictions: each label is predicted by a model that has not seen it, although some labels are wrong.
 
-Folds keep near-duplicates together, because a copy in another fold would repeat its own wrong label. They spread each
-class evenly, so that even a class of two images is judged. The head is fitted three times: on all other labels, then on
-those that the first fit does not contradict, then with each label weighted by the second fit's belief in it (robust
-refitting, after iterative noisy cross-validation, Chen et al. 2019). Confirmed labels always have full weight. On the
-digits and on photos this finds more errors than one pass at every kind and share of noise that was tried
-(`benchmarks.label_errors`). It knows neither images nor services.
+Folds keep near-duplicates together, because a copy in another fold would repeat its own wrong label. Each class is
+spread evenly over the folds, so even a class of two images is judged. The head is fitted three times: on all other
+labels, then on those that the first fit does not contradict, then with each label weighted by the probability that the
+second fit gives it (robust refitting, after iterative noisy cross-validation, Chen et al. 2019). Confirmed labels
+always have full weight. On the digits and on photos, this finds more errors than a single pass at every kind and share
+of noise that was tried (`benchmarks.label_errors`). It knows neither images nor services.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FOLDS = 5
 PASSES = 3
 NEIGHBOURS = 10
 NEAR_DUPLICATE = 0.98  # cosine in the pool's space; 0.6 % of the digits have such a neighbour, 0.05 % of photos
-DISBELIEVED = 0.02  # weight of a contradicted label, so that no class vanishes from a fit
+DISBELIEVED = 0.02  # weight of a contradicted label; above 0, so that no class vanishes from a fit
 REFERENCE = 20_000  # rows among which neighbours are searched
 
 Ids = NDArray[np.int64]
@@ -34,11 +34,12 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """`probabilities` (n, K) of `classes` (K,) for the images `ids` (n,), each by a model that has not seen its label.
+    """`probabilities` (n, K) of `classes` (K,) for the images `ids` (n,), each from a model that has not seen its
+    label.
 
-    `neighbours` (n, k) are positions in `ids`, nearest first, with cosines `similarity` (n, k). `judged` (n,) is False
-    if no fold could know the class, because all its images are copies of one. `first` (n, K) is the first pass, which
-    trusts all labels equally.
+    `neighbours` (n, k) are positions in `ids`, nearest first, with cosine similarities `similarity` (n, k). `judged`
+    (n,) is False if no fold could learn the class, because all its images are copies of one. `first` (n, K) is the
+    first pass, which trusts all labels equally.
     """
 
     ids: Ids
@@ -52,7 +53,7 @@ class OutOfFold:
 
 
 def lacking(given: Ids) -> int:
-    """Minimum number of labels still missing before `given` (n,) can be judged: two classes with two labels each."""
+    """Minimum number of labels still needed before `given` (n,) can be judged: two classes with two labels each."""
     largest: list[int] = sorted(np.unique(given, return_counts=True)[1].tolist(), reverse=True)[:2]
     return max(2 * FOLDS - len(given), 4 - sum(min(2, count) for count in largest))
 

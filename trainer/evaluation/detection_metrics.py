@@ -1,13 +1,13 @@
 """Metrics of a detector on test images, with confidence intervals.
 
-Average precision is COCO's: the mean precision at 101 recalls, no precision below that of a higher recall, and boxes
-matched one to one, the most confident first (`trainer.evaluation.box_matching`). mAP is its mean over the classes that
-test images have, at IoU 0.5, or over IoU 0.5, 0.55 … 0.95. It is our own code, because a bootstrap needs each image's
-matches, which COCO's tools keep to themselves; a test compares the figures with theirs.
+Average precision is defined as in COCO: the mean of interpolated precision at 101 recalls, where boxes are matched one
+to one, most confident first (`trainer.evaluation.box_matching`). mAP is its mean over the classes in the test images,
+at IoU 0.5, or over IoU 0.5, 0.55 … 0.95. This is our own code, because a bootstrap needs the matches of each image,
+which COCO's tools do not expose; a test compares the figures with theirs.
 
-Intervals come from a bootstrap over images (Efron 1979), because the boxes of one image belong together. They are at
-least as wide as Wilson's at the bootstrap's variance. Matches do not depend on which images are drawn, so they are
-made once.
+Intervals come from a bootstrap over images (Efron 1979), because the boxes of one image are not independent. They are
+at least as wide as Wilson's interval at the bootstrap's variance. Boxes are matched only once, because matches do not
+depend on which images are drawn.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ from trainer.evaluation.metrics import FEW, RESAMPLES, widened
 
 RECALLS: Floats = np.linspace(0.0, 1.0, 101)
 CELLS = 60_000_000
-"""Resamples × matched boxes at most: about a second. There are at least `LEAST_RESAMPLES` resamples."""
+"""Maximum of resamples × matched boxes: about a second. There are always `LEAST_RESAMPLES` resamples or more."""
 LEAST_RESAMPLES = 100
 AT_ONCE = 4_000_000
-"""Resamples × found boxes of a class that are held at a time: 32 MB for each of a few arrays."""
+"""Maximum of resamples × found boxes of a class per chunk: 32 MB for each of a few arrays."""
 PAIRS = 10
-"""Pairs of confused classes that are reported."""
+"""Maximum number of pairs of confused classes in the report."""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """All found boxes of one class, the most confident first: the image (D,) of each, and whether it is a true box at
-    each IoU (T, D). `true` (n,) counts the true boxes of each image."""
+    """All found boxes of one class, most confident first: the image (D,) of each, and whether it matches a true box at
+    each IoU (T, D). `true` (n,) counts the true boxes of each image.
+    """
 
     images: Ids
     hits: Bools
@@ -59,7 +60,7 @@ def ranked(truth: Sequence[Placed], found: Sequence[Placed], class_id: int, thre
 
 
 def average_precision(boxes: Ranked, weights: Floats) -> Floats:
-    """The average precision (R, T) at each IoU, where images count `weights` (R, n) times.
+    """The average precision (R, T) at each IoU, where image i counts `weights` (R, n) times.
 
     NaN where none of the images drawn has the class.
     """
@@ -87,7 +88,9 @@ def _precision(boxes: Ranked, weights: Floats) -> Floats:
 
 
 def precision_at_recalls(boxes: Ranked) -> Floats:
-    """The best precision at each of `RECALLS` or beyond (101,), at the first IoU; 0 beyond the last box found."""
+    """The highest precision at each of `RECALLS` or a higher recall (101,), at the first IoU; 0 if the recall is not
+    reached.
+    """
     hits = boxes.hits[0]
     right = np.cumsum(hits)
     precision = right / np.arange(1, len(hits) + 1)
@@ -96,7 +99,7 @@ def precision_at_recalls(boxes: Ranked) -> Floats:
 
 
 def resamples(ranks: Sequence[Ranked], images: int) -> Floats:
-    """How often each image is drawn (R, n)."""
+    """How often each resample contains each image (R, n)."""
     cells = sum(each.hits.size // 10 + int(each.hits.sum()) for each in ranks) + images
     count = int(np.clip(CELLS // max(cells, 1), LEAST_RESAMPLES, RESAMPLES))
     drawn = np.random.default_rng(0).multinomial(images, np.full(images, 1 / images), size=count)
@@ -112,11 +115,11 @@ def evaluate(
     suggested_from: float,
     iou_threshold: float = 0.5,
 ) -> Measured:
-    """All figures of a detector that `found` boxes in n images; `truth` is what people drew. Only the classes
-    `names` count.
+    """Compute all metrics of a detector that `found` boxes in n images; `truth` are the boxes that people drew. Only
+    the classes in `names` count.
 
-    Precision, recall and F1 are those of the boxes that are suggested, at `iou_threshold`, as is the average precision
-    of each class.
+    Precision, recall and F1 are those of the suggested boxes, at `iou_threshold`, as is the average precision of each
+    class.
     """
     n = len(truth)
     ids = sorted(names)
@@ -168,7 +171,7 @@ def mean_average_precision(
 
 
 def _few(ranks: Sequence[Ranked], n: int) -> bool:
-    """Whether a bootstrap knows too little: hardly any image has a hit, or hardly any a miss, at IoU 0.5."""
+    """Whether a bootstrap would be unreliable, because hardly any image has a hit, or hardly any a miss, at IoU 0.5."""
     right, missed = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     for each in ranks:
         hits = np.bincount(each.images[each.hits[0]], minlength=n)
@@ -186,7 +189,7 @@ def _of_class(value: float, resampled: Floats, boxes: Ranked, n: int) -> Interva
 def _suggested(
     truth: Sequence[Placed], found: Sequence[Placed], names: Mapping[int, str], score: float, iou: float
 ) -> tuple[list[ClassPair], Mapping[str, Counter[int]]]:
-    """Of the boxes that are suggested: the classes that are confused most, and counts per class."""
+    """Of the suggested boxes: the most confused classes, and counts per class."""
     true: Counter[int] = Counter()
     said: Counter[int] = Counter()
     hits: Counter[int] = Counter()

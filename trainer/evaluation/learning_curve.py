@@ -1,8 +1,8 @@
-"""Whether more labeling is worth it, in numbers. Advice only: nothing here stops anything.
+"""Advises whether more labeling is worth it. This is advice only: nothing here stops anything.
 
 There are three signs, each shown only with enough data: predictions no longer change (Bloodgood & Vijay-Shanker 2009),
-the curve has become flat, and a power law through the curve gives a forecast. It uses evaluations on the random test
-sample and predictions of models; it knows neither heads nor services.
+the learning curve has become flat, and a power law fitted to the curve gives a forecast. The input is evaluations on
+the random test sample and predictions of models; this module knows neither heads nor services.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from shared.figures import goal_metric
 from shared.wire.evaluation import Advice, Evaluation, Expected, Needed
 
 STABLE = 0.99  # mean kappa of three comparisons
-APART = 50  # labels between the compared models
+APART = 50  # minimum number of labels between the compared models
 SAMPLE = 2_000  # images on which they are compared
 FLAT = 0.005  # accuracy gained per hundred labels
-LEAST_EVALUATIONS, LEAST_TEST = 5, 100  # before advice is given
+LEAST_EVALUATIONS, LEAST_TEST = 5, 100  # minimum before advice is given
 GOALS = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.995)
-AHEAD = np.linspace(1.0, 2.0, 6)  # multiples of the current labels, for the forecast
-DRAWS = 200  # for the band
+AHEAD = np.linspace(1.0, 2.0, 6)  # points of the forecast, as multiples of the current number of labels
+DRAWS = 200  # for the uncertainty band of the forecast
 EXPONENTS = np.arange(0.1, 2.01, 0.05)
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Point:
 class Stability:
     """Agreement of models that are at least `APART` labels apart, on a fixed sample of the pool.
 
-    It lives as long as the process: after a restart there is no earlier model to compare with.
+    The history is kept in memory only: after a restart there is no earlier model to compare with.
     """
 
     def __init__(self) -> None:
@@ -52,8 +52,8 @@ class Stability:
         self._predicted: dict[int, int] = {}  # image → class id, by the model to compare with next
 
     def observe(self, labels: int, ids: Ids, predicted: Ids) -> None:
-        """Compare the predictions of a model with `labels` labels for the images `ids` (n,), if it is far enough from
-        the last.
+        """Compare the predictions of the model at `labels` labels for the images `ids` (n,) with the last ones, if
+        enough labels lie between them.
 
         Fewer labels than before, after an undo, start a new series.
         """
@@ -144,7 +144,7 @@ def forecast(points: Sequence[Point], ahead: Sequence[int], *, seed: int = 0) ->
 def labels_needed(points: Sequence[Point], goal: float, *, seed: int = 0) -> Needed | None:
     """Number of further labels to reach accuracy `goal`; None without enough data.
 
-    Searches up to ten times the current labels; beyond that a curve says nothing.
+    Searches up to ten times the current labels. Beyond that a curve is no evidence.
     """
     if not _ground(points):
         return None

@@ -1,4 +1,4 @@
-"""The measurements of a task on test images, and their conversion to an `Evaluation`."""
+"""The metrics of a task on test images, and their conversion to an `Evaluation`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from shared.wire.evaluation import Evaluation, Interval
 
 
 def not_measured() -> Interval:
-    """The interval of a measurement on no images, which is also the accuracy of a task without accuracy."""
+    """The interval 0 to 1: what no images tell about a metric. Tasks without an accuracy use it as their accuracy."""
     return Interval(value=0.0, low=0.0, high=1.0, n=0)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of one model.
+    """The metrics of one model.
 
-    `lower_bounds` are the lower ends of the 95 % intervals that may stop training, by metric. `metrics` are those that
-    an `Evaluation` has no field for. `details` are other fields of the `Evaluation`.
+    `lower_bounds` are the lower ends of the 95 % intervals that may stop training, by metric. `metrics` are those
+    without a field of their own in `Evaluation`. `details` are other fields of the `Evaluation`.
     """
 
     lower_bounds: Mapping[str, float]

@@ -19,7 +19,7 @@ from trainer.evaluation.measured import Measured, not_measured
 Z95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 LEAST = 1e-6  # lower limit of a probability, so that one certain error does not make the loss infinite
 RESAMPLES = 1_000
-FEW = 3  # right or wrong answers, of each, below which a bootstrap knows too little about them
+FEW = 3  # with fewer right answers, or fewer wrong ones, a bootstrap is unreliable
 BINS = 10  # of equal width, as in Guo et al. (2017)
 
 
@@ -57,7 +57,9 @@ class ClassScores:
 
 
 def accuracy_alone(measured: Measured) -> Measured:
-    """`measured` without what needs a random sample of test images; the confusion matrix stays, which counts them."""
+    """`measured` without the metrics that need a random test sample. The confusion matrix stays, because it is
+    a count.
+    """
     classes = [
         ClassMetrics(label=each.label, name=each.name, precision=None, recall=None, f1=None, support=each.support)
         for each in measured.details["classes"]
@@ -133,7 +135,7 @@ def wilson(successes: int, n: int) -> Interval:
 
 
 def wilson_at(share: float, worth: float, n: int) -> Interval:
-    """Wilson's interval of a `share` that was measured on n images and is as precise as one counted on `worth`."""
+    """Wilson's interval of a `share` measured on n images, as precise as a share counted on `worth` images."""
     square = Z95 * Z95
     centre = (share + square / (2 * worth)) / (1 + square / worth)
     half = Z95 * sqrt(share * (1 - share) / worth + square / (4 * worth * worth)) / (1 + square / worth)
@@ -149,9 +151,9 @@ def _f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
 def _macro_f1_interval(confusion: NDArray[np.int64], macro_f1: float) -> tuple[float, float]:
     """The 95 % interval of macro F1; 0 to 1 without images.
 
-    It is the bootstrap's (Efron 1979), widened to Wilson's at the bootstrap's variance. With few errors, resamples have
-    hardly any, and the bootstrap alone is far too sure (docs/measurements/experiments.md). So with fewer than `FEW`
-    right or wrong answers, Wilson's interval is at least as wide as that of a share counted on the n images.
+    It is the bootstrap interval (Efron 1979), widened to Wilson's at the bootstrap's variance. With few errors,
+    resamples hardly vary, and the bootstrap alone is far too narrow (docs/measurements/experiments.md). So with fewer
+    than `FEW` right or wrong answers, the interval is at least as wide as Wilson's for a share counted on the n images.
     """
     n, hits = int(confusion.sum()), int(np.trace(confusion))
     if n == 0:
@@ -161,8 +163,9 @@ def _macro_f1_interval(confusion: NDArray[np.int64], macro_f1: float) -> tuple[f
 
 
 def widened(value: float, resampled: NDArray[np.float64], n: int, *, few: bool) -> Interval:
-    """The interval of a `value` measured on n images: the bootstrap's of `resampled` (R,), and at least Wilson's at the
-    bootstrap's variance. With `few` right or wrong answers, at least as wide as that of a share counted on n images.
+    """The interval of a `value` measured on n images: the bootstrap interval of `resampled` (R,), but no narrower than
+    Wilson's at the bootstrap's variance. With `few` right or wrong answers, it is at least as wide as that of a share
+    counted on n images.
     """
     low, high = np.quantile(resampled, [0.025, 0.975])
     worth = value * (1 - value) / max(float(resampled.var()), 1e-9)

@@ -1,6 +1,7 @@
-"""Compares two versions on the same images: which is better, in what, and whether the difference is significant.
+"""Compares two versions on the same images: which is better, in which metrics, and whether the difference is
+significant.
 
-Arrays in, `shared.wire.jobs` out; it runs no network. Both are measured on exactly the same images, so the comparison
+Arrays in, `shared.wire.jobs` out; it runs no network. Both versions are measured on the same images, so the comparison
 is paired: McNemar's exact test (McNemar 1947) on the images that only one of them gets right, and a bootstrap interval
 of the gain in accuracy (Efron 1979). AUC-PR is scikit-learn's average precision, which does not interpolate and so is
 not too optimistic (Davis & Goadrich 2006).
@@ -33,14 +34,14 @@ from shared.wire.models import ModelVersion
 from trainer.evaluation.metrics import RESAMPLES, evaluate
 
 POINTS = 51
-"""Points of a curve, at even recalls."""
+"""Number of points of a curve, at evenly spaced recalls."""
 SURE = 0.01
-"""Significance level for a challenger's take-over. Rounds test repeatedly, and folds share train data (Dietterich
-1998), so 0.05 would accept noise too often.
+"""Significance level for replacing the live model by a challenger. Rounds test repeatedly, and folds share train data
+(Dietterich 1998), so 0.05 would accept noise too often.
 """
 SIGNIFICANT = 0.05
 LEAST_DIFFERING = 6
-"""Images that must differ for a paired test to reach p < 0.05: 2 · 0.5⁶ is 0.03."""
+"""Minimum number of images that must differ for a paired test to reach p < 0.05: with six, p is 2 · 0.5⁶ = 0.03."""
 WEIGHED = (
     "Hard test images were asked more often when the accuracy was recorded: it is weighed for that, and metrics that "
     "cannot be weighed were not recorded."
@@ -103,7 +104,7 @@ def score(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) 
 
 
 def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[int, str]) -> list[Curve]:
-    """The mean curve over classes that occur, then each class's; a class that the version does not know scores zero."""
+    """The mean curve over the classes that occur, then the curve of each class. An unknown class scores zero."""
     found = []
     for class_id in sorted({*names, *truth.tolist()}):
         said = np.zeros(len(truth), np.float32)
@@ -116,8 +117,9 @@ def precision_recall(truth: NDArray[np.int64], answers: Answers, names: Mapping[
 def curves_of(
     found: Iterable[tuple[int, NDArray[np.bool_], NDArray[np.floating]]], names: Mapping[int, str], *, images: int
 ) -> list[Curve]:
-    """The mean curve over classes that occur, then each class's: `found` is the class id, which images have the class
-    (n,), and the probability given to it (n,)."""
+    """The mean curve over the classes that occur, then the curve of each class. `found` gives the class id, which
+    images have the class (n,), and the probability that the model gives it (n,).
+    """
     grid = np.linspace(0, 1, POINTS)
     curves, heights, areas = [], [], []
     for class_id, is_it, said in found:
@@ -126,7 +128,7 @@ def curves_of(
         )
         if curve.support:
             precision, recall, _ = precision_recall_curve(is_it, said)
-            # The best precision at this recall or beyond.
+            # The highest precision at this recall or a higher one.
             best = np.maximum.accumulate(precision)[::-1]
             height = best[np.searchsorted(recall[::-1], grid, side="left").clip(max=len(best) - 1)]
             heights.append(height)
@@ -140,7 +142,7 @@ def curves_of(
 
 
 def pair(truth: NDArray[np.int64], base: NDArray[np.int64], candidate: NDArray[np.int64]) -> Pairs:
-    """Compare class ids (n,) predicted by both with `truth` (n,), as pairs."""
+    """Compare class ids (n,) predicted by both versions with `truth` (n,), image by image."""
     first, second = base == truth, candidate == truth
     both, neither = int((first & second).sum()), int((~first & ~second).sum())
     only_base, only_candidate = int((first & ~second).sum()), int((~first & second).sum())
@@ -169,8 +171,9 @@ def decide(
     map_gain: Interval | None = None,
     macro_f1_gain: Interval | None = None,
 ) -> Comparison:
-    """Check each metric and apply the rule. Detectors have a `map_gain` and multi-label versions a `macro_f1_gain`
-    instead of `pairs`."""
+    """Check each metric and decide. Detectors have a `map_gain` and multi-label versions a `macro_f1_gain` instead of
+    `pairs`.
+    """
     checks = [_check(base, candidate, metric, delta) for metric, delta in request.min_delta.items()]
     passed = sum(check.passed for check in checks)
     needed = {"all": len(checks), "any": 1}.get(str(request.rule)) or _at_least(request.rule, len(checks))
@@ -203,10 +206,10 @@ def decide(
 
 
 def gain_of(gains: NDArray[np.float64], *, images: int, differing: int) -> Interval:
-    """A gain and its 95 % interval, of `gains` (1 + R,): the gain itself, then that of each resample.
+    """The gain and its 95 % interval from `gains` (1 + R,): the gain itself, then the gain of each resample.
 
-    A bootstrap of a few images that all agree knows no chance. So the interval contains 0 unless at least
-    `LEAST_DIFFERING` images are `differing` between the versions: with fewer, a sign test finds nothing significant.
+    If few images differ, a bootstrap hardly varies and its interval is too narrow. So the interval contains 0 unless
+    the versions differ on at least `LEAST_DIFFERING` images: with fewer, a sign test cannot be significant.
     """
     value = float(gains[0])
     low, high = (float(each) for each in np.quantile(gains[1:], [0.025, 0.975]))
@@ -217,7 +220,7 @@ def gain_of(gains: NDArray[np.float64], *, images: int, differing: int) -> Inter
 def differences(
     images: Sequence[Mapping[str, object]], base: Answers, candidate: Answers, names: Mapping[int, str]
 ) -> list[Difference]:
-    """The `images` (n rows with image_id and class_id) on which both disagree, the most confident first."""
+    """The `images` (n rows with image_id and class_id) on which the versions disagree, most confident first."""
     found = []
     for row in np.flatnonzero(base.predicted != candidate.predicted).tolist():
         given = images[row]["class_id"]

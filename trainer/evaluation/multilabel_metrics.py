@@ -1,11 +1,11 @@
 """Metrics of a model that predicts several classes per image, with confidence intervals.
 
-Arrays in, the measured parts of `shared.wire.evaluation.Evaluation` out. An answer that says nothing about a class
-counts for that class neither as a yes nor as a no, and only images whose answers say something about every class are
-an exact match or none. A class that the model has not learned is never predicted, and that counts.
+Arrays in, the measured parts of `shared.wire.evaluation.Evaluation` out. A class that an answer does not mention counts
+neither as present nor as absent. Exact match counts only images whose answers mention every class. A class that the
+model has not learned is never predicted, so its images count as misses.
 
-Intervals come from a bootstrap over images (Efron 1979), because the classes of one image belong together. As for the
-macro F1 of single labels, they are at least as wide as Wilson's at the bootstrap's variance.
+Intervals come from a bootstrap over images (Efron 1979), because the classes of one image are not independent. As for
+the macro F1 of single labels, they are at least as wide as Wilson's at the bootstrap's variance.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from trainer.evaluation.metrics import FEW, RESAMPLES, widened, wilson
 LEAST = 1e-6
 """Lower limit of a probability, so that one certain error does not make the loss infinite."""
 CELLS = 30_000_000
-"""Resamples × images × classes at most: half a second. There are at least `LEAST_RESAMPLES` resamples."""
+"""Maximum of resamples × images × classes: half a second. There are always `LEAST_RESAMPLES` resamples or more."""
 LEAST_RESAMPLES = 200
 PAIRS = 10
-"""Pairs of classes that are reported, of each kind."""
+"""Maximum number of class pairs of each kind in the report."""
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -34,9 +34,10 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Answered:
-    """What is known of n test images, and what a model says of them: columns are the classes `ids` (C,), ascending.
+    """The answers for n test images and a model's predictions for them. Columns are the classes `ids` (C,), ascending.
 
-    `yes`, `known`, `predicted` (n, C) bool, `probabilities` (n, C). `learned` (C,) are the classes the model knows.
+    `yes`, `known`, `predicted` (n, C) bool, `probabilities` (n, C). `learned` (C,) marks the classes that the model
+    knows.
     """
 
     ids: NDArray[np.int64]
@@ -57,10 +58,11 @@ def aligned(
     *,
     chosen: Bools | None = None,
 ) -> Answered:
-    """The answers `truth` (n, ids) and the model's `probabilities` (n, K) of `classes` (K,), for the classes `names`.
+    """Align the answers `truth` (n, ids) and the model's `probabilities` (n, K) of `classes` (K,) to the classes
+    `names`.
 
-    Other classes are gone, and left out. What is predicted is `chosen` (n, K), by default what reaches `thresholds`
-    (K,).
+    Other classes have been removed and are left out. `chosen` (n, K) marks the predicted classes; by default, those
+    that reach `thresholds` (K,).
     """
     ids = np.array(sorted(names), np.int64)
     said = np.full((len(truth), len(ids)), -1, np.int8)
@@ -78,7 +80,7 @@ def aligned(
 
 
 def evaluate(answered: Answered, names: Mapping[int, str]) -> Measured:
-    """All figures of a model. `accuracy` is the exact match."""
+    """Compute all metrics of a model. `accuracy` is the exact match."""
     exact = exact_match(answered)
     n = int(answered.known.any(axis=1).sum())
     if n == 0:
@@ -115,7 +117,7 @@ def evaluate(answered: Answered, names: Mapping[int, str]) -> Measured:
 
 
 def exact_match(answered: Answered) -> Interval:
-    """The share of fully known images of which all classes are right, with Wilson's interval."""
+    """The share of fully answered images on which all classes are right, with Wilson's interval."""
     whole = answered.known.all(axis=1) & (len(answered.ids) > 0)
     right = (answered.predicted == answered.yes).all(axis=1) & whole
     return wilson(int(right.sum()), int(whole.sum()))
@@ -139,7 +141,7 @@ def f1_scores(answered: Answered) -> tuple[float, float]:
 def average_precision(yes: Bools, scores: Floats, weights: Floats) -> Floats:
     """Σ (Rᵢ − Rᵢ₋₁)·Pᵢ over the distinct `scores` (n,), as `sklearn.metrics.average_precision_score`.
 
-    `weights` (R, n) count the images in each resample; 0 for a resample without a `yes` (n,).
+    `weights` (R, n) count the images in each resample. A resample without a positive has average precision 0.
     """
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)
@@ -153,7 +155,7 @@ def average_precision(yes: Bools, scores: Floats, weights: Floats) -> Floats:
 
 
 def resamples(answered: Answered) -> Floats:
-    """How often each image is drawn (R, n)."""
+    """How often each resample contains each image (R, n)."""
     n, classes = answered.yes.shape
     count = int(np.clip(CELLS // max(n * classes, 1), LEAST_RESAMPLES, RESAMPLES))
     drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=count)
@@ -171,7 +173,7 @@ def resampled_f1(answered: Answered, weights: Floats) -> tuple[Floats, Floats]:
 
 
 def _few(answered: Answered) -> bool:
-    """Whether images with a class that is found, or with a wrong answer, are too few for the bootstrap."""
+    """Whether too few images have a found class, or too few have a wrong answer, for the bootstrap."""
     hits = answered.predicted & answered.yes & answered.known
     wrong = answered.known & (answered.predicted != answered.yes)
     return min(int(hits.any(axis=1).sum()), int(wrong.any(axis=1).sum())) < FEW
@@ -202,7 +204,7 @@ def _average_precisions(
 
 
 def _log_loss(answered: Answered) -> float:
-    """Mean over the known answers of −log of the probability given to them."""
+    """Mean over the known answers of −log of the probability that the model gives them."""
     p = np.where(answered.yes, answered.probabilities, 1 - answered.probabilities)[answered.known]
     return float(-np.log(np.clip(p, LEAST, 1)).mean())
 
@@ -225,13 +227,13 @@ def _class_metrics(answered: Answered, c: int, precision: Interval | None, names
 
 
 def _together(answered: Answered, names: Mapping[int, str]) -> list[ClassPair]:
-    """Classes that images have together, each pair once."""
+    """Pairs of classes that often occur on the same image, each pair once."""
     yes = (answered.yes & answered.known).astype(np.float32)
     return _pairs(answered, np.triu(yes.T @ yes, 1), names)
 
 
 def _confused(answered: Answered, names: Mapping[int, str]) -> list[ClassPair]:
-    """A class that was missed, and one that was predicted wrongly on the same images."""
+    """Pairs of a missed class and a wrongly predicted class on the same images."""
     missed = (answered.known & answered.yes & ~answered.predicted).astype(np.float32)
     mistaken = (answered.known & ~answered.yes & answered.predicted).astype(np.float32)
     return _pairs(answered, missed.T @ mistaken, names)

@@ -1,21 +1,21 @@
-"""A sharper accuracy from the same test labels: the model's confidence on test images that nobody has labeled yet.
+"""Sharpens the accuracy with the model's confidence on test images that nobody has labeled yet.
 
 The labeled test images are a random sample, so by chance they may be easier or harder than the rest. The model's mean
-confidence on both tells by how much, and the accuracy is corrected by it (prediction-powered inference, Angelopoulos et
-al. 2023, arXiv 2311.01453). With y = right or wrong, c = confidence, n labeled images in a sample of N:
+confidence on both shows by how much, and the accuracy is corrected for it (prediction-powered inference, Angelopoulos
+et al. 2023, arXiv 2311.01453). With y = right or wrong, c = confidence, n labeled images in a sample of N:
 
     θ = ȳ − λ·(c̄_n − c̄_N),  λ = cov(y, c) / var(c), limited to 0 … 1,  variance of θ = var(y)/n · (1 − ρ²·(1 − n/N))
 
-The confidence need not be calibrated: λ is small if it says little. The interval is Wilson's at θ, for as many labels
-as would give this variance without the confidence. The normal interval covers too little at high accuracy. The slope λ
-and the gain are estimated from the same few labels, so the share of the variance that remains is multiplied by
-(n − 1)/(n − 3), the classical loss of a regression estimator (Cochran 1977, section 7.7). Without a gain after that,
-or with fewer than `LEAST` right or wrong answers, the interval is the plain one. `benchmarks.interval_coverage`
+The confidence need not be calibrated: if it is uninformative, λ is small. The interval is Wilson's at θ, for the number
+of labels that would give this variance without the confidence. The normal interval covers too little at high accuracy.
+The slope λ and the gain are estimated from the same few labels, so the remaining share of the variance is multiplied by
+(n − 1)/(n − 3), the classical loss of a regression estimator (Cochran 1977, section 7.7). If there is no gain after
+that, or with fewer than `LEAST` right or wrong answers, the interval is the plain one. `benchmarks.interval_coverage`
 measures how often it contains the true accuracy.
 
-It is honest only if the images asked so far are a random sample of all N, and if the model learned from none of them.
-The caller checks both. Images that were asked but have no label, because somebody skipped them, are part of that
-sample: leaving them out would make the labeled ones look easier than the rest.
+It is valid only if the images asked so far are a random sample of all N, and if the model learned from none of them.
+The caller checks both. Images that were asked but skipped belong to that sample: without them, the labeled ones would
+look easier than the rest.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from shared.wire.evaluation import Interval
 from trainer.evaluation.metrics import wilson, wilson_at
 
 LEAST = 3
-"""Right answers and wrong answers, of each, before a correlation with them means anything."""
+"""Minimum number of right answers, and of wrong ones, before a correlation with them means anything."""
 MOST = 4_000
-"""Images without a label whose confidence is used: more would hardly gain and would slow a round down."""
+"""Maximum number of unlabeled images whose confidence is used. More would gain little and slow a round down."""
 
 Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Unlabeled:
-    """Rows of the other images of the random sample: asked without a label (k, D), and not asked yet (m, D).
+    """Rows of the other images of the random sample: asked but not labeled (k, D), and not asked yet (m, D).
 
-    `size` is the number of all test images here: `open` may be a random part of those that were not asked. In an active
-    test, `chance` (n,) is that of each labeled image, and `asked_chance` (k,) that of the others asked; see
-    `active_sample`.
+    `size` counts all test images, because `open` may be a random part of those not asked yet. In an active test,
+    `chance` (n,) is the sampling probability of each labeled image, and `asked_chance` (k,) that of the other asked
+    images; see `active_sample`.
     """
 
     asked: Matrix
@@ -60,7 +60,7 @@ def accuracy(
 ) -> Interval:
     """The accuracy of a model that was `right` (n,) at `confidence` (n,), with its 95 % interval.
 
-    `asked` (k,) are its confidences on images that were asked and got no label, `unasked` (m,) those on the others.
+    `asked` (k,) are its confidences on images that were asked but got no label, `unasked` (m,) those on the others.
     """
     n, hits = len(right), int(np.count_nonzero(right))
     plain = wilson(hits, n)

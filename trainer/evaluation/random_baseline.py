@@ -1,10 +1,10 @@
-"""Estimates what random labels would have achieved, from the test sample and for display only.
+"""Estimates, for display only, the accuracy that random labels would have achieved. It uses only the test sample.
 
-The test sample is random and labeled, so a part of it can stand in for random labels while the rest judges. Heads are
-cross-validated within it and thrown away: nothing learned here is kept, promoted or used for a choice. With five folds,
-at most four fifths of the sample can be learned from, so larger numbers of random labels are not estimated. The figure
-is the accuracy, or the macro F1 where an image can have several classes. Arrays in, numbers out; it knows neither the
-pool nor the model nor the log.
+The test sample is random and labeled, so one part of it can serve as random labels while the rest measures. Heads are
+cross-validated within the sample and discarded: nothing learned here is kept, promoted or used for a choice. With five
+folds, at most four fifths of the sample can be used for training, so larger numbers of random labels are not estimated.
+The metric is the accuracy, or the macro F1 where an image can have several classes. Arrays in, numbers out; it knows
+neither the pool nor the model nor the log.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.learners.sigmoid_head import UNKNOWN, Sigmoids, learnable
 FOLDS = 5
 LEAST_TEST = 60  # labeled test images before anything is estimated
 MOST = 200  # maximum number of random labels: 20 fits then take about 0.2 s, and more with a teacher
-SIZES = 4  # numbers of labels, each half of the next
+SIZES = 4  # how many numbers of labels are tried, each half of the next
 LEAST_LABELS = 10
 GROWN = 1.1  # growth of the test sample after which an estimate is made again
 
@@ -43,7 +43,7 @@ def random_baseline(
     """
     n = len(truth)
     hits: dict[int, int] = {}
-    with threadpool_limits(1, "blas"):  # products this small wait longer for a second thread than they take
+    with threadpool_limits(1, "blas"):  # tiny products: starting a second thread costs more than it saves
         for size, learned, judged in _drawn(n, seed):
             guessed = _guess(rows, truth, learned, rows[judged], learn)
             hits[size] = hits.get(size, 0) + int((guessed == truth[judged]).sum())
@@ -53,8 +53,9 @@ def random_baseline(
 def several_baseline(
     rows: NDArray[np.float32], truth: NDArray[np.int8], *, seed: int, learn: LearnSeveral
 ) -> list[RandomEstimate]:
-    """The same where an image can have several classes: the expected macro F1. `truth` (n, C) is 1, 0, or −1 where
-    nobody said."""
+    """The same for images that can have several classes: the expected macro F1. `truth` (n, C) is 1, 0, or −1 if
+    unknown.
+    """
     said: dict[int, NDArray[np.bool_]] = {}
     with threadpool_limits(1, "blas"):
         for size, learned, judged in _drawn(len(truth), seed):
@@ -71,7 +72,7 @@ def several_beside_chosen(
     *,
     learn: LearnSeveral,
 ) -> list[RandomEstimate]:
-    """As `beside_chosen`, where an image can have several classes."""
+    """`beside_chosen` for images that can have several classes."""
     labels = max((each.labels for each in estimates if each.labels <= len(chosen[1])), default=0)
     if not labels:
         return [each.model_copy(update={"chosen": None}) for each in estimates]
@@ -87,8 +88,9 @@ def still_holds(earlier: list[RandomEstimate], n: int) -> bool:
 
 
 def _drawn(n: int, seed: int) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-    """For each number of labels and each fold: that number, the images to learn from, and those to judge by. Nothing
-    while n is too small."""
+    """For each number of labels and each fold, yield that number, the images to train on, and those to measure on.
+    Yields nothing while n is too small.
+    """
     if n < LEAST_TEST:
         return
     folds = np.array_split(np.random.default_rng(seed).permutation(n), FOLDS)
@@ -108,11 +110,11 @@ def beside_chosen(
     *,
     learn: Learn = fit_head,
 ) -> list[RandomEstimate]:
-    """Add to `estimates` the accuracy of as many chosen labels, at the largest possible number.
+    """Add to `estimates` the accuracy of equally many chosen labels, at the largest possible number.
 
-    `chosen` are the rows (m, D) and class ids (m,) labeled here, in order; imported labels were not chosen. Earlier
-    models were measured on smaller test samples. So for a fair comparison, a head is fitted on the first labels, judged
-    on the current sample, and thrown away.
+    `chosen` are the rows (m, D) and class ids (m,) of labels that the strategy chose, in order; imported labels are not
+    among them. Earlier models were measured on smaller test samples. So for a fair comparison, a new head is fitted on
+    the first labels, measured on the current sample, and discarded.
     """
     labels = max((each.labels for each in estimates if each.labels <= len(chosen[1])), default=0)
     if not labels:
@@ -130,7 +132,7 @@ def _guess(
     judged: NDArray[np.float32],
     learn: Learn,
 ) -> NDArray[np.int64]:
-    """Class ids that a head fitted on `learned` predicts for `judged`; with one class, always that class."""
+    """Predict class ids for `judged` with a head fitted on `learned`. If there is only one class, predict that one."""
     if len(np.unique(truth[learned])) < 2:
         return np.full(len(judged), truth[learned[0]])
     head = learn(rows[learned], truth[learned])
@@ -144,8 +146,9 @@ def _guess_several(
     classes: int,
     learn: LearnSeveral,
 ) -> NDArray[np.bool_]:
-    """Whether a head fitted on `truth` predicts each of the class ids (n, `classes`) for `judged`; without anything to
-    learn, none."""
+    """Predict for `judged` whether each image has each class (n, `classes`), with a head fitted on `truth`. Without any
+    training label, predict none.
+    """
     said = np.zeros((len(judged), classes), np.bool_)
     if len(learnable(truth)):
         head = learn(rows, truth)

@@ -28,7 +28,7 @@ from trainer.tasks.registry import task_named
 
 
 class Explorer:
-    """Looks at the live model of `loop`. `folder` is where UMAP's process reads and writes."""
+    """Answers for the live model of `loop`. `folder` is where the UMAP process reads and writes."""
 
     def __init__(
         self,
@@ -81,14 +81,14 @@ class Explorer:
 
     def described(self, words: str, limit: int) -> Described:
         """The train images that `words` describe best. Raises NotReady without a text network."""
-        live, text = self._loop.live, self._loop.text  # read once: another model may take its place meanwhile
+        live, text = self._loop.live, self._loop.text  # read once, because another model may replace it meanwhile
         pool, key = live.pool, live.embedder.key
         try:
             found = text.described(pool, key, words) if pool is not None and key and len(pool.train.ids) else None
         except KeyError:
             raise NotReady("Images have just been removed; ask again in a moment.") from None
         if found is None:
-            raise NotReady(text.message or "Images are found by words with the trainer's setting 'text_network' only.")
+            raise NotReady(text.message or "To find images by words, set the trainer's 'text_network'.")
         ids, similarity = (each[:limit].tolist() for each in found)
         return Described(
             words=words,
@@ -112,8 +112,8 @@ class Explorer:
     def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
         """2-D positions of the train images, or of a random `limit` of them.
 
-        PCA is shown while another layout is computed, which begins once all images are embedded. Raises NotReady and
-        pool_layout.Unfinished.
+        While another layout is computed, PCA is shown. That computation starts once all images are embedded. Raises
+        NotReady and pool_layout.Unfinished.
         """
         state, ids, rows = self._laid_out()
         positions, problem = None, None
@@ -168,7 +168,7 @@ class Explorer:
         return snapshot
 
     def _laid_out(self) -> tuple[Hashable, NDArray[np.int64], AnyRows]:
-        """Ids (N,) and rows (N, D) of the train images, and an identifier of their state."""
+        """Ids (N,) and rows (N, D) of the train images, and a key that changes with them."""
         space = self._loop.live.space()
         ids, rows = space.train.view()
         return (self._replica.log_id, space.base, len(ids)), ids, rows

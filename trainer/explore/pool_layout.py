@@ -1,7 +1,7 @@
-"""The layout of the pool for the pages: neighbours of an image, groups, and a 2-D map.
+"""Lays out the pool for the pages: neighbours of an image, groups, and a 2-D map.
 
-Functions over unit rows (N, D), and `LayoutCache`, which computes slow results once per state of the pool. The
-functions only ever get train images, so that no test image can be seen here.
+Functions over unit rows (N, D), and `LayoutCache`, which computes slow results once per state of the pool. Callers pass
+only train images, so no test image can appear here.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from trainer.columns.half_rows import AnyRows, parts
 from trainer.embeddings.nearest import nearest
 
 FIT_SAMPLE = 20_000
-"""Rows used for fitting groups and map axes; other rows are only assigned, so that a large pool costs little more."""
+"""Maximum number of rows for fitting groups and map axes. The other rows are only assigned, so a large pool costs
+little more.
+"""
 
 
 ALIKE = 1e-5
-"""Coordinates of unit rows that differ by less count as equal."""
+"""Coordinates of unit rows that differ by less than this count as equal."""
 PATIENCE_SECONDS = 5.0
 """Seconds that a request waits for a result."""
 
@@ -32,7 +34,7 @@ Matrix = NDArray[np.float32]
 
 
 class Unfinished(Exception):  # noqa: N818 - a state, not a failure
-    """The result is still being computed; the message says so."""
+    """The result is still being computed, as the message says."""
 
 
 class Grouping(NamedTuple):
@@ -43,7 +45,7 @@ class Grouping(NamedTuple):
 
 
 class LayoutCache:
-    """Groups and maps of the pool in its newest state, each computed once, on a background thread."""
+    """Groups and maps of the latest state of the pool. Each is computed once, on a background thread."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -107,7 +109,7 @@ def groups(rows: AnyRows, count: int, *, seed: int) -> Grouping:
 
 
 def positions(rows: AnyRows, *, seed: int) -> Matrix:
-    """Positions (N, 2) along the two directions of most variance, scaled into −1 … 1; all 0 if all rows are alike."""
+    """Positions (N, 2) along the first two principal axes, scaled to −1 … 1; all 0 if all rows are equal."""
     flat = np.zeros((len(rows), 2), np.float32)
     sample = _sample(rows, seed)
     ways = min(2, len(rows) - 1, rows.shape[1])
@@ -125,7 +127,7 @@ def positions(rows: AnyRows, *, seed: int) -> Matrix:
 def _work_out(future: Future[Any], make: Callable[[], Any]) -> None:
     try:
         future.set_result(make())
-    except Exception as error:  # passed on to whoever waits
+    except Exception as error:  # the waiting caller raises it
         future.set_exception(error)
 
 

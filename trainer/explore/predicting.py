@@ -1,4 +1,4 @@
-"""Predicts images: with the promoted version if there is one, else with the live model."""
+"""Predicts images with a saved version, the promoted version, or the live model."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ class Predictor:
         self._versions = versions
         self._replica = replica
         self._photos = photos
-        self._pool: tuple[Hashable, PredictionColumns] | None = None  # the last answer about the whole pool
+        self._pool: tuple[Hashable, PredictionColumns] | None = None  # the latest predictions for the whole pool
 
     def predict(self, image_ids: Sequence[int], version: str | None = None) -> Predictions:
-        """Predict catalogued images, in the given order, by a saved version, the promoted one, or else the live model.
+        """Predict catalogued images, in the given order, with a saved version. Default: the promoted one, else the live
+        model.
 
         Raises NotReady, NotInPool, UnknownVersion, RefusedVersion and ImageProblem.
         """
@@ -70,7 +71,7 @@ class Predictor:
         live = self._loop.live
         model, space = live.ready(self._task()), live.space()
         if model.task.learns_from_images:
-            raise NotReady("In a detection project, no single class is predicted for an image.")
+            raise NotReady("A detection project has no class per image to predict.")
         ids, rows = space.train.view()
         if model.geometry != space.version:
             raise NotReady("The embeddings have just changed; ask again in a moment.")
@@ -98,7 +99,7 @@ class Predictor:
         return known
 
     def _found(self, model: Model, images: Sequence[bytes]) -> Predictions:
-        """The boxes that the live detector finds, from its threshold on. Raises ImageProblem."""
+        """Detect boxes with the live detector, at its threshold. Raises ImageProblem."""
         from trainer.versions.detectors import in_todays_boxes
 
         if self._pictures is None:

@@ -1,9 +1,9 @@
 """UMAP layout of the pool (McInnes, Healy and Melville 2018): `python -m trainer.explore.umap_layout FOLDER SEED`.
 
 It runs in its own process, on one core at the lowest priority: umap-learn compiles itself and then computes, half a
-minute together, and inside the trainer's process labeling would wait for both. The fit uses a bounded sample. Any other
-image is placed between the sample images that it is most similar to: UMAP's own way took longer than the fit.
-umap-learn is an extra, because its compiler is larger than all other dependencies except torch.
+minute together, which would block the trainer and so the labeling. The fit uses a bounded sample. Every other image is
+placed between the sample images that it is most similar to, because UMAP's own transform took longer than the fit.
+umap-learn is an optional extra, because its compiler is larger than all other dependencies except torch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Matrix = NDArray[np.float32]
 FIT_SAMPLE = 10_000
 LEAST = 10  # with fewer images, neighbours show no structure
 FAR = "{percentage:.0f}% done, {remaining_s:.0f} s left"
-"""The progress format that umap-learn writes through tqdm."""
+"""Progress format that makes umap-learn's tqdm output easy to parse."""
 NEAREST = 3
 BLOCK = 2_048
 DEADLINE_SECONDS = 1_800.0
@@ -44,7 +44,7 @@ class UmapFailed(Exception):  # noqa: N818
 
 
 class UmapLayout:
-    """The newest layout, computed in `folder` by one process at a time."""
+    """The latest layout, computed in `folder` by one process at a time."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._seed = folder, seed
@@ -63,8 +63,8 @@ class UmapLayout:
     def positions(self, state: Hashable, rows: AnyRows) -> Matrix | None:
         """Positions (N, 2) in −1 … 1 of unit rows (N, D); None while they are being computed.
 
-        `state` identifies the rows; a new state is laid out once the current computation has ended. Raises UmapFailed,
-        and does not try again for the same state.
+        `state` identifies the rows. A new state is laid out once the current computation has ended. Raises UmapFailed,
+        and does not retry the same state.
         """
         with self._lock:
             waiting = self._state is not None and self._found is None
@@ -116,7 +116,7 @@ class UmapLayout:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 [sys.executable, "-P", "-m", "trainer.explore.umap_layout", str(self._folder), str(self._seed)],
                 env=child_environment() | ONE_CORE,
-                stdin=subprocess.PIPE,  # closes when the trainer is gone
+                stdin=subprocess.PIPE,  # closes when the trainer ends, and then the process ends too
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -137,7 +137,7 @@ class UmapLayout:
 
 
 def _distinct(rows: AnyRows) -> int:
-    """How many rows differ, up to LEAST."""
+    """Count different rows, at most up to LEAST."""
     seen: set[bytes] = set()
     for _, some in parts(rows):
         for row in some:
@@ -155,7 +155,7 @@ def _save(path: Path, rows: AnyRows) -> None:
 
 
 def layout(rows: Matrix, *, seed: int) -> Matrix:
-    """Positions (N, 2) in −1 … 1 of unit rows (N, D), by umap-learn."""
+    """Positions (N, 2) in −1 … 1 of unit rows (N, D), computed by umap-learn."""
     from umap import UMAP  # the extra `umap`
 
     fitted = np.arange(len(rows))
@@ -178,13 +178,17 @@ def layout(rows: Matrix, *, seed: int) -> Matrix:
 
 
 def far(log: str) -> tuple[float | None, float | None]:
-    """Share done and seconds left that were last written to the log in the form `FAR`; None without any."""
+    """Parse the last progress line of the log, in the format `FAR`: the share done and the seconds left; None without
+    any.
+    """
     told = re.findall(r"(\d+)% done, (\d+) s left", log)
     return (int(told[-1][0]) / 100, float(told[-1][1])) if told else (None, None)
 
 
 def amid(flat: Matrix, sample: Matrix, rows: Matrix) -> Matrix:
-    """Positions of rows (n, D): the mean of their `NEAREST` rows in the sample (M, D), which lies at `flat` (M, 2)."""
+    """Place rows (n, D) at the mean position of their `NEAREST` rows in the sample (M, D), whose positions are `flat`
+    (M, 2).
+    """
     middle: Matrix = flat[nearest(rows, sample, NEAREST)[0]].mean(axis=1)
     return middle
 
@@ -199,7 +203,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _end_with_trainer() -> None:
-    os.read(0, 1)  # sys.stdin has a lock, which a thread must not hold when the interpreter exits
+    os.read(0, 1)  # not sys.stdin: a thread must not hold its lock when the interpreter exits
     os._exit(1)
 
 

@@ -1,1 +1,1 @@
-"""The detector of a running trainer: what it sees of which image, its rounds, its threshold, and its state on disk."""
+"""The detector of a running trainer: its view of the images, its training rounds, its threshold, its state on disk."""

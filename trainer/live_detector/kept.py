@@ -1,4 +1,4 @@
-"""The live detector on disk, so that a restarted trainer goes on from it: one file, replaced as a whole."""
+"""Saves the live detector to one file, written atomically, so that a restarted trainer continues with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADER = "flywheel"
 
 
 class Header(BaseModel):
-    """What the file says beside its arrays."""
+    """The fields that the file stores next to its arrays."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -43,8 +43,9 @@ class Header(BaseModel):
 
 @dataclass
 class State:
-    """What a live detector knows. `seen` are all images that it ever learned from, `judged` the last answers, beside
-    what had been found before them."""
+    """The state of a live detector. `seen` are all images that it ever learned from. `judged` are the latest answers,
+    each with the boxes that had been found before it.
+    """
 
     log_id: UUID
     detector: Detector | None = None
@@ -61,7 +62,7 @@ class State:
         return self.detector.pyramid if self.detector is not None else ""
 
     def save(self, path: Path) -> None:
-        """Replace the file, if there is a detector. Raises OSError."""
+        """Write the file, unless there is no detector yet. Raises OSError."""
         if self.detector is None:
             return
         header = Header(
@@ -87,7 +88,7 @@ class State:
 
     @classmethod
     def load(cls, path: Path) -> Self | None:
-        """The state in the file; None if there is none that can be read."""
+        """Read the state. None if the file is missing or unreadable."""
         from trainer.detection.detector import Detector
 
         if not path.is_file():
@@ -101,7 +102,7 @@ class State:
             while (drawn := f"judged.{len(judged)}.drawn") in tensors:
                 judged.append(_judged(tensors[drawn], tensors[f"judged.{len(judged)}.found"]))
         except (OSError, SafetensorError, ValidationError, ValueError, KeyError, IndexError) as error:
-            log.warning("The saved detector cannot be read, so it is learned again: %s", error)
+            log.warning("Cannot read the saved detector, so it is trained again: %s", error)
             return None
         return cls(
             header.log_id,

@@ -1,11 +1,12 @@
-"""The detector that learns while people draw: in short rounds, without end, from the train images labeled so far.
+"""The detector that learns while people draw. It learns in short rounds from the train images labeled so far.
 
-A round is a few seconds, and `should_stop` ends it between two steps. It goes on from the last one, and never starts
-again, except when an image that it learned from is held out now: then nothing that was learned may stay. Nothing else
-is ever forgotten at once: an answer that was undone or corrected is not learned any more, and fades.
+A round takes a few seconds, and `should_stop` can end it between two steps. Each round continues from the last one. The
+detector restarts in one case only: when an image that it learned from is now held out, because nothing learned from it
+may remain. Otherwise it forgets gradually: it no longer trains on an answer that was undone or corrected, and the
+answer's effect fades.
 
-Each newly labeled image is scored before it is learned, which gives the threshold for suggestions
-(`trainer.detection.suggestion_threshold`). Only the loop's thread uses it.
+Each newly labeled image is scored before the detector learns it. These scores set the threshold for suggestions
+(`trainer.detection.suggestion_threshold`). Only the loop's thread uses this module.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ if TYPE_CHECKING:  # torch takes seconds to import
 log = logging.getLogger(__name__)
 
 LEAST_IMAGES = 5
-"""Labeled images before there is a detector."""
+"""Minimum number of labeled images for a detector."""
 STEPS = 140
-"""Steps of a round."""
+"""Training steps per round."""
 ROUND_SECONDS = 6.0
-"""A round ends after so many seconds, whatever it has learned by then."""
+"""Maximum duration of a round, in seconds."""
 VIEW_SECONDS = 6.0
-"""Before a round, the views of new images are made for so many seconds; the others wait for the next rounds."""
+"""Seconds per round for computing the views of new images. The remaining images wait for the next rounds."""
 EACH = 10
-"""Newly labeled images that are worth a round."""
+"""Number of newly labeled images that start one round."""
 MOST_ROUNDS = 12
-"""Rounds that many new images, such as those of an import, are worth."""
+"""Maximum number of rounds for many new images at once, for example after an import."""
 
 
 class LiveDetector:
-    """Learns from `lessons`: train images and what was drawn in them. `path` is its file."""
+    """Learns from `lessons`: train images and the boxes drawn in them. `path` is its file."""
 
     def __init__(self, path: Path, pictures: Pictures, seed: int) -> None:
         self._path = path
@@ -56,18 +57,18 @@ class LiveDetector:
         self._lessons: Mapping[int, Boxes] = {}
         self._learned: Mapping[int, Boxes] = {}  # lessons of the last round
         self._classes: frozenset[int] = frozenset()
-        self._done: Mapping[int, Boxes] = {}  # the same, and those that it may do without, see `worth_learning`
-        self._failed: Mapping[int, Boxes] | None = None  # lessons from which no step could be learned
+        self._done: Mapping[int, Boxes] = {}  # the same, and lessons that `worth_learning` did not choose
+        self._failed: Mapping[int, Boxes] | None = None  # lessons that allowed no training step
         self._left_out: set[int] = set()  # images of the last round that could not be read
 
     @property
     def detector(self) -> Detector | None:
-        """The detector now."""
+        """The current detector."""
         return self._state.detector if self._state is not None else None
 
     @property
     def version(self) -> str:
-        """Its version; another one after each round."""
+        """The detector's version, which changes with each round."""
         return self._state.version if self._state is not None else ""
 
     @property
@@ -90,11 +91,11 @@ class LiveDetector:
 
     @property
     def _tries_again(self) -> bool:
-        """Whether an image that could not be read may be read now."""
+        """Whether an image that was unreadable in the last round may be readable now."""
         return any(each in self._lessons and self.pictures.hash_of(each) is not None for each in self._left_out)
 
     def start_over(self) -> None:
-        """Forget everything, because ids mean other images now."""
+        """Forget everything, because image ids now belong to other images."""
         self._state, self._lessons, self._learned, self._done, self._left_out = None, {}, {}, {}, set()
         self._path.unlink(missing_ok=True)
         self.pictures.start_over()
@@ -102,8 +103,9 @@ class LiveDetector:
     def prepare(
         self, log_id: UUID, lessons: Mapping[int, Boxes], *, held_out: Iterable[int], classes: Iterable[int]
     ) -> None:
-        """Take over what is to be learned now. Nothing may be learned from the images `held_out`. `classes` are the ids
-        of the project's classes. The first call loads what an earlier start saved."""
+        """Set what to learn: `lessons`, without anything from the images `held_out`. `classes` are the ids of the
+        project's classes. The first call loads the state that an earlier run saved.
+        """
         if self._state is None:
             saved = State.load(self._path)
             if saved is None or saved.log_id != log_id or saved.pyramid != self.pictures.maps.pyramid.key:
@@ -114,7 +116,7 @@ class LiveDetector:
                 self._done = lessons if len(saved.seen) >= MOST else self._learned
         state = self._state
         if not state.seen.isdisjoint(held_out):
-            log.info("An image that the detector learned from is held out now: it learns again from the start")
+            log.info("An image that the detector learned from is now held out, so the detector is trained from scratch")
             self._path.unlink(missing_ok=True)
             state = self._state = State(log_id)
             self._learned = self._done = {}
@@ -127,7 +129,7 @@ class LiveDetector:
         state.steps_left = max(state.steps_left, rounds * STEPS)
 
     def learn(self, acked_seq: int, should_stop: Callable[[], bool]) -> bool:
-        """Learn for one round; whether there is another detector now. Raises OSError, and NotInstalledError."""
+        """Train for one round. Return whether there is a new detector. Raises OSError and NotInstalledError."""
         from trainer.detection.learning import fit
         from trainer.detection.suggestion_threshold import least_costly
 
@@ -161,7 +163,7 @@ class LiveDetector:
             self._failed = None if missing or should_stop() else self._lessons
             return False
         state.steps_left -= max(detector.steps - before, 1)
-        if missing:  # their turn comes in the next rounds
+        if missing:  # the next rounds learn them
             state.steps_left = max(state.steps_left, STEPS)
         state.judged = judged
         state.detector = detector.with_threshold(least_costly(judged))
@@ -173,7 +175,7 @@ class LiveDetector:
         return True
 
     def _scored(self, state: State, lessons: Mapping[int, Boxes]) -> list[Judged]:
-        """The last answers beside what was found before they were learned, with those of newly labeled images."""
+        """The latest answers, each with the boxes found before it was learned. Includes newly labeled images."""
         from trainer.detection.detections import Detections
         from trainer.detection.suggestion_threshold import LAST, Judged
 
@@ -190,8 +192,9 @@ class LiveDetector:
         return judged[-LAST:]
 
     def _prepared(self, lessons: Mapping[int, Boxes], should_stop: Callable[[], bool]) -> tuple[dict[int, Boxes], int]:
-        """The lessons of a round, and how many images still lack their views, which are made for VIEW_SECONDS. Images
-        that cannot be read are left out."""
+        """The lessons of a round, and the number of images that still lack their views. Views are computed for up to
+        VIEW_SECONDS. Unreadable images are left out.
+        """
         chosen = worth_learning({image_id: boxes.labels for image_id, boxes in lessons.items()})
         ready = [image_id for image_id in chosen if self.pictures.has_views(image_id)]
         missing = sorted(set(chosen).difference(ready))
@@ -219,7 +222,7 @@ class LiveDetector:
 
 
 def enough(values: Iterable[Boxes]) -> bool:
-    """Whether a detector can be fitted on these answers: five images, and a box."""
+    """Whether a detector can be fitted: on at least five images and one box."""
     count, boxes = 0, 0
     for each in values:
         count, boxes = count + 1, boxes + len(each)
@@ -227,5 +230,5 @@ def enough(values: Iterable[Boxes]) -> bool:
 
 
 def placed(boxes: Boxes) -> Placed:
-    """An answer as arrays."""
+    """Convert an answer to arrays."""
     return Placed.of([each[:5] for each in boxes.boxes])

@@ -1,4 +1,6 @@
-"""Opens the detector of a trainer: its files lie in the trainer's folder, its frozen network comes with Flywheel."""
+"""Opens the detector of a trainer. Its files are in the trainer's folder; its frozen network is installed with
+Flywheel.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ STATE = Path("detector") / "live.safetensors"
 
 
 def open_live_detector(folder: Path, settings: TrainerSettings, replica: Replica, photos: Photos) -> LiveDetector:
-    """The detector in `folder`. Its network is read when a project of boxes needs it."""
+    """Open the detector in `folder`. Its network is loaded only when a detection project needs it."""
 
     def open_maps(read: Callable[[str], bytes]) -> FeatureMaps:
         from trainer.detection.feature_maps import FeatureMaps

@@ -1,7 +1,7 @@
-"""What the detector sees of the catalogued images: their feature maps, and the boxes it finds, by image id.
+"""The detector's view of the catalogued images: their feature maps, and the boxes it finds, by image id.
 
-Feature maps are made once and lie on disk (`trainer.detection.feature_maps`). What was found is kept for one detector
-at a time, because each round gives another one. Only the loop's thread uses it.
+Feature maps are computed once and kept on disk (`trainer.detection.feature_maps`). Found boxes are kept for one
+detector only, because each round creates a new one. Only the loop's thread uses this module.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ if TYPE_CHECKING:  # torch takes seconds to import
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
-"""Images in which boxes are looked for between two looks at the clock: a quarter of a second without maps."""
+"""Images per detection chunk. Between chunks `should_stop` is called. A chunk takes a quarter of a second without
+computing maps.
+"""
 RETRY_SECONDS = 30.0
-"""Until an image that could not be read is tried again: the labeler may have been away. Each time it takes twice as
-long, up to LONGEST_RETRY."""
+"""Seconds until an unreadable image is tried again, because the labeler may have been offline. The pause doubles with
+each failure, up to LONGEST_RETRY.
+"""
 LONGEST_RETRY = 3_600.0
 
 
 class Pictures:
-    """Images of the catalogue in `replica`. `open_maps` opens their feature maps, given how to read a file by its
-    hash; `fetch` reads a catalogued image or raises ImageProblem."""
+    """Images of the catalogue in `replica`. `open_maps` opens their feature maps, given a function that reads a file by
+    its hash. `fetch` reads a catalogued image or raises ImageProblem.
+    """
 
     def __init__(
         self,
@@ -47,26 +51,26 @@ class Pictures:
         self._fetch = fetch
         self._open_maps = open_maps
         self._maps: FeatureMaps | None = None
-        self._entries: dict[str, ImageEntry] = {}  # by hash, of images that were asked for
-        self._unreadable: dict[str, tuple[float, float]] = {}  # hash → when it is tried again, and the pause until then
-        self._of: Detector | None = None  # who found …
+        self._entries: dict[str, ImageEntry] = {}  # by hash, of images that were requested
+        self._unreadable: dict[str, tuple[float, float]] = {}  # hash → time of the next try, and the pause before it
+        self._of: Detector | None = None  # the detector that found …
         self._found: dict[str, Placed] = {}  # … these boxes, by hash
 
     @property
     def maps(self) -> FeatureMaps:
-        """The feature maps. Raises NotInstalledError where the network under them is missing."""
+        """The feature maps. Raises NotInstalledError if the frozen network is missing."""
         if self._maps is None:
             self._maps = self._open_maps(self._read)
         return self._maps
 
     def start_over(self) -> None:
-        """Another log is followed. Maps stay, because they are keyed by content."""
+        """Follow another log. Maps stay, because they are keyed by content."""
         self._entries.clear()
         self._unreadable.clear()
         self._found.clear()
 
     def hash_of(self, image_id: int) -> str | None:
-        """The content hash of an image that is in the catalogue; None while it cannot be read."""
+        """The content hash of a catalogued image. None if the image is not in the catalogue or currently unreadable."""
         entry = next(iter(self._replica.images([image_id])), None)
         if entry is None:
             return None
@@ -77,12 +81,12 @@ class Pictures:
         return entry.sha256
 
     def has_views(self, image_id: int) -> bool:
-        """Whether nothing must be computed before the image can be learned; also if it cannot be read."""
+        """Whether the image can be learned without computing anything first. True if it is unreadable."""
         sha256 = self.hash_of(image_id)
         return sha256 is None or self.maps.has_views(sha256)
 
     def make_views(self, image_id: int) -> None:
-        """Compute the views of an image, from which the detector learns: 0.5 s."""
+        """Compute the views from which the detector learns an image (0.5 s)."""
         sha256 = self.hash_of(image_id)
         if sha256 is not None and not self.maps.has_views(sha256):
             try:
@@ -91,7 +95,7 @@ class Pictures:
                 self._give_up(sha256, problem)
 
     def unseen(self, detector: Detector, image_ids: Iterable[int]) -> list[int]:
-        """The images in which the detector has yet to look for boxes."""
+        """The images that the detector has not searched yet."""
         known = self._found if detector is self._of else {}
         hashes = ((image_id, self.hash_of(image_id)) for image_id in image_ids)
         return [image_id for image_id, sha256 in hashes if sha256 is not None and sha256 not in known]
@@ -99,7 +103,7 @@ class Pictures:
     def look(
         self, detector: Detector, image_ids: Sequence[int], should_stop: Callable[[], bool] = lambda: False
     ) -> bool:
-        """Look for boxes in these images; False if `should_stop` ended it before all were seen."""
+        """Detect boxes in these images. Return False if `should_stop` ended the search early."""
         if detector is not self._of:
             self._of, self._found = detector, {}
         coming = self.unseen(detector, image_ids)
@@ -123,13 +127,13 @@ class Pictures:
         return True
 
     def found(self, detector: Detector, image_ids: Sequence[int]) -> list[Placed | None]:
-        """The boxes found in each image, of any score; None if it cannot be read. Looks where nobody has looked."""
+        """The boxes found in each image, with any score, or None if it is unreadable. Detects where necessary."""
         self.look(detector, image_ids)
         hashes = [self.hash_of(image_id) for image_id in image_ids]
         return [self._found.get(each) if each is not None else None for each in hashes]
 
     def find(self, detector: Detector, data: bytes, limits: ImageLimits) -> Detections:
-        """The objects in any image file. Safe from any thread. Raises ImageProblem."""
+        """Detect the objects in any image file. Thread-safe. Raises ImageProblem."""
         from trainer.detection.feature_maps import View
         from trainer.detection.placement import Placement, opened
 
@@ -141,7 +145,7 @@ class Pictures:
         return detector.detect(View(maps, placement))
 
     def known(self, detector: Detector, image_id: int) -> Placed | None:
-        """The boxes found in an image, if the detector has looked at it."""
+        """The boxes found in an image, or None if the detector has not searched it yet."""
         sha256 = self.hash_of(image_id)
         return self._found.get(sha256) if sha256 is not None and detector is self._of else None
 
@@ -151,6 +155,6 @@ class Pictures:
     def _give_up(self, sha256: str, problem: ImageProblem) -> None:
         _, last = self._unreadable.get(sha256, (0.0, 0.0))
         if not last:
-            log.warning("No boxes are looked for in %s for now: it %s.", self._entries[sha256].uri, problem)
+            log.warning("Skipping box detection in %s for now: it %s.", self._entries[sha256].uri, problem)
         pause = min(2 * last, LONGEST_RETRY) or RETRY_SECONDS
         self._unreadable[sha256] = time.monotonic() + pause, pause

@@ -1,8 +1,9 @@
-"""The slow work on a detector, in short steps, the most urgent one first: boxes for the images that come next, a round
-of learning, boxes for the rest of the list, and the evaluation.
+"""Schedules the detector's slow work in short steps, most urgent first: find boxes in the next images, train a round,
+find boxes in the rest of the list, evaluate.
 
-An evaluation looks at all labeled test images. So it waits until a person's boxes are up to date, and takes at most a
-quarter of the time; once begun, it comes before the next round, because its figures are those of one detector.
+An evaluation detects in all labeled test images. So it waits until a person's suggestions are up to date, and takes at
+most a quarter of the time. Once started, it finishes before the next training round, because its figures must belong to
+one detector.
 """
 
 from __future__ import annotations
@@ -16,41 +17,42 @@ from trainer.evaluation.box_matching import Placed
 from trainer.live_detector.live_detector import LiveDetector
 
 NEXT = 10
-"""Images of a list that are seen before anything else."""
+"""Number of images at the top of the list that get boxes before any other work."""
 SHOWN = 50
-"""Images of a list that get boxes."""
+"""Number of images in the list that get boxes."""
 STEP_SECONDS = 0.5
-"""Looking at images is interrupted so often, because a person's new answers wait."""
+"""Maximum seconds of detection at a time, because a person's new answers may be waiting."""
 REST = 3.0
-"""Pause between evaluations while there is something to learn, as a multiple of the last one's duration."""
+"""Minimum pause between evaluations while there is something to learn, as a multiple of the last one's duration."""
 
 Work = Literal["look", "learn", "measure"]
 Untested = Callable[[], Sequence[int] | None]
 
 
 class Studies:
-    """What is due for `live`. `untested` returns the test images to measure on, if an evaluation would be news. Only
-    the loop's thread uses it."""
+    """The next work for `live`. `untested` returns the test images to evaluate, or None if the figures would not
+    change. Only the loop's thread uses it.
+    """
 
     def __init__(self, live: LiveDetector) -> None:
         self.live = live
         self._listed: list[int] = []
-        self._tested: list[int] | None = None  # to be measured now
+        self._tested: list[int] | None = None  # images of the current evaluation
         self._took = 0.0  # seconds of the last evaluation
-        self._measured = float("-inf")  # its end
+        self._measured = float("-inf")  # when it ended
         self._offered: tuple[str, int] = ("", 0)  # version and number of images with boxes in the last list
 
     def start_over(self) -> None:
-        """Another log is followed."""
+        """Follow another log."""
         self._listed, self._tested = [], None
         self.live.start_over()
 
     def asked(self, push: QueryPush) -> None:
-        """Note the last list."""
+        """Remember the latest list."""
         self._listed = [query.image_id for query in push.queries[:SHOWN]]
 
     def known(self, image_id: int) -> Placed | None:
-        """The boxes that the detector of now has found in an image, if it has looked."""
+        """The boxes that the current detector has found in an image, or None if it has not searched it yet."""
         detector = self.live.detector
         return self.live.pictures.known(detector, image_id) if detector is not None else None
 
@@ -68,7 +70,7 @@ class Studies:
         return "measure" if detector is not None and self._begins(untested) else None
 
     def look(self, should_stop: Callable[[], bool]) -> bool:
-        """Look at the images of the list; whether a list with more boxes is worth sending now."""
+        """Detect in the listed images. Return whether it is worth sending a list with more boxes now."""
         detector, pictures = self.live.detector, self.live.pictures
         if detector is None:
             return False
@@ -83,12 +85,14 @@ class Studies:
         return True
 
     def learned(self, untested: Untested) -> None:
-        """There is another detector now. It is measured before the next round, if the last time was long enough ago."""
+        """Tell that there is a new detector. It is evaluated before the next round, unless the last evaluation was
+        recent.
+        """
         if time.monotonic() - self._measured > REST * self._took:
             self._begins(untested)
 
     def measure(self, should_stop: Callable[[], bool]) -> bool:
-        """Look at test images; whether all were seen, so that they can be measured on."""
+        """Detect in test images. Return whether all are done, so that the metrics can be computed."""
         detector, tested = self.live.detector, self._tested
         if detector is None or tested is None:
             return False

@@ -92,7 +92,7 @@ def test_a_detector_that_was_saved_with_another_head_is_learned_again(opened, ca
     save_file(tensors, detector._path, metadata=said)
     again = opened()
     again.prepare(LOG, lessons(*range(5)), held_out=(), classes=(1, 2))
-    assert "learned again" in caplog.text
+    assert "trained again" in caplog.text
     assert again.due
     assert again.learn(1, never)
 
