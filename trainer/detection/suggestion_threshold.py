@@ -51,7 +51,7 @@ def least_costly(judged: Sequence[Judged]) -> float:
     shown = [each.found.suggested(0.0) for each in last]  # grouping boxes in one place is independent of the threshold
     costs = {
         step: sum(_done(some.above(step), each).total for some, each in zip(shown, last, strict=True))
-        for step in STEPS.tolist()  # a float64 would compare differently with float32 scores than a float does
+        for step in map(float, STEPS)  # as numpy scalars, they would compare with float32 scores in another way
     }
     costs[NONE] = sum(len(each.boxes) for each in last)
     return min(costs, key=lambda step: (costs[step], abs(step - FIRST_THRESHOLD)))
