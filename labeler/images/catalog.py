@@ -10,14 +10,14 @@ It reads no pixels: `file_index` reads files, `scanner` decides when, `file_regi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from labeler.errors import Missing
-from labeler.images.file_registry import FileRegistry, Found, Root
+from labeler.images.file_registry import Census, FileRegistry, Found, Root, Unmet
 from labeler.images.split_draw import Drawing
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.database import Store
@@ -108,9 +108,10 @@ class Catalog:
         """Why no more images can be added."""
         return f"exceeds the limit of {self._max_images:,} images set by max_images"
 
-    def unlisted(self, root: Root, present: Collection[str]) -> list[str]:
-        """Files of `root` that a walk did not list (`present`) and whose image is answered."""
-        return [uri for uri, image_id in self.files.unlisted(root, present) if self._is_answered(image_id)]
+    def unlisted(self, root: Root, census: Census) -> Iterator[Unmet]:
+        """Files of `root` that a list (`census`) does not have, and whose image is answered."""
+        for some in self.files.unmet(root, census):
+            yield from (each for each in some if self._is_answered(each.image_id))
 
     def settle_images(self) -> None:
         """Point each image at an existing file, and log which images have none left or are back.

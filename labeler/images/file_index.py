@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -20,10 +20,10 @@ from labeler.images.catalog import Catalog, Located
 from labeler.images.file_registry import Found, Root
 from shared.images import finding, opening
 from shared.images.finding import Passed
-from shared.images.opening import ImageLimits, ImageProblem, ImageWaits
+from shared.images.opening import ImageLimits, ImageProblem, ImageWaits, check_bytes
 from shared.images.sources.addresses import AddressProblem, Place, checked, is_address, is_within
 from shared.images.sources.choosing import Sources
-from shared.images.sources.source import ImageAway, ImageSource
+from shared.images.sources.source import ImageAway, ImageSource, Listed, Stamp
 from shared.storage.disk_errors import kind_of
 from shared.storage.safe_names import MOST_BYTES, cut
 from shared.storage.whole_files import write_whole
@@ -99,26 +99,28 @@ class Files:
             source = self._sources[root] = self._opener.source(self.roots[root], lambda: self._others(root))
         return source
 
-    def listed(self, root: Root, passed: Passed | None = None) -> list[str]:
-        """URIs of all images of a root; `passed` counts what is skipped.
+    def listed(self, root: Root, passed: Passed | None = None) -> Iterator[Listed]:
+        """All images of a root, one by one, each with its stamp if the list has it; `passed` counts what is skipped.
 
-        Raises ImageProblem if the place cannot be read.
+        Raises ImageProblem, also in the middle, if the place cannot be read.
         """
-        place = self.roots[root]
-        found = self.source(root).uris(Passed() if passed is None else passed)
+        place, start = self.roots[root], prefix(root)
+        found = self.source(root).listed(Passed() if passed is None else passed)
+        own = None
         if (
-            self._workspace is None
-            or not isinstance(place, Path)
-            or not self._workspace.resolve().is_relative_to(place.resolve())
+            self._workspace is not None
+            and isinstance(place, Path)
+            and self._workspace.resolve().is_relative_to(place.resolve())
         ):
-            return [prefix(root) + uri for uri in found]
-        own = self._workspace.resolve().relative_to(place.resolve()).as_posix() + "/"
-        return [prefix(root) + uri for uri in found if not uri.startswith(own)]
+            own = self._workspace.resolve().relative_to(place.resolve()).as_posix() + "/"
+        return ((start + uri, stamp) for uri, stamp in found if own is None or not uri.startswith(own))
 
-    def look_at(self, root: Root, uri: str) -> Found:
-        """Read, hash and check one file; `reason` says what is wrong with it."""
+    def look_at(self, root: Root, uri: str, stamp: Stamp | None = None) -> Found:
+        """Read, hash and check one file, whose stamp may be known; `reason` says what is wrong with it."""
         try:
-            size, mtime_ns = self.stamp(root, uri)
+            size, mtime_ns = stamp or self.stamp(root, uri)
+            if stamp is not None:
+                check_bytes(size, self.limits)  # nothing that is too large is fetched
             inspected = opening.inspect(self._read(root, uri), self.limits)
         except (ImageAway, ImageWaits) as problem:  # no stamp, so that the next scan reads it again
             return Found(uri, 0, 0, None, str(problem), away=isinstance(problem, ImageAway))
@@ -126,7 +128,7 @@ class Files:
             return Found(uri, size, mtime_ns, None, str(problem))
         return Found(uri, size, mtime_ns, inspected)
 
-    def stamp(self, root: Root, uri: str) -> tuple[int, int]:
+    def stamp(self, root: Root, uri: str) -> Stamp:
         """Size (bytes) and modification time (ns) of a file, which is read again if either changes; zeros without a
         file. Other sources have other marks. Raises ImageAway."""
         try:

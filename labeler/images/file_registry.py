@@ -7,20 +7,22 @@ decides about the images; nothing here reads files.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from labeler.store.database import Store
 from labeler.store.tables import FILE
 from shared.images.opening import Inspected
+from shared.images.sources.source import Stamp
 from shared.wire.images import Rejection
 
 Root = str
 """A folder of images: `images`, `images/NAME` for an added one, `test` or `uploads`."""
 _CHUNK = 500  # values in one SQL statement
+_AT_ONCE = 10_000  # rows read at once
 T = TypeVar("T")
 
 
@@ -34,6 +36,38 @@ class Found:
     inspected: Inspected | None
     reason: str | None = None
     away: bool = False  # its store does not answer now, which says nothing about the file
+
+
+class Known(NamedTuple):
+    """A file that was read before, and its stamp then."""
+
+    file_id: int
+    stamp: Stamp
+
+
+class Unmet(NamedTuple):
+    """A file that a list no longer has, and the image that it contained."""
+
+    file_id: int
+    uri: str
+    image_id: int | None
+
+
+class Census:
+    """Which files a list has: a bit for each file that was known when it began, not a name."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self._met = bytearray(last // 8 + 1)
+
+    def meet(self, file_id: int) -> None:
+        """The list has this file."""
+        if file_id <= self.last:
+            self._met[file_id >> 3] |= 1 << (file_id & 7)
+
+    def has_met(self, file_id: int) -> bool:
+        """Whether the list has this file."""
+        return bool(self._met[file_id >> 3] & 1 << (file_id & 7))
 
 
 class FileRegistry:
@@ -54,15 +88,34 @@ class FileRegistry:
         """Number of files that contain none."""
         return self._rejected
 
-    def known(self, root: Root, uris: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Size and modification time of these files when they were last read."""
-        statement = select(FILE.c.uri, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
-        known: dict[str, tuple[int, int]] = {}
+    def known(self, root: Root, uris: Sequence[str]) -> dict[str, Known]:
+        """Those of these files that were read before."""
+        statement = select(FILE.c.uri, FILE.c.id, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
+        known: dict[str, Known] = {}
         with self._store.read() as connection:
             for some in _chunks(uris):
                 found = connection.execute(statement.where(FILE.c.uri.in_(some)))
-                known |= {uri: (size, mtime_ns) for uri, size, mtime_ns in found}
+                known |= {uri: Known(file_id, (size, mtime_ns)) for uri, file_id, size, mtime_ns in found}
         return known
+
+    def census(self) -> Census:
+        """To find the files that a list no longer has; begin it before the list."""
+        with self._store.read() as connection:
+            return Census(connection.execute(select(func.coalesce(func.max(FILE.c.id), 0))).scalar_one())
+
+    def unmet(self, root: Root, census: Census) -> Iterator[list[Unmet]]:
+        """The files of `root` that the census has not met, a few hundred at a time."""
+        last = 0
+        statement = select(FILE.c.id, FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root, FILE.c.id <= census.last)
+        while True:
+            with self._store.read() as connection:
+                following = statement.where(FILE.c.id > last).order_by(FILE.c.id).limit(_AT_ONCE)
+                rows = connection.execute(following).all()
+            if not rows:
+                return
+            last = rows[-1].id
+            unmet = [Unmet(row.id, row.uri, row.image_id) for row in rows if not census.has_met(row.id)]
+            yield from map(list, _chunks(unmet))
 
     def images_of(self, root: Root, uris: Sequence[str]) -> dict[str, int]:
         """The images that these files contain."""
@@ -110,20 +163,13 @@ class FileRegistry:
         if changed:
             connection.execute(update(FILE).where(FILE.c.id == bindparam("file_id")), changed)
 
-    def forget(self, root: Root, present: Collection[str]) -> None:
-        """Forget the files of `root` that are not in `present`; `Catalog.settle_images` then handles their images."""
+    def forget(self, root: Root, census: Census) -> None:
+        """Forget the files of `root` that the census has not met; `Catalog.settle_images` then handles their images."""
+        for some in self.unmet(root, census):
+            with self._store.write() as connection:
+                connection.execute(FILE.delete().where(FILE.c.id.in_([each.file_id for each in some])))
         with self._store.write() as connection:
-            stored = connection.execute(select(FILE.c.id, FILE.c.uri).where(FILE.c.root == root))
-            vanished = [file_id for file_id, uri in stored if uri not in present]
-            for some in _chunks(vanished):
-                connection.execute(FILE.delete().where(FILE.c.id.in_(some)))
             self._count(connection)
-
-    def unlisted(self, root: Root, present: Collection[str]) -> list[tuple[str, int | None]]:
-        """Files of `root` that a walk did not list (`present`), each with its image."""
-        with self._store.read() as connection:
-            stored = connection.execute(select(FILE.c.uri, FILE.c.image_id).where(FILE.c.root == root))
-            return [(uri, image_id) for uri, image_id in stored if uri not in present]
 
     def search(self, text: str) -> list[int]:
         """Images with `text` in the name or folder of a file, ignoring case, in order of name."""

@@ -1,9 +1,11 @@
 """Scans the roots in the background, so that labeling can begin while a large folder is still being read.
 
-Two workers (more for a store that is far away) read, hash and check files ahead; results are written in batches. A file
-whose size and modification time are unchanged is not read again. Only a complete scan removes vanished files, and never
-if the folder is missing or suddenly empty: unplugging a disk must not remove all images. What a store does not give now
-is tried again later, and changes nothing until then.
+A place is listed first: what is new or has changed waits in a file, and a bit for each known file says whether it is
+still there, so that memory does not grow with the addresses. Then two workers (more for a store that is far away) read,
+hash and check files ahead, some at a time; results are written in batches. A file whose size and modification time are
+unchanged is not read again. Only a complete scan removes vanished files, and never if the folder is missing or suddenly
+empty: unplugging a disk must not remove all images. What a store does not give now is tried again later, and changes
+nothing until then.
 """
 
 from __future__ import annotations
@@ -14,24 +16,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 
 from labeler.images.catalog import Catalog
 from labeler.images.file_index import Files
-from labeler.images.file_registry import Found, Root
+from labeler.images.file_registry import Census, Found, Root
 from shared.figures import many
 from shared.images.finding import Passed
 from shared.images.opening import ImageProblem
 from shared.images.sources.addresses import shown
-from shared.images.sources.source import ImageAway
+from shared.images.sources.source import NONE, ImageAway, Listed
+from shared.storage.spool import Spool
 from shared.wire.fields import Split
 from shared.wire.images import ScanView
 
 BATCH = 500
 BATCH_SECONDS = 0.5
 CLOSING_SECONDS = 2
-_AHEAD = 32  # files read ahead of the next result
+_AHEAD = 32  # tasks of the workers ahead of the next result
+_TASK_SECONDS, _TASK_FILES = 0.02, 64  # of one task: handing over each small file alone took as long as reading it
 PAUSES = (1.0, 4.0, 15.0)  # seconds before what a store did not give is tried again in the same scan
 LATER = 60.0  # seconds before another scan tries it
 
@@ -45,10 +50,12 @@ class _Progress:
     done: int
     total: int
     began: float
+    unread: int = 0  # files of `done` that had not changed, which took no time
 
     def seconds_left(self) -> float | None:
         """At the rate so far."""
-        return (self.total - self.done) * (time.monotonic() - self.began) / self.done if self.done else None
+        read = self.done - self.unread
+        return (self.total - self.done) * (time.monotonic() - self.began) / read if read > 0 else None
 
 
 class Scanner:
@@ -132,56 +139,81 @@ class Scanner:
         New images go into `split`; None draws it.
         """
         place = shown(self._files.roots[root])
-        passed = Passed()
-        try:
-            source = self._files.source(root)
-            listed = self._files.listed(root, passed) if uris is None else list(uris)
+        passed, census = Passed(), self._catalog.files.census()
+        with ExitStack() as spools:
+            unread = spools.enter_context(Spool())
+            try:
+                source = self._files.source(root)
+                listed = self._files.listed(root, passed) if uris is None else ((uri, None) for uri in uris)
+                total = self._compare(root, listed, census, unread)
+                if uris is None:
+                    total += self._compare(root, self._still_there(root, census), census, unread)
+            except ImageProblem as problem:
+                self._fail(f"The folder {place} {problem}; its images are kept.", again=isinstance(problem, ImageAway))
+                return
+            if self._closing.is_set():
+                return  # the list may not be whole
             if uris is None:
-                listed += self._still_there(root, listed)
-        except ImageProblem as problem:
-            self._fail(f"The folder {place} {problem}; its images are kept.", again=isinstance(problem, ImageAway))
-            return
-        if uris is None:
-            self._tell(root, passed.sentences())
-        if not listed and self._catalog.files.has(root):
-            self._fail(f"The folder {place} is now empty; its images are kept.")
-            return
-        self._progress = _Progress(0, len(listed), time.monotonic())
-        with ThreadPoolExecutor(source.readers, thread_name_prefix="scanner") as pool:
-            away = self._read(pool, root, listed, split)
-            for pause in PAUSES:
-                if not away or self._closing.wait(pause):
-                    break
-                away = self._read(pool, root, away, split)
-        source.listed()
+                self._tell(root, passed.sentences())
+            if not total and self._catalog.files.has(root):
+                self._fail(f"The folder {place} is now empty; its images are kept.")
+                return
+            same = total - len(unread)
+            self._progress = _Progress(same, total, time.monotonic(), same)
+            with ThreadPoolExecutor(source.readers, thread_name_prefix="scanner") as pool:
+                for pause in (*PAUSES, 0.0):
+                    away = spools.enter_context(Spool())
+                    self._read(pool, root, unread, away, split)
+                    unread = away
+                    if not away or self._closing.wait(pause):
+                        break
         if away and not self._closing.is_set():
             self._fail(f"{many(len(away), 'image')} of {place} cannot be read now: they are tried again.", again=True)
         if not self._closing.is_set():
-            self._progress = replace(self._progress, done=len(listed))
+            self._progress = replace(self._progress, done=total)
             if uris is None:
-                self._catalog.files.forget(root, set(listed))
+                self._catalog.files.forget(root, census)
             self._catalog.settle_images()
             self._changed()
 
-    def _still_there(self, root: Root, listed: list[str]) -> list[str]:
-        """Answered images that the walk did not list and that are there, for example under a link that it left out."""
-        return [uri for uri in self._catalog.unlisted(root, set(listed)) if self._files.stamp(root, uri) != (0, 0)]
+    def _compare(self, root: Root, listed: Iterator[Listed], census: Census, unread: Spool) -> int:
+        """Put what is new or has changed into `unread`; returns how many images the list has."""
+        total = 0
+        while (chunk := list(islice(listed, BATCH))) and not self._closing.is_set():
+            total += len(chunk)
+            known = self._catalog.files.known(root, [uri for uri, _ in chunk])
+            for uri, stamp in chunk:
+                before = known.get(uri)
+                if before is not None:
+                    census.meet(before.file_id)
+                    try:
+                        if before.stamp == (stamp or self._files.stamp(root, uri)):
+                            continue
+                    except ImageAway:
+                        pass  # looking at it finds out the same, and says why
+                unread.append((uri, stamp))
+        return total
 
-    def _read(self, pool: ThreadPoolExecutor, root: Root, listed: list[str], split: Split | None) -> list[str]:
-        """Read and record what is new or has changed; returns what its store does not give now."""
+    def _still_there(self, root: Root, census: Census) -> Iterator[Listed]:
+        """Answered images that the walk did not list and that are there, for example under a link that it left out."""
+        for each in self._catalog.unlisted(root, census):
+            stamp = self._files.stamp(root, each.uri)
+            if stamp != NONE:
+                yield each.uri, None
+
+    def _read(self, pool: ThreadPoolExecutor, root: Root, unread: Spool, away: Spool, split: Split | None) -> None:
+        """Read and record what is new or has changed; puts into `away` what its store does not give now."""
         pending: list[Found] = []
-        away: list[str] = []
         written = time.monotonic()
-        for found in self._look_at(pool, root, listed):
+        for found in self._look_at(pool, root, ((uri, stamp and (stamp[0], stamp[1])) for uri, stamp in unread)):
             if found.away:
-                away.append(found.uri)
+                away.append((found.uri, None))
             else:
                 pending.append(found)
             if len(pending) >= BATCH or time.monotonic() - written > BATCH_SECONDS:
                 self._write(root, pending, split)
                 pending, written = [], time.monotonic()
         self._write(root, pending, split)
-        return away
 
     def _run(self) -> None:
         while (step := self._next()) is not None:
@@ -200,29 +232,24 @@ class Scanner:
             self._running = False
             return None
 
-    def _look_at(self, pool: ThreadPoolExecutor, root: Root, listed: list[str]) -> Iterator[Found]:
-        ahead: deque[Future[Found]] = deque()
-        changed = self._unknown(root, listed)
+    def _look_at(self, pool: ThreadPoolExecutor, root: Root, listed: Iterator[Listed]) -> Iterator[Found]:
+        """What the workers find, in the order of the list."""
+
+        def some(files: list[Listed]) -> tuple[list[Found], float]:
+            began = time.monotonic()
+            found = [self._files.look_at(root, uri, stamp) for uri, stamp in files if not self._closing.is_set()]
+            return found, (time.monotonic() - began) / len(files)
+
+        ahead: deque[Future[tuple[list[Found], float]]] = deque()
+        size = 1
         while not self._closing.is_set():
-            ahead.extend(pool.submit(self._files.look_at, root, uri) for uri in islice(changed, _AHEAD - len(ahead)))
+            while len(ahead) < _AHEAD and (files := list(islice(listed, size))):
+                ahead.append(pool.submit(some, files))
             if not ahead:
                 return
-            yield ahead.popleft().result()
-
-    def _unknown(self, root: Root, listed: list[str]) -> Iterator[str]:
-        """The files that are new or whose size or modification time has changed."""
-        for start in range(0, len(listed), BATCH):
-            chunk = listed[start : start + BATCH]
-            known = self._catalog.files.known(root, chunk)
-            for uri in chunk:
-                try:
-                    same = known.get(uri) == self._files.stamp(root, uri)
-                except ImageAway:
-                    same = False  # looking at it finds out the same, and says why
-                if same:
-                    self._advance(1)
-                else:
-                    yield uri
+            found, seconds = ahead.popleft().result()
+            size = max(1, min(_TASK_FILES, 2 * size, int(_TASK_SECONDS / max(seconds, 1e-9))))
+            yield from found
 
     def _write(self, root: Root, found: list[Found], split: Split | None) -> None:
         if found and not self._closing.is_set():

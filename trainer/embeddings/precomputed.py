@@ -64,7 +64,8 @@ class OwnVectors:
             )
         path = Path(settings.embeddings).expanduser()
         try:
-            uris = list(Sources().source(place_of(settings.images)).uris(Passed())) if settings.images else []
+            source = Sources().source(place_of(settings.images)) if settings.images else None
+            uris = [uri for uri, _ in source.listed(Passed())] if source is not None else []
             vectors = read_vectors(path, max(BYTES_AN_IMAGE * len(uris), LEAST_BYTES if uris else UNKNOWN_BYTES))
             _check_numbers(vectors.matrix)
             let_go(vectors.matrix)

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.blobs import Blob, Stream
-from shared.images.sources.source import NONE, ImageAway, Stamp, folded, is_image_name
+from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, folded, is_image_name
 
 ENDINGS: Final = (".zip", ".tar")
 COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".gz", ".7z", ".rar")
@@ -67,16 +67,13 @@ class ArchiveSource:
         self._contents: _Contents | None = None
         self._looked = 0.0
 
-    def uris(self, passed: Passed) -> Iterator[str]:
+    def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource. In code point order."""
         with self._lock:
             self._looked = 0.0
         contents = self._current()
         passed.add(contents.passed)
-        return iter(sorted(contents.members))
-
-    def listed(self) -> None:
-        """The table of contents stays, because it says where each member is."""
+        return ((name, self._stamp(contents, contents.members[name])) for name in sorted(contents.members))
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource. A zip knows the checksum of each member; all of a changed tar is read again."""
@@ -87,8 +84,9 @@ class ArchiveSource:
         except ImageProblem:
             return NONE
         member = contents.members.get(uri)
-        if member is None:
-            return NONE
+        return NONE if member is None else self._stamp(contents, member)
+
+    def _stamp(self, contents: _Contents, member: Member) -> Stamp:
         size = min(member.size, 1 << 62)  # a database stores it
         if self._zip:
             return size, member.mark + 1

@@ -23,7 +23,7 @@ from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.addresses import WEB, AddressProblem, checked, climbs, is_address, is_within
 from shared.images.sources.archives import MOST_MEMBERS
 from shared.images.sources.blobs import Blob, Stream
-from shared.images.sources.source import NONE, ImageAway, Stamp, folded
+from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, folded
 from shared.images.sources.stores import Store
 from shared.images.sources.tables import values
 
@@ -55,14 +55,11 @@ class ManifestSource:
         self._lock = threading.Lock()
         self._entries: _Entries | None = None
 
-    def uris(self, passed: Passed) -> Iterator[str]:
+    def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource. In code point order."""
         entries = self._current(look=True)
         passed.add(entries.passed)
-        return iter(sorted(entries.address_of))
-
-    def listed(self) -> None:
-        """The addresses stay, because they are needed to read."""
+        return ((uri, None) for uri in sorted(entries.address_of))
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource. What the table says of an image: nothing is asked of a million servers."""

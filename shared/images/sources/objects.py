@@ -13,7 +13,7 @@ from io import BufferedReader
 from shared.images.finding import Passed, counted, is_left_out
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.addresses import climbs
-from shared.images.sources.source import NONE, ImageAway, Stamp, is_image_name
+from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, is_image_name
 from shared.images.sources.stores import Store
 
 DEEPEST = 64
@@ -21,7 +21,7 @@ DEEPEST = 64
 
 
 class ObjectSource:
-    """The objects under one address. Their stamps are those of the list, as long as it is in use."""
+    """The objects under one address. A list of them has their stamps."""
 
     readers = 16
     far = True
@@ -29,23 +29,14 @@ class ObjectSource:
     def __init__(self, address: str, store: Store) -> None:
         self.place = address.rstrip("/")
         self._store = store
-        self._stamps: dict[str, Stamp] = {}
 
-    def uris(self, passed: Passed) -> Iterator[str]:
+    def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource."""
-        self._stamps = {}
         keys = self._store.keys(self.place)
         return self._folder("", passed, 0) if keys is None else self._flat(keys, passed)
 
-    def listed(self) -> None:
-        """See ImageSource."""
-        self._stamps = {}
-
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource."""
-        known = self._stamps.get(uri)
-        if known is not None:
-            return known
         try:
             return self._store.look(self._address(uri))[1]
         except ImageAway:
@@ -55,9 +46,6 @@ class ObjectSource:
 
     def read(self, uri: str, limits: ImageLimits) -> bytes:
         """See ImageSource."""
-        known = self._stamps.get(uri)
-        if known is not None:
-            check_bytes(known[0], limits)
         data = self._store.read(self._address(uri), 0, limits.max_bytes + 1)
         check_bytes(len(data), limits)
         return data
@@ -75,13 +63,12 @@ class ObjectSource:
             raise ImageProblem("is outside the image folder")
         return f"{self.place}/{uri}"
 
-    def _flat(self, keys: Iterator[tuple[str, int, Stamp]], passed: Passed) -> Iterator[str]:
+    def _flat(self, keys: Iterator[tuple[str, int, Stamp]], passed: Passed) -> Iterator[Listed]:
         for name, _, stamp in keys:
             if name and not name.endswith("/") and is_image_name(name, passed):  # an object may stand for a folder
-                self._stamps[name] = stamp
-                yield name
+                yield name, stamp
 
-    def _folder(self, prefix: str, passed: Passed, depth: int) -> Iterator[str]:
+    def _folder(self, prefix: str, passed: Passed, depth: int) -> Iterator[Listed]:
         below: list[tuple[str, Stamp]] = []
         for name, _, stamp in self._store.entries(f"{self.place}/{prefix}".rstrip("/")):
             if is_left_out(name.rstrip("/")):
@@ -94,5 +81,4 @@ class ObjectSource:
             if name.endswith("/"):
                 yield from self._folder(prefix + name, passed, depth + 1)
             else:
-                self._stamps[prefix + name] = stamp
-                yield prefix + name
+                yield prefix + name, stamp

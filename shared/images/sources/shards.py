@@ -15,7 +15,7 @@ from shared.images.finding import Passed, is_left_out
 from shared.images.opening import ImageLimits, ImageProblem
 from shared.images.sources.addresses import Place
 from shared.images.sources.blobs import Blob, FarBlob, LocalBlob
-from shared.images.sources.source import NONE, ImageSource, Stamp
+from shared.images.sources.source import NONE, ImageSource, Listed, Stamp
 from shared.images.sources.stores import Store
 
 MOST_FILES = 10_000
@@ -34,7 +34,7 @@ class ShardSource:
         self._sources: dict[str, ImageSource] = {}
         self._lock = threading.Lock()
 
-    def uris(self, passed: Passed) -> Iterator[str]:
+    def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource."""
         names = sorted(self._names())
         if len(names) > MOST_FILES:
@@ -45,14 +45,9 @@ class ShardSource:
         for name in names:
             source = self._of(name)
             try:
-                yield from (f"{name}/{uri}" for uri in source.uris(passed))
+                yield from ((f"{name}/{uri}", stamp) for uri, stamp in source.listed(passed))
             except ImageProblem as problem:
                 raise type(problem)(f"has the file {name}, which {problem}") from None
-
-    def listed(self) -> None:
-        """See ImageSource."""
-        for source in list(self._sources.values()):
-            source.listed()
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource."""

@@ -17,7 +17,10 @@ from shared.images.opening import ImageLimits, ImageProblem
 from shared.images.sources.addresses import Place, climbs
 
 Stamp = tuple[int, int]
-"""Two numbers of which one changes with the content, such as size and time of change. Zeros: there is no such image."""
+"""Two numbers of which one changes with the content: the size, or 1 where it is not known, and another such as the time
+of change. Zeros: there is no such image."""
+Listed = tuple[str, Stamp | None]
+"""An image of a list: its URI, and its stamp if the list has it, so that nobody has to ask for it or to remember it."""
 NONE: Stamp = (0, 0)
 LONGEST_NAME = 1_024
 
@@ -38,11 +41,8 @@ class ImageSource(Protocol):
     def place(self) -> Place:
         """Where it is."""
 
-    def uris(self, passed: Passed) -> Iterator[str]:
-        """URIs of all images; `passed` counts what is skipped. Raises ImageProblem, also in the middle."""
-
-    def listed(self) -> None:
-        """The list was used: what was kept of it, such as stamps, may be forgotten."""
+    def listed(self, passed: Passed) -> Iterator[Listed]:
+        """All images; `passed` counts what is skipped. Raises ImageProblem, also in the middle."""
 
     def stamp(self, uri: str) -> Stamp:
         """The stamp of an image, which is read again when it changes. Raises ImageAway."""

@@ -19,7 +19,7 @@ from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.addresses import climbs
 from shared.images.sources.archives import MOST_MEMBERS
 from shared.images.sources.blobs import Blob, Stream
-from shared.images.sources.source import LONGEST_NAME, NONE, ImageAway, Stamp, folded
+from shared.images.sources.source import LONGEST_NAME, NONE, ImageAway, Listed, Stamp, folded
 
 ENDING: Final = ".parquet"
 COLUMNS: Final = ("image", "img", "bytes", "jpg", "jpeg", "png", "webp", "content", "data")
@@ -74,12 +74,9 @@ class TableSource:
         self._lock = threading.Lock()
         self._table: _Table | None = None
 
-    def uris(self, passed: Passed) -> Iterator[str]:
+    def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource. In the order of the rows, so that reading them in order is fast."""
-        return iter(list(self._current(look=True).row_of))
-
-    def listed(self) -> None:
-        """The names stay, because they say which row is meant."""
+        return ((uri, None) for uri in self._current(look=True).row_of)
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource. All rows are read again if the file has changed."""

@@ -71,9 +71,10 @@ def test_an_upload_keeps_its_name(tmp_path: Path) -> None:
 def test_what_the_labeler_wrote_is_not_listed(tmp_path: Path) -> None:
     for name in ("a.png", "workspace/thumbnails/t.png", "workspace2/b.png"):
         photo(tmp_path / name, 1)
-    assert Files({"images": tmp_path}, LIMITS, tmp_path / "workspace").listed("images") == ["a.png", "workspace2/b.png"]
+    files = Files({"images": tmp_path}, LIMITS, tmp_path / "workspace")
+    assert [uri for uri, _ in files.listed("images")] == ["a.png", "workspace2/b.png"]
     demo = Files({"images": tmp_path / "workspace" / "thumbnails"}, LIMITS, tmp_path / "workspace")
-    assert demo.listed("images") == ["t.png"]
+    assert list(demo.listed("images")) == [("t.png", None)]
 
 
 def test_an_upload_of_a_long_name_keeps_it(tmp_path: Path) -> None:

@@ -66,6 +66,6 @@ def source(place: Path | str) -> ImageSource:
     return Sources().source(place)
 
 
-def uris(of: ImageSource) -> list[str]:
-    """All URIs of a source."""
-    return list(of.uris(Passed()))
+def uris(of: ImageSource, passed: Passed | None = None) -> list[str]:
+    """All URIs of a source; `passed` counts what it skips."""
+    return [uri for uri, _ in of.listed(passed or Passed())]
