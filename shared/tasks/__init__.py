@@ -1,4 +1,4 @@
-"""What an answer is, one module per task.
+"""The tasks (kinds of label): what an answer is, one module per task.
 
-Nothing outside this room and `trainer/tasks` depends on the kind of label.
+Outside this room and `trainer/tasks`, no code depends on the kind of label.
 """

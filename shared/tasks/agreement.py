@@ -1,9 +1,9 @@
-"""How far annotators agree beyond chance, from what each said of the same images.
+"""Measures how well annotators agree beyond chance, from their answers on the same images.
 
-Two people are measured by Cohen's kappa (1960). Among more, Fleiss' kappa would demand the same number of answers for
-every image, which skips, late answers and a changed `overlap` do not give; Krippendorff's alpha (1970) is the same
-ratio of observed to expected disagreement for any number of answers. An image with one answer says nothing and is left
-out. Nothing here knows of models: agreement is between people.
+For two people, the measure is Cohen's kappa (1960). For more, it is Krippendorff's alpha (1970), the ratio of observed
+to expected disagreement for any number of answers. Fleiss' kappa would need the same number of answers for every image,
+which skips, late answers and a changed `overlap` rule out. An image with one answer is no evidence and is left out. No
+model is involved: agreement is between people.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 from shared.wire.review import Agreement, ClassAgreement, PairAgreement
 
 MOST_IMAGES = 2_000
-MOST_CELLS = 5_000_000  # of images × classes × classes, which alpha lays out in memory
+MOST_CELLS = 5_000_000  # images × classes × classes that alpha may hold in memory
 
 Votes = Mapping[str, int]  # annotator → class id
 
 
 def measure_agreement(votes: Sequence[Votes], names: Mapping[int, str], most: int = MOST_IMAGES) -> Agreement:
-    """Agreement overall, of each pair and on each class, on the last `most` of `votes`, one an image, oldest first."""
+    """Agreement overall, of each pair and on each class. `votes` has one mapping per image, oldest first; only the last
+    `most` count.
+    """
     votes = [each for each in votes if len(each) > 1][-most:]
     given = sorted({label for each in votes for label in each.values()})
     votes = votes[-max(1, MOST_CELLS // max(1, len(given)) ** 2) :]
@@ -52,10 +54,10 @@ def measure_agreement(votes: Sequence[Votes], names: Mapping[int, str], most: in
 def measure_agreement_by_class(
     votes: Sequence[Mapping[str, tuple[Collection[int], Collection[int]]]], names: Mapping[int, str]
 ) -> Agreement:
-    """The same where annotators say yes and no to classes: agreement on each class, and the mean over the classes.
+    """Agreement on each class and the mean over the classes, where annotators say yes and no to classes.
 
-    `votes` maps annotator to the classes with a yes and those with a no. People agree on an image if nobody says yes
-    where another says no.
+    `votes` maps each annotator to the classes with a yes and those with a no. People agree on an image if nobody says
+    yes to a class where another says no.
     """
     votes = [each for each in votes if len(each) > 1][-MOST_IMAGES:]
     if not votes:
@@ -96,7 +98,7 @@ def measure_agreement_by_class(
 
 
 def _on(label: int, votes: Iterable[Mapping[str, tuple[Collection[int], Collection[int]]]]) -> list[Votes]:
-    """What everybody says of one class, 1 for yes and 0 for no, of the images of which several say anything."""
+    """Everybody's answers for one class (1 for yes, 0 for no), on the images that several people answered."""
     said = [
         {who: int(label in yes) for who, (yes, no) in each.items() if label in yes or label in no} for each in votes
     ]
@@ -128,13 +130,13 @@ def _overall(votes: Sequence[Votes], *, two: bool) -> float | None:
     for row, each in zip(counts, votes, strict=True):
         for label, times in Counter(each.values()).items():
             row[column[label]] = times
-    import krippendorff  # small, but needs numpy's linear algebra: only who asks for agreement waits for it
+    import krippendorff  # slow to import, so only requests for agreement import it
 
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
 def _pairs(votes: Sequence[Votes]) -> list[PairAgreement]:
-    """Everyone who shares images with somebody, most images first."""
+    """Every pair of people with images in common, most images first."""
     shared: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
     for each in votes:
         for first, second in combinations(sorted(each), 2):
@@ -151,10 +153,10 @@ def _pairs(votes: Sequence[Votes]) -> list[PairAgreement]:
 
 
 def _cohen(both: Sequence[tuple[int, int]]) -> float | None:
-    """None when only one class was ever given: chance alone would then agree always."""
+    """None if only one class was ever given: then even chance would always agree."""
     if len({label for pair in both for label in pair}) < 2:
         return None
-    from sklearn.metrics import cohen_kappa_score  # a second of imports, which only who asks for agreement waits for
+    from sklearn.metrics import cohen_kappa_score  # takes a second to import, so only requests for agreement do
 
     first, second = zip(*both, strict=True)
     return float(cohen_kappa_score(first, second))

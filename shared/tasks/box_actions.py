@@ -1,6 +1,6 @@
-"""What a person does with the boxes suggested for an image: accepts, corrects or deletes each, and draws the others.
+"""What a person does with the boxes suggested for an image: accepts, corrects or deletes each, and draws the rest.
 
-The trainer chooses by it from which score on boxes are suggested, and the simulated person acts by it.
+From these counts the trainer chooses the score threshold for suggestions, and the simulated person acts accordingly.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from shared.tasks.boxes import SAME_OBJECT
 from shared.tasks.iou import iou
 
 GOOD: Final = 0.75
-"""IoU from which a suggestion of the right class is accepted as it is."""
+"""Minimum IoU at which a person accepts a suggestion of the right class unchanged."""
 
 
 @dataclass(frozen=True)
 class Actions:
-    """What a person does to the boxes of an image. Accepting a suggestion costs nothing; everything else counts one."""
+    """A person's actions on the boxes of an image. Accepting a suggestion costs nothing; every other action
+    costs one.
+    """
 
     drawn: int = 0
     corrected: int = 0
@@ -29,7 +31,7 @@ class Actions:
 
     @property
     def total(self) -> int:
-        """Actions in all."""
+        """Total number of actions that cost something."""
         return self.drawn + self.corrected + self.deleted
 
     def __add__(self, other: Actions) -> Actions:
@@ -37,11 +39,12 @@ class Actions:
 
 
 def used(suggested: ArrayLike, wanted: ArrayLike, right: NDArray[np.bool_]) -> dict[int, tuple[int, bool]]:
-    """Wanted box → the suggestion that the person uses for it, and whether that is good as it is; one to one.
+    """Map each wanted box to the suggestion that the person uses for it, and whether it is accepted unchanged; one to
+    one.
 
     Boxes are x, y, width, height; `right` (suggested, wanted) tells which classes agree. Below an IoU of SAME_OBJECT,
-    the person deletes a suggestion and draws. Those that can be accepted go first, then those of the right class, then
-    the others; the best overlap first.
+    the person deletes the suggestion and draws a new box. Acceptable suggestions are matched first, then those of the
+    right class, then the others; the highest overlap first.
     """
     overlap = iou(suggested, wanted)
     good = right & (overlap >= GOOD)
@@ -57,7 +60,7 @@ def used(suggested: ArrayLike, wanted: ArrayLike, right: NDArray[np.bool_]) -> d
 
 
 def actions(used: dict[int, tuple[int, bool]], suggested: int, wanted: int) -> Actions:
-    """How many actions it takes from `suggested` boxes to the `wanted` ones."""
+    """Count the actions that turn `suggested` boxes into the `wanted` ones."""
     accepted = sum(good for _, good in used.values())
     return Actions(
         drawn=wanted - len(used), corrected=len(used) - accepted, deleted=suggested - len(used), accepted=accepted

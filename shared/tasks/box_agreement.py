@@ -1,8 +1,8 @@
-"""How far annotators agree on boxes.
+"""Measures how well annotators agree on boxes.
 
 Whether they find the same objects is measured by F1 at IoU 0.5 of each pair, averaged over images; no chance level is
-known for boxes. How far they agree on the classes of the objects that they have in common is measured beyond chance,
-by the same κ and α as one class an image; see `shared.tasks.agreement`.
+known for boxes. On objects that they have in common, agreement on the class is measured beyond chance, by the same κ
+and α as for one class per image; see `shared.tasks.agreement`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from shared.wire.review import Agreement, ClassAgreement, PairAgreement
 
 MOST_OBJECTS = 50_000
 _Objects = list[dict[str, int]]
-"""The objects in an image: who drew a box around it → with which class."""
+"""The objects in an image: for each, the person who drew it → the class given."""
 
 
 def measure_agreement_on_boxes(votes: Sequence[Mapping[str, Boxes]], names: Mapping[int, str]) -> Agreement:
-    """Agreement overall, of each pair and on each class, on the last of `votes`, one an image, oldest first."""
+    """Agreement overall, of each pair and on each class. `votes` has one mapping per image, oldest first; only the last
+    ones count.
+    """
     votes = [each for each in votes if len(each) > 1][-MOST_IMAGES:]
     if not votes:
         return Agreement(measure=None, images=0, agreed=None, kappa=None, pairs=[], classes=[])
@@ -64,7 +66,7 @@ def _objects(vote: Mapping[str, Boxes]) -> _Objects:
 
 @lru_cache(maxsize=MOST_IMAGES)
 def _labels(answers: tuple[Boxes, ...]) -> tuple[tuple[tuple[int, int], ...], ...]:
-    """Of each object, who drew it (position in `answers`) with which class. It is kept for the next draw."""
+    """For each object, who drew it (position in `answers`) with which class. Cached."""
     return tuple(tuple((who, box.label) for who, box in each.items()) for each in groups(answers))
 
 
@@ -83,7 +85,7 @@ def _same(objects: _Objects, people: int) -> bool:
 
 
 def _f1(objects: _Objects) -> float:
-    """Of two people: boxes that both drew with the same class, as a share of the mean number of boxes."""
+    """F1 of two people: boxes that both drew with the same class, divided by the mean number of boxes."""
     drawn = sum(map(len, objects))
     common = sum(len(each) == 2 and len(set(each.values())) == 1 for each in objects)
     return 2 * common / drawn if drawn else 1.0

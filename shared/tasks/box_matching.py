@@ -1,8 +1,7 @@
-"""Which boxes of several people are of the same object: those that overlap by at least half (IoU).
+"""Matches the boxes of several people: boxes that overlap by at least half (IoU) are the same object.
 
-The best pairs come first, and a box of one person has at most one counterpart with another.
-
-A group of matched boxes has at most one box of each person. The result does not depend on the order of the people.
+The pairs with the highest overlap are matched first. A group of matched boxes has at most one box per person. The
+result does not depend on the order of the people.
 """
 
 from __future__ import annotations
@@ -46,16 +45,16 @@ def matched(first: Boxes, second: Boxes) -> list[tuple[Box, Box]]:
 
 
 class Joint(NamedTuple):
-    """What several people's answers say together."""
+    """The combination of several people's answers."""
 
-    merged: Boxes | None  # the boxes that most drew, at their mean place, with the class that most gave; None: a tie
-    differ: bool  # a box of somebody has no counterpart of the same class with somebody else
-    tied: tuple[int, ...]  # the classes of the boxes that leave the image open
+    merged: Boxes | None  # boxes of the majority, at their mean place, with its class; None: a tie
+    differ: bool  # somebody has not drawn a box, or drawn it with another class
+    tied: tuple[int, ...]  # the classes of the boxes with a tie
 
 
 @lru_cache(maxsize=1 << 14)
 def joint(answers: tuple[Boxes, ...]) -> Joint:
-    """The answers of at least two people. It is kept: an image is looked at again with every page and every row."""
+    """Combine the answers of at least two people. Cached, because every page and every log row asks for it."""
     people, found = len(answers), groups(answers)
     ties = [each for each in found if _is_tied(each, people)]
     kept = [mean(each) for each in found if 2 * len(each) > people] if not ties else []
@@ -67,10 +66,10 @@ def joint(answers: tuple[Boxes, ...]) -> Joint:
 
 
 def mean(group: Group) -> Box:
-    """One box for the object: the mean place, and the class that most gave. Raises ValueError for a tie."""
+    """One box for the object: the mean place and the majority's class. Raises ValueError for a tie."""
     label, boxes = _class_of(group), list(group.values())
     if label is None:
-        raise ValueError("as many people gave one class as gave another")
+        raise ValueError("the votes for the class are a tie")
     origins: set[Origin] = {box.origin for box in boxes}
     left, top, right, bottom = (
         sum(edges) / len(boxes)
@@ -93,9 +92,9 @@ def _is_tied(group: Group, people: int) -> bool:
 
 
 def _pairs(answers: Sequence[Boxes], boxes: Sequence[Sequence[Box]]) -> Iterator[tuple[int, int, int, int]]:
-    """Boxes of two people that overlap enough, the best first: person, box, other person, other box.
+    """Pairs of boxes of two people that overlap enough, highest overlap first: person, box, other person, other box.
 
-    Of equally good pairs, those of one class come first, and then the order follows from the boxes alone.
+    Among equal overlaps, pairs of the same class come first. The order depends on the boxes alone.
     """
     rank = {box: k for k, box in enumerate(sorted({box for some in boxes for box in some}))}
     ranks = [np.array([rank[box] for box in some], np.int64) for some in boxes]

@@ -1,4 +1,4 @@
-"""Boxes with classes: what is in an image, as an answer holds it.
+"""Boxes with classes: the objects in an image, as an answer stores them.
 
 Places are pixels of the upright original: after EXIF rotation, before any downscaling.
 """
@@ -13,13 +13,13 @@ from typing import Final, NamedTuple, get_args
 from shared.wire.fields import MOST_BOXES, BoxOrigin
 
 SLACK: Final = 1.0
-"""Pixels by which a box may reach outside the image, because tools round. It is clipped."""
+"""Maximum number of pixels by which a box may exceed the image, because tools round. It is then clipped."""
 LARGEST_PLACE: Final = 1_000_000
-"""Pixels. No image is wider or higher."""
+"""Maximum width and height of an image, in pixels."""
 SAME_OBJECT: Final = 0.5
-"""Intersection over union (IoU) from which two boxes are of the same object."""
+"""Minimum intersection over union (IoU) of two boxes of the same object."""
 STEPS: Final = 100
-"""Places are kept in hundredths of a pixel."""
+"""Coordinates are stored in hundredths of a pixel."""
 
 Origin = BoxOrigin
 ORIGINS: Final[tuple[Origin, ...]] = get_args(Origin)
@@ -37,15 +37,17 @@ class Box(NamedTuple):
 
 
 class Boxes:
-    """The objects in an image. Hashable; never changes.
+    """The objects in an image. Hashable and immutable.
 
-    A log holds many, so that they are kept packed: 21 bytes a box instead of about 250.
+    A log holds many boxes, so they are packed: 21 bytes per box instead of about 250.
     """
 
     __slots__ = ("_packed",)
 
     def __init__(self, boxes: Iterable[Box] = ()) -> None:
-        """Places are rounded to 0.01 pixel. Raises ValueError, as a part of a sentence, for what is no box."""
+        """Coordinates are rounded to 0.01 pixel. Raises ValueError for an invalid box; the message is part of a
+        sentence.
+        """
         given = list(boxes)
         if len(given) > MOST_BOXES:
             raise ValueError(f"it has {len(given):,} boxes, and an image may have at most {MOST_BOXES:,}")
@@ -77,7 +79,7 @@ class Boxes:
         return memoryview(self._packed)[4 * len(self) : 20 * len(self)].cast("i")
 
     def relabeled(self, now: Mapping[int, int | None]) -> Boxes:
-        """The boxes with the class that each class id stands for; those of None are left out."""
+        """Replace class ids as `now` maps them. Boxes of classes that map to None are left out."""
         kept = [k for k, label in enumerate(self.labels) if now[label] is not None]
         labels = array("i", (found for label in self.labels if (found := now[label]) is not None))
         places, origins = self._packed[4 * len(self) : 20 * len(self)], self._packed[20 * len(self) :]

@@ -16,7 +16,7 @@ class Classification(Task):
     name = "classification"
 
     def check(self, given: object, classes: ClassBook) -> int:
-        """A class id, or a name that a class has or had."""
+        """Accept a class id, or a current or former class name."""
         if isinstance(given, bool) or not isinstance(given, int | str):
             raise AnswerRefusedError("its label is no class id and no class name")
         found = self._meant(given, classes)
@@ -25,7 +25,7 @@ class Classification(Task):
         return found
 
     def is_same(self, value: int, given: object, classes: ClassBook) -> bool:
-        """Whether `given` named the class `value`, by an id or name that may have changed since."""
+        """Whether `given` means the class `value`, by an id or a name that may have changed since."""
         if isinstance(given, bool) or not isinstance(given, int | str):
             return False
         meant = self._meant(given, classes)
@@ -44,7 +44,7 @@ class Classification(Task):
         return row.label
 
     def resolve(self, value: int, live: Live) -> int | None:
-        """The class that `value` was merged into."""
+        """The live class: the one that `value` was merged into, if it was merged."""
         return live(value)
 
     def agreement(self, votes: Iterable[Mapping[str, int]], names: Mapping[int, str]) -> Agreement:

@@ -33,9 +33,9 @@ class Detection(Task):
     by_box = True
 
     def check(self, given: object, classes: ClassBook) -> Boxes:
-        """The boxes, with classes by ids or by names that they have or had.
+        """Accept boxes whose classes are ids, or current or former names.
 
-        A box of a class that was deleted since the page was drawn is left out, as it is of earlier answers.
+        A box is dropped if its class was deleted after the page was loaded, as in earlier answers.
         """
         said = _boxes_in(given)
         found = []
@@ -54,9 +54,9 @@ class Detection(Task):
             raise AnswerRefusedError(str(problem)) from None
 
     def fit(self, value: Boxes, size: Size) -> Boxes:
-        """The boxes clipped to the image. Raises AnswerRefusedError if one reaches more than a pixel outside."""
+        """Clip the boxes to the image. Raises AnswerRefusedError if one exceeds it by more than a pixel."""
         if not len(value):
-            return value  # said of thousands of images at once, of which each size is a query
+            return value  # "nothing here" may answer thousands of images at once, and each size is a query
         width, height = size()
         fitted, changed = [], False
         for number, box in enumerate(value.boxes, 1):
@@ -74,8 +74,9 @@ class Detection(Task):
             raise AnswerRefusedError(str(problem)) from None
 
     def is_same(self, value: Boxes, given: object, classes: ClassBook) -> bool:
-        """Whether `given` meant these boxes, by ids or names that may have changed since. What reached up to a pixel
-        outside the image was clipped, and boxes of classes that did not exist any more were left out."""
+        """Whether `given` means these boxes, by ids or names that may have changed since. Takes into account that boxes
+        were clipped and boxes of removed classes dropped.
+        """
         try:
             said = _boxes_in(given)
         except AnswerRefusedError:
@@ -103,8 +104,9 @@ class Detection(Task):
             return None
 
     def resolve(self, value: Boxes, live: Live) -> Boxes | None:
-        """The boxes by the classes of today. If none is left of those that there were, the image has no answer: it may
-        show something, so that "nothing here" would be wrong."""
+        """The boxes with their current classes. If all boxes of an answer are lost, the image has no answer, because
+        "nothing here" might be wrong.
+        """
         found = {label: live(label) for label in set(value.labels)}
         if all(label == now for label, now in found.items()):
             return value
@@ -114,24 +116,24 @@ class Detection(Task):
     # ------------------------------------------------------------ several people
 
     def merge(self, values: Iterable[Boxes]) -> Boxes | None:
-        """The boxes that most people drew; None if as many did as did not, or if a box's class is a tie."""
+        """The boxes that a majority drew. None for a tie about a box or its class."""
         said = tuple(values)
         if len(set(said)) < 2:
             return said[0] if said else None
         return _joint(said).merged
 
     def differ(self, values: Iterable[Boxes]) -> bool:
-        """Whether a box of anybody has no counterpart of the same class with somebody else."""
+        """Whether somebody has not drawn a box of another person, or has given it another class."""
         said = tuple(values)
         return len(set(said)) > 1 and _joint(said).differ
 
     def tied(self, values: Iterable[Boxes]) -> Collection[int]:
-        """The classes of the boxes that leave the image open."""
+        """The classes of the boxes with a tie."""
         said = tuple(values)
         return _joint(said).tied if len(set(said)) > 1 else ()
 
     def agreement(self, votes: Iterable[Mapping[str, Boxes]], names: Mapping[int, str]) -> Agreement:
-        """How many boxes people have in common (F1), and how far they agree on the classes of those (κ or α)."""
+        """Agreement on the boxes (F1), and on the classes of the boxes that people have in common (κ or α)."""
         from shared.tasks.box_agreement import measure_agreement_on_boxes
 
         return measure_agreement_on_boxes(list(votes), names)
@@ -147,7 +149,7 @@ class Detection(Task):
         return _doubted(value, issue, live) is not None
 
     def corrected(self, value: Boxes, issue: LabelIssue, live: Live) -> Boxes | None:
-        """The boxes with the one that the issue proposes."""
+        """The image's boxes with the proposed box in place of the doubted one."""
         label, place, number = live(issue.proposed), issue.box, _doubted(value, issue, live)
         if label is None or place is None or (issue.at is not None and number is None):
             return None
@@ -172,13 +174,13 @@ class Detection(Task):
         return ", ".join(f"{counts[each]:,} {name_of(each)}" for each in sorted(counts, key=in_order)) or NOTHING_HERE
 
     def read(self, text: str, class_of: Callable[[str], int | None]) -> Boxes | None:
-        """Only "nothing here" says everything about an image."""
+        """Only "nothing here" is a complete answer in text."""
         if key(text) == key(NOTHING_HERE):
             return Boxes()
         raise AnswerRefusedError(f"is labeled {text!r} without a place, and this project needs boxes")
 
     def read_answer(self, named: NamedAnswer, class_of: Callable[[str], int | None]) -> Boxes | None:
-        """The boxes by class names; their places are pixels already."""
+        """The boxes with class ids for names. Their coordinates are in pixels already."""
         if not isinstance(named, NamedBoxes) or named.unit != "pixel":
             raise AnswerRefusedError("says which classes an image has, but not where: this project needs boxes")
         found = [(class_of(box.label), box) for box in named.boxes]
@@ -191,7 +193,7 @@ class Detection(Task):
             raise AnswerRefusedError(str(problem)) from None
 
     def class_names(self, text: str) -> Collection[str]:
-        """A cell says nothing of places, so that it adds no class."""
+        """No names: a cell without coordinates adds no class."""
         return ()
 
 
@@ -239,7 +241,7 @@ def _live(given: int | str, classes: ClassBook) -> int | None:
 
 
 def _was(given: int | str, classes: ClassBook) -> bool:
-    """Whether there once was a class with this id; names of deleted classes cannot be told from typos."""
+    """Whether a class with this id ever existed. A deleted class's name cannot be told from a typo."""
     try:
         return not isinstance(given, str) and bool(classes.names_of(given))
     except KeyError:
@@ -254,7 +256,7 @@ def _is_class(given: int | str, held: int, classes: ClassBook) -> bool:
 
 
 def _is_place(given: Mapping[str, Any], held: Box) -> bool:
-    """Whether `held` is this box after it was rounded and clipped."""
+    """Whether `held` is this box after rounding and clipping."""
     if given["origin"] != held.origin:
         return False
     rounding = 1.5 / STEPS
@@ -268,7 +270,7 @@ def _is_place(given: Mapping[str, Any], held: Box) -> bool:
 
 
 def _doubted(value: Boxes, issue: LabelIssue, live: Live) -> int | None:
-    """The number of the box that an issue is about, if it is still as it was."""
+    """The position of the box that an issue is about, if the box is unchanged."""
     at = issue.at
     if at is None:
         return None

@@ -1,7 +1,8 @@
 """Multi-label classification: each image has any number of classes, or none.
 
-An answer says yes or no to classes. What it does not name is unknown, which is not a no: a class that was added later,
-or one that an imported file is silent about. In requests and files, `yes` and `no` may hold class names.
+An answer says yes or no to classes. A class that it does not name is unknown, which is not a no: for instance a class
+that was added later, or that an imported file does not cover. In requests and files, `yes` and `no` may hold class
+names.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from shared.wire.review import Agreement, LabelIssue
 _PARTS: Final = re.compile(r"(?:[^;\\]|\\.|\\$)+", re.DOTALL)
 NONE_OF_THESE: Final = "none of these"
 LARGEST_CLASS: Final = 1 << 16
-"""Class ids are given one after the other, so that a set of them is kept as the bits of one number. A class that a dry
-run would add has a negative id."""
+"""Largest class id. Ids are consecutive, so a set of classes is stored as the bits of one integer. Classes that a dry
+run would add have negative ids.
+"""
 
 
 class Classes:
-    """The classes that an image has (`yes`) and those that it lacks (`no`). Hashable; never changes.
+    """The classes that an image has (`yes`) and those that it lacks (`no`). Hashable and immutable.
 
-    A log holds many distinct answers, and two numbers take a tenth of the memory of two sets.
+    A log holds many distinct answers, and two integers take a tenth of the memory of two sets.
     """
 
     __slots__ = ("_no", "_yes")
@@ -50,7 +52,7 @@ class Classes:
 
     @property
     def known(self) -> frozenset[int]:
-        """The classes that the answer says something about."""
+        """The classes that the answer says yes or no to."""
         return _members(self._yes | self._no)
 
     def __eq__(self, other: object) -> bool:
@@ -70,9 +72,9 @@ class Multilabel(Task):
     by_class = True
 
     def check(self, given: object, classes: ClassBook) -> Classes:
-        """The classes by ids, or by names that they have or had: `{"yes": [3, "dog"], "no": [1]}`.
+        """Accept classes by id, or by current or former name: `{"yes": [3, "dog"], "no": [1]}`.
 
-        A class that was deleted since the page was drawn is left out, as it is of earlier answers.
+        A class is dropped if it was deleted after the page was loaded, as in earlier answers.
         """
         yes, no = _lists(given)
         has, lacks = _Named(yes, classes), _Named(no, classes)
@@ -87,7 +89,7 @@ class Multilabel(Task):
         return value
 
     def is_same(self, value: Classes, given: object, classes: ClassBook) -> bool:
-        """Whether `given` named these classes, by ids or names that may have changed since."""
+        """Whether `given` means these classes, by ids or names that may have changed since."""
         try:
             yes, no = _lists(given)
         except AnswerRefusedError:
@@ -106,7 +108,7 @@ class Multilabel(Task):
         return isinstance(given, dict) and given.get("merge") is True
 
     def complete(self, earlier: Classes, value: Classes) -> Classes:
-        """The earlier answer, with the classes that `value` names changed."""
+        """The earlier answer, updated with the classes that `value` names."""
         return Classes((earlier.yes - value.no) | value.yes, (earlier.no - value.yes) | value.no)
 
     def to_row(self, value: Classes) -> dict[str, Any]:
@@ -121,9 +123,10 @@ class Multilabel(Task):
         return Classes(yes, set(no) - set(yes)) if yes or no else None
 
     def resolve(self, value: Classes, live: Live) -> Classes | None:
-        """The value after merges: an image that has either class has the class that remains.
+        """The value after merges. An image with either of two merged classes has the remaining class.
 
-        It lacks that class only if the answer said so of that class itself: a no to a part is no no to the whole.
+        It lacks the remaining class only if the answer said no to that very class: a no to one part is not a no to the
+        whole.
         """
         yes = {found for each in value.yes if (found := live(each)) is not None}
         no = {each for each in value.no if live(each) == each} - yes
@@ -134,7 +137,7 @@ class Multilabel(Task):
     # ------------------------------------------------------------ several people
 
     def merge(self, values: Iterable[Classes]) -> Classes | None:
-        """Of each class what most say of those who say anything; a tie leaves the class unknown."""
+        """The majority's answer for each class, among those who answered it. A tie leaves the class unknown."""
         said = list(values)
         if len(set(said)) == 1:
             return said[0]
@@ -143,17 +146,18 @@ class Multilabel(Task):
         return Classes(yes, no) if yes or no else None
 
     def differ(self, values: Iterable[Classes]) -> bool:
-        """Whether one says yes and another no to any class."""
+        """Whether one person says yes and another no to any class."""
         said = list(values)
         return bool(frozenset().union(*(each.yes for each in said)) & frozenset().union(*(each.no for each in said)))
 
     def tied(self, values: Iterable[Classes]) -> Collection[int]:
-        """The classes that the tie leaves unknown."""
+        """The classes with a tie, which stay unknown."""
         return sorted(each for each, by in _balance(values).items() if by == 0)
 
     def decided(self, value: Classes, values: Iterable[Classes]) -> Collection[int]:
-        """The classes that whoever settled these answers as `value` decided: those on which they differ, and those of
-        which they said something else. The others stay as they were."""
+        """The classes that were decided by settling these answers as `value`: those on which people differ, and those
+        whose result changed. The others stay as they were.
+        """
         said = list(values)
         voted = self.merge(said) or Classes()
         yes, no = (frozenset().union(*(getattr(each, side) for each in said)) for side in ("yes", "no"))
@@ -169,12 +173,13 @@ class Multilabel(Task):
     # ------------------------------------------------------------ doubts
 
     def is_doubted(self, value: Classes | None, issue: LabelIssue, live: Live) -> bool:
-        """Whether the image's label still says of the class what the issue doubts. A class that was merged into another
-        is no longer doubted: a no to a part is no no to the whole."""
+        """Whether the image's label still gives the class the answer that the issue doubts. A class that was merged
+        into another is no longer doubted: a no to one part is not a no to the whole.
+        """
         return live(issue.label) == issue.label and self.says(value, issue.label) is issue.given
 
     def proposal(self, issue: LabelIssue) -> dict[str, Any]:
-        """The opposite of what is said of the class; the other classes stay as they are."""
+        """The opposite answer for the doubted class. The other classes stay as they are."""
         return {"answer": {"no" if issue.given else "yes": [issue.label], "merge": True}}
 
     # ------------------------------------------------------------ counts and words
@@ -200,7 +205,7 @@ class Multilabel(Task):
         return Classes(yes) if yes and len(yes) == len(found) else None
 
     def read_answer(self, named: NamedAnswer, class_of: Callable[[str], int | None]) -> Classes | None:
-        """The classes by name. A no to a class that does not exist says nothing."""
+        """The classes by name. A no to a class that does not exist is ignored."""
         if not isinstance(named, NamedClasses):
             raise AnswerRefusedError("has boxes, and this project has classes per image: give classes")
         has, lacks = ([class_of(name) for name in names] for names in (named.yes, named.no))
@@ -227,12 +232,12 @@ def cell_of(names: Iterable[str]) -> str:
 
 
 class _Named:
-    """What a list of ids and names means. Raises AnswerRefusedError for a class that never was."""
+    """The classes that a list of ids and names means. Raises AnswerRefusedError for a class that never existed."""
 
     def __init__(self, given: Iterable[int | str], classes: ClassBook) -> None:
         self.exact: set[int] = set()  # classes named by their own id or name
-        self.live: set[int] = set()  # and those that others were merged into
-        self.said: set[int] = set()  # what a no means: a no to a part is no no to the whole
+        self.live: set[int] = set()  # these, and the classes that others were merged into
+        self.said: set[int] = set()  # classes that a no applies to: a no to one part is not a no to the whole
         for each in given:
             if isinstance(each, str):
                 found = classes.named(each)
@@ -251,7 +256,7 @@ class _Named:
 
 
 def _balance(values: Iterable[Classes]) -> Counter[int]:
-    """How many more say yes than no, of each class that anybody names."""
+    """The number of yes minus the number of no, for each class that anybody names."""
     said = list(values)
     balance = Counter(each for value in said for each in value.yes)
     balance.subtract(each for value in said for each in value.no)
@@ -284,7 +289,7 @@ def _within(part: Classes, whole: Classes) -> bool:
 
 
 def _names(given: list[int | str], held: frozenset[int], classes: ClassBook, *, part: bool) -> bool:
-    """Whether these ids and names meant the classes in `held`, by names that they have or had."""
+    """Whether these ids and names mean the classes in `held`, by current or former names."""
     meant = {class_id: {class_id, *(key(name) for name in classes.names_of(class_id))} for class_id in held}
     said = [key(each) if isinstance(each, str) else each for each in given]
     every = all(any(each in names for names in meant.values()) for each in said)

@@ -11,7 +11,7 @@ TASKS: dict[str, Task] = {}
 
 
 def register(task: Task) -> None:
-    """Let projects have this task."""
+    """Add a task that projects can have."""
     TASKS[task.name] = task
 
 

@@ -1,6 +1,6 @@
-"""What every task says about its answers: how to check, store, merge, count and write them.
+"""The interface of a task: how to check, store, merge, count and write its answers.
 
-A project has one task. The log, the counts, the pages and the formats handle values of the task without looking inside.
+A project has one task. The log, the counts, the pages and the formats handle its values without looking inside.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from shared.wire.log import Annotation
 from shared.wire.review import Agreement, LabelIssue
 
 Value = Any
-"""One answer, for instance a class id. It is hashable and never changes; only its task knows what it means."""
+"""One answer, for instance a class id. It is hashable and immutable, and only its task can interpret it."""
 Live = Callable[[int | None], int | None]
-"""The live class that a class id stands for after merges; None if the class was deleted or never existed."""
+"""Returns the live class for a class id, following merges; None if the class was deleted or never existed."""
 NameOf = Callable[[int], str]
 Size = Callable[[], tuple[int, int]]
-"""Width and height of the upright original in pixels, looked up only by a task that needs them."""
+"""Returns width and height of the upright original in pixels. Called only by tasks that need them."""
 
 
 class ClassBook(Protocol):
     """The classes of a project, by id and by name."""
 
     def named(self, name: str) -> int | None:
-        """The live class that goes by this name, or went by it before."""
+        """The live class with this current or former name."""
 
     def resolve(self, class_id: int | None) -> int | None:
-        """The live class that this id stands for."""
+        """The live class for this id, following merges."""
 
     def names_of(self, class_id: int) -> Collection[str]:
         """All names that the class has or had."""
 
     def unknown(self, name: int | str) -> str:
-        """A sentence that says that there is no such class, and which one may have been meant."""
+        """A sentence that says that the class does not exist, and suggests a similar one."""
 
 
 class HoldsValue(Protocol):
-    """A row of the log, or a row that is about to become one."""
+    """A row of the log, or a row that is to become one."""
 
     @property
     def label(self) -> int | None:
@@ -52,23 +52,24 @@ class HoldsValue(Protocol):
 
 
 def majority(values: Iterable[Hashable]) -> Any:
-    """The value that occurs most often; None for a tie, and for no value."""
+    """The most frequent value; None for a tie or without values."""
     most = Counter(values).most_common(2)
     return most[0][0] if most and (len(most) == 1 or most[0][1] > most[1][1]) else None
 
 
 def in_order(class_id: int) -> tuple[bool, int]:
-    """Sorts class ids in the order in which the classes came; those that a dry run would add, which are negative, go
-    last."""
+    """Sort key for class ids in order of creation. Classes that a dry run would add, whose ids are negative,
+    come last.
+    """
     return class_id < 0, abs(class_id)
 
 
 class AnswerRefusedError(ValueError):
-    """An answer cannot be taken. The message completes the sentence "image 7 was not labeled: …"."""
+    """An answer is invalid. The message completes the sentence "image 7 was not labeled: …"."""
 
 
 class Task(ABC):
-    """The part of a project that depends on the kind of label."""
+    """Everything in a project that depends on the kind of label."""
 
     name: ClassVar[str]
     by_class: ClassVar[bool] = False  # whether an answer says yes or no to each class by itself
@@ -78,14 +79,14 @@ class Task(ABC):
 
     @abstractmethod
     def check(self, given: object, classes: ClassBook) -> Value:
-        """The value that a person or program means by `given` (JSON). Raises AnswerRefusedError with the reason."""
+        """The value that `given` (JSON) means. Raises AnswerRefusedError with the reason."""
 
     @abstractmethod
     def is_same(self, value: Value, given: object, classes: ClassBook) -> bool:
-        """Whether `given` (JSON) meant `value` when it was written, by names that may have changed since."""
+        """Whether `given` (JSON) meant `value` when it was written. Class names may have changed since."""
 
     def fit(self, value: Value, size: Size) -> Value:
-        """The value as it fits an image of this size. Raises AnswerRefusedError with the reason."""
+        """Adapt the value to the size of the image. Raises AnswerRefusedError with the reason."""
         return value
 
     @abstractmethod
@@ -94,28 +95,28 @@ class Task(ABC):
 
     @abstractmethod
     def of_row(self, row: HoldsValue) -> Value | None:
-        """The value that a row holds; None if it holds none."""
+        """The value in a log row, or None."""
 
     @abstractmethod
     def resolve(self, value: Value, live: Live) -> Value | None:
-        """The value after classes were merged and deleted; None if nothing of it is left."""
+        """The value after merges and deletions of classes; None if nothing remains."""
 
     def given(self, annotation: Annotation) -> object:
-        """What an annotation says, as JSON; None if it says nothing."""
+        """The answer in an annotation, as JSON, or None."""
         return annotation.label if annotation.answer is None else annotation.answer
 
     def completes(self, given: object) -> bool:
-        """Whether `given` changes a part of the person's earlier answer, instead of replacing it."""
+        """Whether `given` changes only a part of the person's earlier answer."""
         return False
 
     def complete(self, earlier: Value, value: Value) -> Value:
-        """The earlier answer with what `value` changes."""
+        """The earlier answer, updated with `value`."""
         return value
 
     # ------------------------------------------------------------ several people
 
     def merge(self, values: Iterable[Value]) -> Value | None:
-        """What several people's answers say together: the one that most gave. None for a tie, and for no answer."""
+        """Combine several people's answers: the most frequent one. None for a tie or without answers."""
         return majority(values)
 
     def differ(self, values: Iterable[Value]) -> bool:
@@ -123,26 +124,26 @@ class Task(ABC):
         return len(set(values)) > 1
 
     def tied(self, values: Iterable[Value]) -> Collection[int]:
-        """The classes of which as many people say yes as no, where classes are answered one by one."""
+        """Where classes are answered one by one: those to which equally many people say yes and no."""
         return ()
 
     @abstractmethod
     def agreement(self, votes: Iterable[Mapping[str, Value]], names: Mapping[int, str]) -> Agreement:
-        """How far annotators agree. `votes` maps annotator to value, one mapping per image."""
+        """Annotator agreement. `votes` has one mapping per image, from annotator to value."""
 
     # ------------------------------------------------------------ doubts
 
     def is_doubted(self, value: Value | None, issue: LabelIssue, live: Live) -> bool:
-        """Whether the image's label still is what the issue doubts, and what it proposes still exists."""
+        """Whether the issue is still valid: the image has the doubted label, and the proposed one still exists."""
         proposed = live(issue.proposed)
         return self.shown_class(value) == live(issue.label) and proposed not in (None, live(issue.label))
 
     def corrected(self, value: Value, issue: LabelIssue, live: Live) -> Value | None:
-        """The image's label with what the issue proposes, where an issue is about a part of it; else None."""
+        """The image's label with the proposed change, if issues are about parts of a label; else None."""
         return None
 
     def proposal(self, issue: LabelIssue) -> dict[str, Any]:
-        """The fields of an annotation that accepts what the issue proposes."""
+        """The fields of an annotation that accepts the issue's proposal."""
         return {"label": issue.proposed}
 
     # ------------------------------------------------------------ counts and words
@@ -161,7 +162,7 @@ class Task(ABC):
         """The class ids that an image with this value counts for."""
 
     def strata(self, labels: Mapping[int, Value]) -> dict[int, int]:
-        """Image → the class by which it is dealt out to the splits: the rarest that it has; 0 for none."""
+        """Image → the class that stratifies its split: the rarest class of the image; 0 for none."""
         counts = Counter(each for value in labels.values() for each in self.classes_in(value))
         return {
             image_id: min(self.classes_in(value), key=lambda each: (counts[each], each), default=0)
@@ -174,9 +175,9 @@ class Task(ABC):
 
     @abstractmethod
     def read(self, text: str, class_of: Callable[[str], int | None]) -> Value | None:
-        """The value that a cell of a table means; None if it names a class that does not exist.
+        """Parse a cell of a table. Returns None if it names a class that does not exist.
 
-        Raises AnswerRefusedError for text that no class could be named by.
+        Raises AnswerRefusedError for text that cannot be a class name.
         """
 
     def read_answer(self, named: NamedAnswer, class_of: Callable[[str], int | None]) -> Value | None:
@@ -186,11 +187,11 @@ class Task(ABC):
 
     @abstractmethod
     def class_names(self, text: str) -> Collection[str]:
-        """The classes that a cell of a table names, so that an import can add them."""
+        """The class names in a cell of a table, so that an import can add them."""
 
 
 class Interned:
-    """Values by number: a log holds few distinct ones, and a number takes less memory than an object."""
+    """Numbers for values. A log holds few distinct values, and a number takes less memory than an object."""
 
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}

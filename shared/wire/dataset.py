@@ -44,7 +44,7 @@ class SnapshotList(Reply):
 
 
 class Difference(Reply):
-    """One image that differs; a label is None if there is none."""
+    """One image that differs. A label is None if there is none."""
 
     image_id: int
     label: tuple[str | None, str | None]  # before and after
@@ -52,9 +52,9 @@ class Difference(Reply):
 
 
 class SnapshotDiff(Reply):
-    """`GET /api/snapshots/{name}/diff`: from the snapshot to another one, or to the current state."""
+    """`GET /api/snapshots/{name}/diff`: changes from the snapshot to another one, or to the current state."""
 
-    differences: list[Difference]  # the first ones
+    differences: list[Difference]  # only the first ones
     labels: int  # images whose label differs
     splits: int  # images whose split differs
 
@@ -67,19 +67,19 @@ class RestorePost(Message):
 
 
 class Restored(Reply):
-    """What was written to restore a snapshot, or in a dry run would be; the log keeps everything from before."""
+    """What was written to restore a snapshot, or would be in a dry run. The log keeps all earlier rows."""
 
     undone: int
-    repeated: int  # undone answers that count again
+    repeated: int  # answers that had been undone and count again
     moved: int
-    lost: int  # labels of classes that were deleted since
+    lost: int  # labels of classes that have been deleted since
 
 
 class SplitPost(Message):
     """`POST /api/splits`: draw new splits.
 
-    `by`: each image by itself, each class with equal shares, or all images of a folder or group together. `groups` maps
-    image ids to groups; an image without one is drawn alone. `how` describes the groups in the log.
+    `by`: draw each image by itself, draw equal shares of each class, or keep all images of a folder or group together.
+    `groups` maps image ids to groups; an image without one is drawn alone. `how` describes the groups in the log.
     """
 
     test: Share
@@ -104,7 +104,7 @@ class SplitPost(Message):
 
 
 class SplitPart(SplitPost):
-    """`POST /api/splits`, whole or in parts: as many groups as one request can carry.
+    """`POST /api/splits`, whole or in parts of as many groups as one request can carry.
 
     The first part sets `more`, and its receipt has the `groups_id` that further parts must give. The last part does not
     set `more`; then the splits are drawn. A dry run keeps the groups for another post with their `groups_id`.
@@ -118,9 +118,9 @@ class SplitPart(SplitPost):
 
 
 class SplitReceipt(Reply):
-    """Images in each split now, how many moved, and how many stayed because somebody answered them here.
+    """The number of images in each split, how many moved, and how many stayed because somebody has answered them.
 
-    `torn`: folders or groups in several splits, because images of theirs were answered in each.
+    `torn`: folders or groups in several splits, because each split has images of them that were answered.
     """
 
     splits: dict[Split, int]
@@ -136,7 +136,7 @@ DownloadState = Literal["making", "writing", "done", "failed"]
 
 
 class Download(Reply):
-    """One file, being made (`making`) or sent. `done` and `total` are images, or bytes of a model."""
+    """One file that is being created (`making`) or sent. `done` and `total` count images, or bytes of a model."""
 
     id: int
     name: str
@@ -150,7 +150,7 @@ class Download(Reply):
 
 
 class DownloadList(Reply):
-    """`GET /api/downloads`: newest first; leaves out those that ended over a minute ago."""
+    """`GET /api/downloads`: newest first, without those that ended more than a minute ago."""
 
     downloads: list[Download]
 

@@ -22,14 +22,14 @@ class Interval(Measured):
     low: float
     high: float
     n: Count
-    unlabeled: Count = 0  # test images without a label on which the model's confidence made it more precise
+    unlabeled: Count = 0  # unlabeled test images whose confidence made the interval narrower
 
 
 class ClassMetrics(Measured):
     """One class on the test sample. Precision is None if it is never predicted, recall if it has no images.
 
-    In a multi-label project, only test images count whose answer says yes or no for the class. In a detection project,
-    boxes are counted: precision, recall and F1 are those of suggested boxes.
+    In a multi-label project, only test images count whose answer says yes or no to the class. In a detection project,
+    boxes are counted; precision, recall and F1 are those of suggested boxes.
     """
 
     label: Id
@@ -39,19 +39,20 @@ class ClassMetrics(Measured):
     f1: float | None
     support: Count  # test images of the class; detection: its boxes in the test images
     average_precision: Interval | None = None  # multi-label, detection; None if no test image has the class
-    threshold: float | None = None  # multi-label, detection: the class is predicted from this probability on
-    learned: bool = True  # multi-label: False while the train labels lack a yes or a no for the class; detection: a box
+    threshold: float | None = None  # multi-label, detection: minimum probability to predict the class
+    learned: bool = True  # False while train labels lack a yes or a no (multi-label) or a box (detection)
 
 
 class ClassPair(Measured):
-    """Multi-label: two classes on the test images whose answers say yes or no for both. Detection: boxes of the class
-    `label` at whose place a box of the class `other` is suggested; `images` and `among` are then numbers of boxes."""
+    """Multi-label: two classes, on the test images whose answers say yes or no to both. Detection: boxes of the class
+    `label` where a box of the class `other` is suggested; `images` and `among` then count boxes.
+    """
 
     label: Id
     name: str
     other: Id
     other_name: str
-    images: Count  # how many it happened on …
+    images: Count  # how many show this pair …
     among: Count  # … of the test images that have the class `label`
 
 
@@ -85,8 +86,8 @@ class Needed(Measured):
 class Advice(Measured):
     """Whether more labels are worth it. Each field is empty until it can be estimated; nothing stops because of it."""
 
-    agreement: float | None = None  # mean kappa between the last three models, a fixed number of labels apart
-    stable: bool = False  # their agreement is so high that more labels change little
+    agreement: float | None = None  # mean kappa of the last three models, a fixed number of labels apart
+    stable: bool = False  # the agreement is so high that more labels will change little
     slope: float | None = None  # recent gain in accuracy per hundred labels
     flat: bool = False  # the slope is below half a point
     forecast: list[Expected] = Field(default_factory=list)
@@ -94,9 +95,9 @@ class Advice(Measured):
 
 
 class RandomEstimate(Measured):
-    """Accuracy that `labels` random labels would have given: an estimate within the test sample, for display only.
+    """Accuracy that `labels` random labels would have given, estimated within the test sample; for display only.
 
-    `chosen` is the accuracy on that sample of as many labels in the order asked; only one estimate of a list has it.
+    `chosen` is the accuracy of equally many labels in the order asked, on the same sample; only one estimate has it.
     Multi-label: both are the macro F1.
     """
 
@@ -106,7 +107,7 @@ class RandomEstimate(Measured):
 
 
 class Evaluation(Measured):
-    """How good a model is on the test images labeled so far, from which no model learns."""
+    """The quality of a model, measured on the test images labeled so far. No model learns from them."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -118,10 +119,10 @@ class Evaluation(Measured):
     labels: Count  # on which the model was trained
     spent: Count  # all labels given, including test labels
     created_at: Time
-    accuracy: Interval  # multi-label: as `exact_match`; measured on 0 images: the task has no accuracy
-    at_random: bool = True  # False: the labeled test images may be no random sample, so `accuracy` is of them alone
-    active: bool = False  # hard test images were asked more often: `accuracy` is weighed, other figures are left out
-    metrics: dict[str, Interval] = Field(default_factory=dict)  # what a task measures beside the fields here
+    accuracy: Interval  # multi-label: same as `exact_match`; n = 0: the task has no accuracy
+    at_random: bool = True  # False: maybe no random test sample, so `accuracy` holds only for these images
+    active: bool = False  # hard test images were asked more often: `accuracy` is weighted, other metrics are missing
+    metrics: dict[str, Interval] = Field(default_factory=dict)  # further metrics of the task
     macro_f1: float | None
     macro_f1_low: float | None = None  # its 95 % bootstrap interval
     macro_f1_high: float | None = None
@@ -130,18 +131,18 @@ class Evaluation(Measured):
     exact_match: Interval | None = None  # multi-label: share of images with all classes right
     map_50: Interval | None = None  # detection: mean average precision over the classes at IoU 0.5
     map_50_95: Interval | None = None  # detection: the same, over IoU 0.5, 0.55 … 0.95
-    iou_threshold: float | None = None  # detection: from which IoU on a box counts as found, in the figures of classes
+    iou_threshold: float | None = None  # detection: minimum IoU of a found box, for the metrics per class
     log_loss: float | None
     classes: list[ClassMetrics] = Field(default_factory=list)
     confusion: list[list[Count]] = Field(default_factory=list)  # rows: truth, columns: prediction, order of `classes`
-    together: list[ClassPair] = Field(default_factory=list)  # multi-label: images that have both, most images first
+    together: list[ClassPair] = Field(default_factory=list)  # multi-label: classes on the same image, most images first
     confused: list[ClassPair] = Field(default_factory=list)  # `label` missed and `other` predicted wrongly
     final: bool = False  # made when the trainer stopped
     advice: Advice | None = None
-    random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; empty: too few labels
+    random_baseline: list[RandomEstimate] = Field(default_factory=list)  # fewest labels first; may be empty
     calibration: list[CalibrationBin] = Field(default_factory=list)  # least confident first
     calibration_error: float | None = None  # ECE: mean distance between confidence and accuracy over the images
-    timings: dict[str, float] = Field(default_factory=dict)  # milliseconds of the round's steps so far, this step last
+    timings: dict[str, float] = Field(default_factory=dict)  # milliseconds per step of the round so far
 
     @property
     def test_labels(self) -> int:
@@ -152,7 +153,7 @@ class Evaluation(Measured):
 
 
 class Progress(Reply):
-    """`GET /api/progress`: everything that the curve needs."""
+    """`GET /api/progress`: all data of the progress page's curve."""
 
     evaluations: list[Evaluation]
     labels_per_class: dict[str, int]
@@ -161,8 +162,8 @@ class Progress(Reply):
 
 
 class Stretch(Reply):
-    """`GET /api/history`: a period of labeling, and how often each class was given in it."""
+    """`GET /api/history`: a period of labeling, and how often each class was given during it."""
 
-    labels: int  # given until its end
+    labels: int  # total number given by its end
     until: datetime
     classes: dict[str, int]

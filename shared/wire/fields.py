@@ -1,4 +1,4 @@
-"""Field types that many messages share, and the two kinds of message: requests and answers."""
+"""Field types that many messages share, and the two base classes: requests and answers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ TrainerState = Literal["waiting", "training", "paused", "stopping", "stopped", "
 DiskKind = Literal["full", "quota", "read_only", "failing", "descriptors", "damaged"]
 
 BoxOrigin = Literal["drawn", "accepted", "corrected", "imported"]
-"""Where a box comes from: drawn by a person, suggested and accepted as it was, suggested and then corrected in place or
-class, or imported."""
+"""Origin of a box: drawn by a person, suggested and accepted unchanged, suggested and then moved or given another
+class, or imported.
+"""
 MOST_BOXES = 1_000
-"""Maximum boxes of an image."""
+"""Maximum boxes per image."""
 MAX_ROWS = 5_000
 """Maximum rows per message from labeler to trainer, and maximum annotations per post to the labeler."""
 
@@ -29,9 +30,9 @@ LARGEST = 2**63 - 1
 Id = Annotated[int, Field(ge=0, le=LARGEST)]
 """Id of an image or class, given by the labeler; also a position in the log, and a queue version."""
 Stored = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
-"""An integer of a stored row, which may be older than its bounds."""
+"""An integer of a stored row. Not bounded, because rows may be older than the bounds."""
 Count = Id
-"""A number of things."""
+"""A count."""
 Score = Annotated[float, Field(allow_inf_nan=False)]
 Confidence = Annotated[float, Field(ge=0, le=1)]
 
@@ -43,29 +44,30 @@ def _as_text(given: object) -> object:
 
 
 Time = Annotated[datetime, Field(strict=False), BeforeValidator(_as_text)]
-"""JSON has it as text; a number is refused."""
+"""A UUID, which JSON carries as text; a number is refused."""
 Uuid = Annotated[UUID, Field(strict=False)]
-"""An id made by the sender. JSON has it as text."""
+"""An id created by the sender, as text in JSON."""
 
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class Message(BaseModel):
-    """Base of all messages. Refuses unknown fields, so that a typo is noticed, and values of another type: `true` is
-    not 1 and "3" is not 3. Also refuses infinity, which 1e999 means in JSON."""
+    """Base of all requests. Refuses unknown fields, to reveal typos, and values of another type: `true` is not 1, and
+    "3" is not 3. Also refuses infinity, which is how JSON parsers read 1e999.
+    """
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False)
 
 
 class Reply(BaseModel):
-    """An answer. Readers ignore unknown fields, so that a newer service can add some."""
+    """Base of all answers. Readers ignore unknown fields, so a newer service can add some."""
 
     model_config = ConfigDict(extra="ignore", protected_namespaces=())
 
 
 class DiskTrouble(Reply):
-    """What keeps a service from writing. `message` tells a person what is wrong and what to do."""
+    """Why a service cannot write. `message` tells a person what is wrong and what to do."""
 
     kind: DiskKind
     folder: str

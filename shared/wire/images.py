@@ -35,7 +35,7 @@ class SimilarImage(Reply):
     image_id: int
     url: str  # of its thumbnail
     label: int | None  # None in a multi-label project, unless it has one class
-    name: str  # name of the class, or of all
+    name: str  # name of the class, or names of all classes
     answer: Any = None  # in tasks other than classification
     similarity: float  # cosine
 
@@ -53,8 +53,9 @@ class NamesPost(Message):
 
 
 class NamedImages(Reply):
-    """The image of each name, and why others have none. `matched` counts names that differ from their file's name, by
-    the difference; `matched_as` has the first of each, with its file."""
+    """The image for each name, and why some names have none. `matched` counts names that differ from the file's name,
+    by kind of difference; `matched_as` has the first example of each, with its file.
+    """
 
     images: dict[str, int] = Field(default_factory=dict)
     unclear: dict[str, str] = Field(default_factory=dict)
@@ -69,7 +70,7 @@ class ImagePost(Message):
 
 
 class Rejection(Reply):
-    """An image that was refused, and why, in words for a person."""
+    """An image that was refused, with the reason in words."""
 
     uri: str
     reason: str
@@ -92,7 +93,7 @@ class ScanView(Reply):
     total: int | None
     seconds_left: float | None
     error: str | None = None
-    left_out: list[str] = Field(default_factory=list)  # what was skipped in the image folders, in sentences
+    left_out: list[str] = Field(default_factory=list)  # sentences about what was skipped in the image folders
 
 
 MAX_LISTED = 100_000
@@ -118,12 +119,12 @@ class PoolPredictions(Reply):
 class Layout(Reply):
     """The layout of a map."""
 
-    layout: Drawn = "pca"  # what is shown; the requested layout may be
-    computing: bool = False  # still computing,
-    progress: float | None = None  # 0 … 1 of that, if known
+    layout: Drawn = "pca"  # the layout returned; the requested one may be
+    computing: bool = False  # still in progress,
+    progress: float | None = None  # 0 … 1, if known
     seconds_left: float | None = None
-    problem: str | None = None  # or failed, for this reason
-    layouts: tuple[Drawn, ...] = ("pca",)  # what may be requested
+    problem: str | None = None  # or have failed, for this reason
+    layouts: tuple[Drawn, ...] = ("pca",)  # the layouts that can be requested
 
 
 class PoolMap(Layout):
@@ -150,7 +151,7 @@ class Neighbours(Reply):
 
 
 class Described(Reply):
-    """`GET /described`: the images that these words describe best, best first."""
+    """`GET /described`: the images that match a description in words best, best first."""
 
     words: str
     images: list[Neighbour]
@@ -165,7 +166,7 @@ class Group(Reply):
 
 
 class Groups(Reply):
-    """`GET /clusters`: largest first. The numbers stay the same until the pool changes."""
+    """`GET /clusters`: largest first. Clusters keep their numbers until the pool changes."""
 
     clusters: list[Group]
 
@@ -183,30 +184,33 @@ Ids = Annotated[list[Id], BeforeValidator(_split)]
 
 
 class View(Message):
-    """The filters of the grid; an image must match all that are given. Query parameters of `GET /api/grid` and the
-    page."""
+    """The filters of the grid. An image must match all of them. Also the query parameters of `GET /api/grid` and of the
+    page.
+    """
 
     model_config = ConfigDict(strict=False)  # query parameters are text
 
-    status: Status | Literal["any"] | None = None  # None: chosen to suit the other filters
-    label: Id | None = None  # id of the class given
-    says: Literal["yes", "no", "nothing"] = "yes"  # multi-label: what the image's label says of the class `label`
-    predicted: Id | None = None  # id of the class predicted
+    status: Status | Literal["any"] | None = None  # None: depends on the other filters
+    label: Id | None = None  # class id of the label
+    says: Literal["yes", "no", "nothing"] = (
+        "yes"  # multi-label: whether the image's label says yes or no to the class `label`
+    )
+    predicted: Id | None = None  # class id of the prediction
     min_confidence: float = Field(default=0.0, ge=0, le=1)
     max_confidence: float = Field(default=1.0, ge=0, le=1)
     similar_to: Id | None = None  # image id
-    words: str | None = Field(default=None, min_length=1, max_length=200)  # best described first, with a text network
-    cluster: Id | None = None  # number of a cluster, out of
+    words: str | None = Field(default=None, min_length=1, max_length=200)  # best match first; needs a text network
+    cluster: Id | None = None  # number of a cluster, from 0, of
     clusters: int = Field(default=20, ge=1, le=MAX_GROUPS)
     images: Annotated[Ids | None, Field(max_length=MAX_ROWS)] = None  # only these, in this order
     search: str | None = Field(default=None, min_length=1, max_length=200)  # part of a file's name or folder
     by: Literal["confidence", "uncertainty"] | None = None  # most confident first, or least confident
-    after: str | None = Field(default=None, max_length=100)  # `next` of the part before
+    after: str | None = Field(default=None, max_length=100)  # `next` of the previous part
     limit: int = Field(default=MAX_LISTED, ge=1, le=MAX_LISTED)  # images in this part
 
     @property
     def shown_status(self) -> Status | Literal["any"]:
-        """The status shown: images still to label, unless the filters mean something else."""
+        """The status to show: by default unlabeled images, unless other filters imply another status."""
         if self.status is not None:
             return self.status
         if self.label is not None:
@@ -227,25 +231,26 @@ class View(Message):
 
     @property
     def narrows(self) -> bool:
-        """Whether anything but the status is asked for, so that the images are not simply those of the queue."""
+        """Whether there is any filter besides the status, so that the images are not simply those of the queue."""
         chosen = (self.similar_to, self.words, self.cluster, self.images, self.search, self.label)
         return any(each is not None for each in chosen) or self.needs_predictions
 
     @property
     def needs_predictions(self) -> bool:
-        """Whether a model is needed to show anything."""
+        """Whether the filters need a model."""
         return self.filters_predictions or self.order is not None
 
 
 class Listing(Reply):
-    """`GET /api/grid`: which images, in order. The browser keeps the list, so that nothing moves while a person
-    selects."""
+    """`GET /api/grid`: which images, in order. The browser keeps this list, so that images stay in place while a person
+    selects.
+    """
 
     total: int
-    image_ids: list[int]  # at most as many as asked for
-    next: str | None = None  # where the next part begins: ask with `after`; None at the end
-    status: Status | Literal["any"]  # that was used
-    model_version: str | None = None  # whose predictions filtered or sorted them
+    image_ids: list[int]  # at most `limit`
+    next: str | None = None  # start of the next part, to pass as `after`; None at the end
+    status: Status | Literal["any"]  # the status shown
+    model_version: str | None = None  # the model whose predictions were used
 
 
 class Tile(Reply):
@@ -256,24 +261,24 @@ class Tile(Reply):
     name: str
     status: Status
     label: int | None
-    answer: Any = None  # what it is labeled in tasks other than classification
-    width: int | None = None  # detection: of the upright original, in whose pixels boxes are given
+    answer: Any = None  # its label in tasks other than classification
+    width: int | None = None  # detection: size of the upright original, in whose pixels boxes are given
     height: int | None = None
     predicted: int | None
     confidence: float | None
     held: bool  # on somebody else's screen
-    settles: bool  # others have answered: only `settle` changes the label
+    settles: bool  # others have answered, so only `settle` changes the label
 
 
 class Tiles(Reply):
-    """`GET /api/grid/images`: the requested images that the grid may show, as of `last_seq` of the log."""
+    """`GET /api/grid/images`: those of the requested images that the grid may show, at `last_seq` of the log."""
 
     last_seq: int
     images: list[Tile]
 
 
 class GroupView(Group):
-    """A cluster as the grid lists it; `open` of its images have no answer."""
+    """A cluster as shown in the grid. `open` of its images have no answer."""
 
     open: int
 
@@ -285,11 +290,11 @@ class GroupViews(Reply):
 
 
 SEVERAL = -1
-"""In `Map.labels`: an image whose label is not one class."""
+"""In `Map.labels`: the image's label is not exactly one class."""
 
 
 class Map(Layout):
-    """`GET /api/map`: the pool's layout as columns with one entry per image; class ids are 0 if there is none.
+    """`GET /api/map`: the pool's layout as columns with one entry per image. A class id of 0 means none.
 
     In a multi-label project `labels` has -1 for an image with several classes, or with none of them.
     """

@@ -27,7 +27,7 @@ from shared.wire.fields import (
 
 
 def _past(told: datetime) -> datetime:
-    """Treat a time without a zone as UTC; allow one day for clocks that are ahead."""
+    """Read a time without a zone as UTC. Up to one day in the future is accepted, because clocks may be ahead."""
     at = told if told.tzinfo else told.replace(tzinfo=UTC)
     if not datetime(1970, 1, 2, tzinfo=UTC) <= at <= datetime.now(UTC) + timedelta(days=1):
         raise ValueError("a time between 1970 and now is needed")
@@ -39,7 +39,7 @@ GivenAt = Annotated[Time, AfterValidator(_past)]
 
 
 def _storable(row: M) -> M:
-    """Refuse NUL characters, which a file may contain; this rejects one row and not those sent with it."""
+    """Refuse NUL characters, which a file may contain. This rejects one row, not the whole request."""
     if any("\0" in text for value in vars(row).values() for text in _texts(value)):
         raise ValueError("holds the character NUL")
     return row
@@ -57,9 +57,9 @@ ClassNames = Annotated[tuple[ClassName, ...], Field(strict=False, max_length=100
 
 
 class NamedClasses(Message):
-    """What an imported answer says in a multi-label project, by class names; a class in neither is unknown.
+    """An imported answer in a multi-label project, by class names. A class in neither list is unknown.
 
-    With `rest`, it says no to every class of `ImportPost.vocabulary` that it does not name.
+    With `rest`, the answer says no to every class of `ImportPost.vocabulary` that it does not name.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -86,10 +86,10 @@ class NamedBox(Message):
 
 
 class NamedBoxes(Message):
-    """What an imported answer says in a detection project: all objects of an image. No box means: nothing here.
+    """An imported answer in a detection project: all objects of an image. No box means that nothing is there.
 
-    Coordinates are pixels of the upright image, or shares of its width and height. `width` and `height` are the
-    image's size in the file, if it says so: boxes of an image of another size are refused.
+    Coordinates are pixels of the upright image, or shares of its width and height. `width` and `height` are the image's
+    size according to the file, if known: boxes of an image with another size are refused.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -106,12 +106,11 @@ class NamedBoxes(Message):
 
 
 NamedAnswer = NamedClasses | NamedBoxes
-"""What an imported answer says, in a task other than classification."""
+"""An imported answer in tasks other than classification."""
 
 
 class ImportedAnswer(Message):
-    """What one annotator answered for an image, or how it was settled; settling without a class means: belongs to
-    none."""
+    """One annotator's answer for an image, or how it was settled. Settling without a class means that no class fits."""
 
     action: Literal["label", "skip", "flag", "settle"]
     label: ClassName | None = None
@@ -123,7 +122,7 @@ class ImportedAnswer(Message):
 
     @property
     def given(self) -> str | NamedAnswer | None:
-        """The label, or what it says of each class, or its boxes."""
+        """The label, the answer for each class, or the boxes."""
         return self.answer if self.label is None else self.label
 
     @model_validator(mode="after")
@@ -135,16 +134,16 @@ class ImportedAnswer(Message):
 
 
 class ImportRow(Message):
-    """A label in a file, or that there is none. `line` is its position in the file, for whoever corrects it.
+    """A label in a file, or the statement that there is none. `line` is its position in the file, for error messages.
 
     If `answers` are given, they are written instead, each under its annotator's name, and the label only states their
-    result. `open` is an image without a result or without answers; its split counts.
+    result. `open` marks an image without a result or without answers; only its split is imported.
     """
 
     line: Count
     uri: Annotated[str, Field(min_length=1, max_length=4_096)]
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = (
-        None  # of the image's bytes; preferred for finding it
+        None  # of the image's bytes; preferred over the name to find the image
     )
     action: Literal["label", "skip", "flag", "open"] = "label"
     label: ClassName | None = None  # only for the action `label`
@@ -157,7 +156,7 @@ class ImportRow(Message):
 
     @property
     def given(self) -> str | NamedAnswer | None:
-        """The label, or what it says of each class, or its boxes."""
+        """The label, the answer for each class, or the boxes."""
         return self.answer if self.label is None else self.label
 
     @model_validator(mode="after")
@@ -171,25 +170,26 @@ class ImportRow(Message):
 
 
 Conflicts = Literal["keep", "overwrite", "review"]
-"""If an image already has another answer than its row: keep the answer, let the row replace it, or leave the image open
-until somebody decides."""
+"""What to do if an image already has a different answer: keep it, replace it, or leave the image open until somebody
+decides.
+"""
 
 
 class ImportPost(Message):
-    """`POST /api/import`: all rows of an import, or a part of them. Sending them again changes nothing.
+    """`POST /api/import`: all rows of an import, or a part of them. Sending the same rows again changes nothing.
 
-    A larger import comes in parts, one after the other: the first sets `more`, its receipt has the `import_id` that the
-    others must give, and the last does not set `more`. Together they have the effect of one post with all rows. The
-    options below are taken from the first part.
+    A larger import is sent in parts, one after another. The first part sets `more`, its receipt has the `import_id`
+    that the others must give, and the last part does not set `more`. Together they have the effect of one post with all
+    rows. The options below are taken from the first part.
     """
 
     rows: list[ImportRow] = Field(max_length=MAX_ROWS)
     import_id: Uuid | None = None  # the import that this part continues
     more: bool = False  # more parts follow
     conflicts: Conflicts = "keep"
-    dry_run: bool = False  # check only, write nothing
-    vocabulary: ClassNames = ()  # multi-label: the classes that the file is about, see `NamedClasses`
-    add_classes: bool = False  # add unknown classes; else reject their rows if the project has classes
+    dry_run: bool = False  # only check, write nothing
+    vocabulary: ClassNames = ()  # multi-label: the classes that the file covers, see `NamedClasses`
+    add_classes: bool = False  # add unknown classes; else their rows are rejected, unless the project has no class
     began: Id | None = None  # without `import_id`: the log's end when the import began; by default now
 
 
@@ -198,11 +198,11 @@ def _printable(text: str) -> str:
 
 
 Printable = Annotated[str, AfterValidator(_printable)]
-"""Text from a file; lone surrogates, which no terminal or store accepts, are replaced."""
+"""Text from a file. Lone surrogates, which terminals and databases refuse, are replaced."""
 
 
 class ImportIssue(Reply):
-    """What is wrong with one row, in words for a person."""
+    """A problem with one row, in words."""
 
     line: int
     uri: Printable
@@ -213,26 +213,28 @@ class ImportIssue(Reply):
 
 
 class CellIssue(ImportIssue):
-    """An optional cell that cannot be read: its row is imported without it."""
+    """An unreadable optional cell. Its row is imported without it."""
 
 
 class ImportReceipt(Reply):
     """The result of an import."""
 
-    import_id: UUID | None = None  # while more parts may follow: see `ImportPost`
-    labels: int = 0  # written to the log, including skips and flags; or, in a dry run, would be
-    known: int = 0  # imported before
-    images: int = 0  # new in the catalogue
-    held_out: int = 0  # labels skipped: the image is held out, and the project will ask about it itself
+    import_id: UUID | None = None  # while more parts may follow, see `ImportPost`
+    labels: int = 0  # rows written to the log (dry run: to be written), including skips and flags
+    known: int = 0  # already imported earlier
+    images: int = 0  # added to the catalogue
+    held_out: int = 0  # labels skipped, because the image is held out and will be asked about here
     new_classes: dict[str, int] = Field(default_factory=dict)  # rows per new class
     counted_as: dict[str, str] = Field(default_factory=dict)  # other spelling or old name → class
-    conflicts: list[ImportIssue] = Field(default_factory=list)  # rows that contradict an answer; each is one of:
+    conflicts: list[ImportIssue] = Field(
+        default_factory=list
+    )  # rows that contradict an answer, each counted in one of:
     kept: int = 0  # not written: the existing answer stays
     overwritten: int = 0  # written, and replaces the existing answer
-    reopened: int = 0  # written beside it: the image stays open until somebody decides
+    reopened: int = 0  # both answers are kept: the image stays open until somebody decides
     rejected: list[ImportIssue] = Field(default_factory=list)
     matched: dict[str, int] = Field(default_factory=dict)  # rows whose file has another name, by the difference
-    matched_as: dict[str, tuple[str, str]] = Field(default_factory=dict)  # first of each: given name, file
+    matched_as: dict[str, tuple[str, str]] = Field(default_factory=dict)  # first example of each: given name, file
     cells: list[ImportIssue] = Field(default_factory=list)  # optional cells skipped by the reader of the file
 
 
@@ -241,9 +243,9 @@ BUSY: frozenset[LabelFileState] = frozenset({"waiting", "looking", "importing"})
 
 
 class LabelFile(Reply):
-    """A label file: what importing it would do once it is `looked`, or did once it is `imported`.
+    """A label file: what importing it would do (`looked`), or what it did (`imported`).
 
-    Counts are as in `ImportReceipt`, over all rows so far.
+    Counts have the meaning of `ImportReceipt`, over all rows so far.
     """
 
     id: str
@@ -257,34 +259,35 @@ class LabelFile(Reply):
     known: int = 0
     images: int = 0
     held_out: int = 0
-    conflicts: int = 0  # rows that contradict an answer; each is one of:
+    conflicts: int = 0  # rows that contradict an answer, which are counted in one of:
     kept: int = 0
     overwritten: int = 0
     reopened: int = 0
     rejected: int = 0
-    cells: int = 0  # optional cells skipped, without their rows
-    told: list[str] = Field(default_factory=list)  # how a table is read, and what was skipped
+    cells: int = 0  # optional cells that were skipped; their rows count
+    told: list[str] = Field(default_factory=list)  # sentences on how a table is read and what was skipped
     new_classes: dict[str, int] = Field(default_factory=dict)
-    misspelled: dict[str, list[str]] = Field(default_factory=dict)  # new class → existing classes it may mean
+    misspelled: dict[str, list[str]] = Field(default_factory=dict)  # new class → existing classes with a similar name
     issues: list[ImportIssue] = Field(default_factory=list)  # the first rejected rows and conflicts
     error: str | None = None  # if it failed
 
 
 class LabelFileList(Reply):
-    """`GET /api/label-files`: newest first, since the labeler started."""
+    """`GET /api/label-files`: all since the labeler started, newest first."""
 
     files: list[LabelFile]
 
 
 class FolderPost(Message):
-    """`POST /api/label-files` as JSON: the folders in which photos were uploaded become their classes."""
+    """`POST /api/label-files` as JSON: use the folders of uploaded photos as their classes."""
 
     folder: Annotated[str, Field(max_length=4_096)] = ""  # of the uploads; "": all
 
 
 class ColumnsPost(Message):
-    """`POST /api/label-files/{id}/columns`: such as `image=NAME,label=NAME`, by number for a table without a header;
-    for a folder its layout, such as `split/class`."""
+    """`POST /api/label-files/{id}/columns`: for example `image=NAME,label=NAME`; numbers for a table without a header,
+    a layout such as `split/class` for a folder.
+    """
 
     columns: Annotated[str, Field(max_length=4_096)]
 

@@ -16,7 +16,7 @@ ENDED: frozenset[JobState] = frozenset({"done", "failed", "cancelled"})
 
 
 class JobProgress(Reply):
-    """The progress of a job: `done` of `total` steps, and what it does, in words."""
+    """The progress of a job: `done` of `total` steps, and the current step in words."""
 
     done: int = 0
     total: int = 0
@@ -26,14 +26,14 @@ class JobProgress(Reply):
 
 
 class Job(Reply):
-    """One long task. It survives a kill and continues where it was."""
+    """One long task. It survives a kill and continues where it stopped."""
 
     id: str
     kind: JobKind
     state: JobState
     created_at: datetime
     ended_at: datetime | None = None
-    attempts: int = 0  # times started
+    attempts: int = 0  # number of starts
     request: dict[str, Any]
     progress: JobProgress = JobProgress()
     result: dict[str, Any] | None = None  # once done
@@ -64,16 +64,16 @@ VersionName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 class Criteria(Message):
-    """When a candidate counts as better.
+    """The criteria by which a candidate counts as better.
 
     A check requires that the candidate gains at least `min_delta` in a metric (or loses that much, if less is better);
-    by default, being equal is enough. `rule` says how many checks must pass: `all`, `any`, or a share of them. With
+    by default, an equal value passes. `rule` says how many checks must pass: `all`, `any`, or a share of them. With
     `significant`, the gain in accuracy must be significant by McNemar's test (p < 0.05). `recorded` compares the
     metrics stored when the versions were saved, without running either.
 
-    Detectors are compared by `map_50` if nothing else is asked. For them, `auc_pr` is the mean average precision at
-    `iou_threshold` (by default the setting). Multi-label versions are compared by `macro_f1`; for them, `accuracy` is
-    the exact match. In both, a gain is significant if its 95 % bootstrap interval is above 0.
+    Detectors are compared by `map_50` by default. For them, `auc_pr` is the mean average precision at `iou_threshold`
+    (default: the setting). Multi-label versions are compared by `macro_f1`; for them, `accuracy` is the exact match.
+    For both, a gain is significant if its 95 % bootstrap interval is above 0.
     """
 
     split: Literal["test", "validation"] = "test"
@@ -88,7 +88,7 @@ class Criteria(Message):
     @model_validator(mode="after")
     def _pairable(self) -> Self:
         if self.recorded and self.significant:
-            raise ValueError("recorded metrics may be of different images, so a paired test is not possible")
+            raise ValueError("recorded metrics may come from different images, so a paired test is not possible")
         return self
 
 
@@ -118,19 +118,19 @@ class Curve(Reply):
 
 
 class Scores(Reply):
-    """How one version performed. None means: not measured."""
+    """The metrics of one version. None means: not measured."""
 
     version: str
     accuracy: Interval | None = None  # multi-label: share of images with all classes right
     macro_f1: float | None = None
     micro_f1: Interval | None = None  # multi-label: F1 of all yes and no answers together
     auc_pr: float | None = None  # mean over classes
-    map_50: Interval | None = None  # of a detector: mean average precision at IoU 0.5
-    map_50_95: Interval | None = None  # of a detector: the same, over IoU 0.5, 0.55 … 0.95
+    map_50: Interval | None = None  # detector: mean average precision at IoU 0.5
+    map_50_95: Interval | None = None  # detector: the same, over IoU 0.5, 0.55 … 0.95
     log_loss: float | None = None
     calibration_error: float | None = None
-    latency_ms: float | None = None  # median, one image at a time, without opening it
-    images_per_second: float | None = None  # in batches, without opening the images
+    latency_ms: float | None = None  # median, one image at a time, without decoding it
+    images_per_second: float | None = None  # in batches, without decoding the images
     bytes: int
     classes: list[ClassMetrics] = Field(default_factory=list)
     curves: list[Curve] = Field(default_factory=list)  # mean first
@@ -138,8 +138,9 @@ class Scores(Reply):
 
 
 class Pairs(Reply):
-    """Both versions on the same images. `p`: McNemar's exact test. `gain`: in accuracy, with 95 % bootstrap
-    interval."""
+    """Both versions on the same images. `p`: McNemar's exact test. `gain`: gain in accuracy, with its 95 % bootstrap
+    interval.
+    """
 
     both_right: int
     only_base: int
@@ -150,7 +151,9 @@ class Pairs(Reply):
 
 
 class Check(Reply):
-    """One metric. A positive `gain` favours the candidate; None if one side was not measured: the check then fails."""
+    """One metric. A positive `gain` favours the candidate. None means that one side was not measured; the check then
+    fails.
+    """
 
     metric: Metric
     base: float | None
@@ -163,7 +166,7 @@ class Check(Reply):
 class Difference(Reply):
     """A train image that the versions classify differently. `label` is the given class, or None.
 
-    Multi-label: all classes of the image, separated by `;`, and no confidence, which only a single class has.
+    Multi-label: `label` has all classes of the image, separated by `;`, and there is no confidence.
     """
 
     image_id: int
@@ -172,20 +175,20 @@ class Difference(Reply):
     base_confidence: float | None = None
     candidate: str
     candidate_confidence: float | None = None
-    learned_by: list[str] = Field(default_factory=list)  # versions trained on this image
+    learned_by: list[str] = Field(default_factory=list)  # the versions trained on this image
 
 
 class Comparison(Reply):
-    """The result. Differing images are train images: measurement images are never shown."""
+    """The result. Differing images are train images; held-out images are never shown."""
 
     base: Scores
     candidate: Scores
     split: str
-    images: int  # on which both were measured
+    images: int  # images on which both were measured
     left_out: dict[str, int] = Field(default_factory=dict)  # reason → images
     pairs: Pairs | None = None
-    map_gain: Interval | None = None  # of detectors: gain in `map_50`, with 95 % bootstrap interval over the images
-    macro_f1_gain: Interval | None = None  # multi-label: the same of `macro_f1`
+    map_gain: Interval | None = None  # detectors: gain in `map_50`, with its 95 % bootstrap interval
+    macro_f1_gain: Interval | None = None  # multi-label: gain in `macro_f1`, likewise
     checks: list[Check]
     rule: Literal["all", "any"] | float
     decision: Decision

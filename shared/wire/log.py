@@ -40,21 +40,21 @@ class Row(Reply):
     into: Id | None = None  # class_merged: the class merged into
     split: Split | None = None  # split_changed
     annotator: str = ""
-    seconds: float | None = None  # from image on screen to answer
+    seconds: float | None = None  # time from showing the image to the answer
     query_version: Stored | None = None  # of the queue that asked the question
-    target: Uuid | None = None  # undo: the row undone
+    target: Uuid | None = None  # undo: id of the undone row
     reason: str | None = None
     note: str | None = None
-    answer: Any = None  # what was answered, as JSON, in tasks other than classification
+    answer: Any = None  # the answer as JSON, in tasks other than classification
     batch: Uuid | None = None  # shared by the rows of one request, which are undone together
     source: str | None = None  # "late", "import", "grid", "review", …; None for a person at the card
-    confidence: float | None = None  # import: as in the file
+    confidence: float | None = None  # import: from the file
     proposed: Stored | None = None  # review: the class id proposed instead
-    created_at: Time  # import: as in the file, if given
+    created_at: Time  # import: from the file, if given
 
 
 class TestChance(Message):
-    """The chance with which a test image that was asked had come by now."""
+    """The probability with which a test image that was asked had been drawn by then."""
 
     __test__ = False  # for pytest
 
@@ -63,7 +63,7 @@ class TestChance(Message):
 
 
 class AnnotationBatch(Message):
-    """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, without gaps and in order."""
+    """Labeler → trainer `POST /annotations`: the log's rows after `after_seq`, in order and without gaps."""
 
     log_id: Uuid
     after_seq: Id
@@ -72,9 +72,9 @@ class AnnotationBatch(Message):
     catalog_version: Id
     task: Name = "classification"
     leased: list[Id] = Field(default_factory=list, max_length=100_000)
-    test_at_random: bool | None = None  # the test images asked so far are a random sample of all; None: as before
-    test_order: TestOrder = "random"  # these two hold only with `test_at_random`
-    test_chances: list[TestChance] = Field(default_factory=list, max_length=100_000)  # empty: all asked with the same
+    test_at_random: bool | None = None  # the test images asked so far are a random sample; None: unchanged
+    test_order: TestOrder = "random"  # this and the next only with `test_at_random`
+    test_chances: list[TestChance] = Field(default_factory=list, max_length=100_000)  # empty: all equal
 
 
 class Acknowledgement(Reply):
@@ -98,12 +98,13 @@ class Annotation(Message):
     In classification `label` is a class id (int) or a class name (str). Other tasks answer with `answer`.
 
     In a multi-label project it is `{"yes": [3, "dog"], "no": [1]}`, by class ids or names. A class in neither is
+    In a multi-label project it is `{"yes": [3, "dog"], "no": [1]}`, by class ids or names. A class in neither list is
     unknown, and `{"yes": [], "no": [all]}` is "none of these". With `"merge": true` it changes only the classes that it
-    names: of the annotator's own answer in force, or with the action `settle` of the image's current label.
+    names. It then changes the annotator's own current answer, or with the action `settle` the image's current label.
 
     In a detection project it is `{"boxes": [{"label": 3, "x": 10.5, "y": 20, "w": 30, "h": 40, "origin": "drawn"}]}`:
     the class by id or name, the top left corner, width and height in pixels of the upright original (after EXIF
-    rotation, before any downscaling). It says that all objects are boxed, and `{"boxes": []}` that there is none.
+    rotation, before any downscaling). It states that all objects are boxed; `{"boxes": []}` states that there is none.
     `origin` is `drawn` (the default), `accepted` or `corrected` for a suggestion, or `imported`.
     """
 
@@ -113,14 +114,14 @@ class Annotation(Message):
     label: Stored | str | None = None
     answer: JsonValue = None
     annotator: Name
-    session: Name | None = None  # whose lease covers the answer; by default the annotator's
+    session: Name | None = None  # the session that holds the lease; by default the annotator's
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     query_version: Id | None = None
     target: Uuid | None = None
     reason: str | None = Field(default=None, max_length=500)
     note: str | None = Field(default=None, max_length=5_000)
     source: str | None = Field(default=None, max_length=100)
-    as_of: Id | None = None  # the log's end seen by the sender, see `AnnotationReceipt`
+    as_of: Id | None = None  # the end of the log that the sender has seen, see `AnnotationReceipt`
     proposed: Id | None = None  # in a review, the class id proposed instead
 
 
@@ -133,16 +134,16 @@ class Person(Reply):
 
 
 class AnnotationPost(Message):
-    """`POST /api/annotations`: either all are written or none."""
+    """`POST /api/annotations`: either all annotations are written or none."""
 
     annotations: list[Annotation] = Field(max_length=MAX_ROWS)
 
 
 class AnnotationReceipt(Reply):
-    """What was written. A duplicate is an id that the log already holds with the same content.
+    """What was written. A duplicate is an id that the log already has with the same content.
 
-    What came `as_of` a moment since which others have answered its image, or while it is on their screen, is not
-    written but named here.
+    With `as_of`, an annotation is not written but listed here if others have answered its image since then, or if the
+    image is on their screen.
     """
 
     last_seq: int
@@ -153,15 +154,15 @@ class AnnotationReceipt(Reply):
 
 
 AnsweringPage = Literal["label", "grid", "review"]
-"""Where an answer was given: in the grid, as a verdict in the review, or one by one, which includes programs."""
+"""Where an answer was given: in the grid, in the review, or on the card, which includes programs."""
 
 
 class Undo(Message):
     """`POST /api/undo`: undo `target`, or the annotator's last answer in force, except imported ones.
 
-    Answers given in one post from the grid are one step: naming one of them undoes all. With `page`, only answers given
-    on that page count. With `ask`, a step of several answers, or one from another page than the asking one (`page`,
-    else `label`), is not undone; instead, the response is 409 with `undone`, `page` and the `target` to send.
+    Answers of one post from the grid are one step: naming one of them undoes all. With `page`, only answers given on
+    that page count. With `ask`, a step is not undone if it has several answers, or comes from a page other than the
+    asking one (`page`, else `label`). The response is then 409 with `undone`, `page` and the `target` to send.
     """
 
     id: Uuid

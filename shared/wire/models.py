@@ -23,17 +23,17 @@ FORMAT = 1
 
 
 class ModelClass(Reply):
-    """A class as the version learned it; it may have been renamed since."""
+    """A class as it was when the version learned it. It may have been renamed since."""
 
     id: int
     name: Text
 
 
 class ModelInput(Reply):
-    """How an image becomes input: its centre square, scaled (bicubic), the whole image squeezed to a square
+    """How an image is turned into input: its centre square, scaled (bicubic), the whole image squeezed to a square
     (bilinear), or the whole image scaled to fit into the middle of a square (`letterbox`, for boxes).
 
-    `trainer.embeddings.backbones.preparation` has the details; `preprocessing` is the number of that definition with
+    `trainer.embeddings.backbones.preparation` has the details. `preprocessing` is the number of the definition with
     which the version was made.
     """
 
@@ -51,14 +51,14 @@ class Description(Reply):
     learner: Learner
     architecture: Text  # a timm name, `pixels`, or another source of embeddings
     config: dict[str, Any] = Field(default_factory=dict)
-    classes: list[ModelClass] = Field(min_length=1, max_length=100_000)  # in the order of the outputs
+    classes: list[ModelClass] = Field(min_length=1, max_length=100_000)  # in the order of the network's outputs
     input: ModelInput | None = None  # None: no network, because the embeddings came from a file
-    embeddings: Text | None = None  # heads only: key of the embeddings
+    embeddings: Text | None = None  # key of the embeddings, for heads only
     log_id: Text
-    acked_seq: int  # rows of the log seen
-    labels: int  # trained on
+    acked_seq: int  # end of the log that it has seen
+    labels: int  # number of labels it was trained on
     labels_by_class: dict[str, int] = Field(default_factory=dict)
-    metrics: Evaluation | None = None  # on the test images labeled by then; None: there were none
+    metrics: Evaluation | None = None  # on the test images labeled by then; None if there were none
     seconds: float | None = None  # of the last training
     reason: Text = ""
     how_to_use: str = ""
@@ -73,20 +73,21 @@ class ModelVersion(Description):
     parameters: int  # in `model.safetensors`
     bytes: int  # of the same file
     sha256: str
-    promoted: bool = False  # answers `POST /predict`; not in the file
+    promoted: bool = False  # whether it answers `POST /predict`; not in the file
     all_bytes: int | None = None  # including the network under a head; not in the file
 
 
 class Unreadable(Reply):
-    """A version that cannot be used, and why."""
+    """A version that cannot be used, with the reason."""
 
     version: str
     reason: str
 
 
 class ModelList(Reply):
-    """`GET /models`: oldest first. `promoted` answers predictions; None: the live model does. `warning` is what speaks
-    against the version to be promoted."""
+    """`GET /models`: oldest first. `promoted` is the version that answers predictions; None if the live model does.
+    `warning` says what speaks against the promoted version.
+    """
 
     models: list[ModelVersion]
     promoted: str | None = None
@@ -95,7 +96,7 @@ class ModelList(Reply):
 
 
 class Pruned(Reply):
-    """`DELETE /models`: what was deleted, and what is still needed, with reasons."""
+    """`DELETE /models`: what was deleted, and what was kept because it is still needed, with reasons."""
 
     deleted: list[str]
     kept: dict[str, str]
@@ -104,25 +105,25 @@ class Pruned(Reply):
 Weights = Literal["auto", "pretrained", "file", "base", "none"]
 
 NAME_PATTERN = r"^(?!now$)[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-"""Name of a version; the registry explains why another name is invalid."""
+"""Name of a version. If a name is invalid, the registry says why."""
 
 
 class ImageFilter(Message):
-    """Selects labeled images of a split that match all given fields. `annotator`: whose answer is in force."""
+    """Selects labeled images of a split that match all given fields. `annotator`: the author of the current answer."""
 
-    split: Split | None = None  # always the same split; may be repeated
+    split: Split | None = None  # the split that this filter is for; optional
     label: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     annotator: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 
 class TrainConfig(Message):
-    """How a network is trained. None takes the value of the cloned version, else the default.
+    """How a network is trained. None means the value of the cloned version, else the default.
 
-    `weights`: `pretrained` from the installation, the model hub or its cache; `file` from the settings
-    'backbone_weights' and 'weights_folder'; those of the version `base` (shrunk and perturbed, because an over-fitted
-    network is slow to learn new labels); or `none`, from scratch. `auto` takes the first available of file, pretrained
-    and none. Sizes are pixels per side; a batch size or learning rate of None is determined. `train`, `validation` and
-    `test` leave out images of their split, and never take one of another.
+    `weights` are the initial weights: `pretrained` from the installation, the model hub or its cache; `file` from the
+    settings 'backbone_weights' and 'weights_folder'; those of the version `base` (shrunk and perturbed, because an
+    over-fitted network is slow to learn new labels); or `none`, from scratch. `auto` takes the first available of file,
+    pretrained and none. Sizes are pixels per side. A batch size or learning rate of None is chosen automatically.
+    `train`, `validation` and `test` leave out images of their split, and never use images of another.
     """
 
     architecture: Annotated[str, Field(min_length=1, max_length=100)] | None = None
@@ -131,11 +132,11 @@ class TrainConfig(Message):
     epochs: Annotated[int, Field(ge=1, le=1_000)] | None = None
     batch_size: Annotated[int, Field(ge=2, le=4_096)] | None = None
     learning_rate: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    patience: Annotated[int, Field(ge=1, le=1_000)] | None = None  # epochs without gain on validation before stopping
+    patience: Annotated[int, Field(ge=1, le=1_000)] | None = None  # epochs without gain before stopping
     flip: bool | None = None  # allow horizontal flips; wrong for letters and digits
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     train: ImageFilter | None = None  # images to train on
-    validation: ImageFilter | None = None  # images that choose the best epoch
+    validation: ImageFilter | None = None  # images on which the best epoch is chosen
     test: ImageFilter | None = None  # images to measure on
 
     @model_validator(mode="after")
@@ -148,7 +149,7 @@ class TrainConfig(Message):
 
 
 class TrainRequest(TrainConfig):
-    """Train a network on all current labels and save it as a version; a clone of `base`, if given."""
+    """Train a network on all current labels and save it as a version. With `base`, it is a clone of that version."""
 
     base: VersionName | None = None
 
@@ -157,8 +158,8 @@ class Trained(Reply):
     """The result of a training; the saved version has the rest."""
 
     version: str
-    epochs: int  # trained
-    best_epoch: int  # weights kept, chosen on validation
+    epochs: int  # number of epochs trained
+    best_epoch: int  # the epoch whose weights were kept, chosen on validation images
     seconds: float
     images_per_second: float
     history: list[dict[str, float]] = Field(default_factory=list)  # per epoch: number, losses, accuracy on validation
@@ -172,20 +173,20 @@ class NetworkName(Reply):
 
 
 class NewModel(Message):
-    """`POST /models`: save the live model as version `name`, or with `train`, train one."""
+    """`POST /models`: save the live model as version `name`, or train one with `train`."""
 
     name: Annotated[str, Field(max_length=100, json_schema_extra={"pattern": NAME_PATTERN})]
     train: TrainRequest | None = None
 
 
 class PredictRequest(Message):
-    """`POST /predict` as JSON; images may also be uploaded, all fields named `images`."""
+    """`POST /predict` as JSON. Images can also be uploaded, all as fields named `images`."""
 
     image_ids: list[Id] = Field(max_length=10_000)
 
 
 class PredictedBox(Reply):
-    """An object in an image: its class by name, and its place in pixels of the upright original."""
+    """An object in an image: its class by name, and its box in pixels of the upright original."""
 
     label: str
     confidence: float
@@ -198,12 +199,12 @@ class PredictedBox(Reply):
 class Prediction(Reply):
     """One image's class probabilities, by class name.
 
-    In a multi-label project, each class has its own probability, and they do not sum to 1. `labels` are the classes
-    at or above their threshold, and `label` has the same names, separated by `;`; a `;` within
-    a name follows a backslash. `confidence` is the probability that all of this is right, if classes were independent.
+    In a multi-label project, each class has its own probability, and they do not sum to 1. `labels` are the classes at
+    or above their threshold, and `label` has the same names, separated by `;` (a backslash escapes a `;` within a
+    name). `confidence` is the probability that all of this is right if classes were independent.
 
-    In a detection project, `boxes` are the objects found, the most confident first. `labels` are their classes,
-    `probabilities` the highest confidence of each class, and `confidence` is that of the least certain box.
+    In a detection project, `boxes` are the objects found, most confident first. `labels` are their classes,
+    `probabilities` the highest confidence of each class, and `confidence` that of the least certain box.
     """
 
     label: str

@@ -17,7 +17,7 @@ from shared.wire.log import Person
 class ClassEntry(Reply):
     """A class. `hotkey` is its key on the card, or None; `labels` counts images.
 
-    `aliases` are other names for it: old ones, and those of classes merged into it.
+    `aliases` are other names for it: former names, and names of classes that were merged into it.
     """
 
     id: int
@@ -25,7 +25,7 @@ class ClassEntry(Reply):
     hotkey: str | None
     labels: int | None = None
     aliases: list[str] = Field(default_factory=list)
-    own_hotkey: bool = False  # the key was chosen, and is not the digit of its place
+    own_hotkey: bool = False  # whether a person chose the key; else it is the digit of its position
     colour: str | None = None  # #rrggbb; None: from the palette
     description: str | None = None
 
@@ -63,15 +63,15 @@ class ImageCounts(Reply):
 
 
 class TrainerView(Reply):
-    """The trainer as the labeler sees it: `absent` if it does not answer, `taken` if it follows another labeler."""
+    """The trainer as the labeler sees it. `absent`: it does not answer; `taken`: it follows another labeler."""
 
     state: TrainerState | Literal["absent", "taken"]
     acked_seq: int
     lag: int
     last_error: str | None
     url: str = ""
-    stop_reason: str | None = None  # why it stopped or is about to
-    disk: DiskTrouble | None = None  # what keeps the trainer from writing
+    stop_reason: str | None = None  # why it stopped or is about to stop
+    disk: DiskTrouble | None = None  # why the trainer cannot write
     detail: dict[str, Any] = Field(default_factory=dict)  # the trainer's complete last /status
 
 
@@ -81,21 +81,22 @@ class OutboxView(Reply):
     pending: int
     oldest_seconds: float | None
     sent_seq: int
-    failures: int  # consecutive
+    failures: int  # consecutive failed attempts
     last_error: str | None
 
 
 class Target(Reply):
-    """The goal of labeling: an accuracy, or the end of the label budget if that is None. In a detection project, the
-    accuracy is an mAP at IoU 0.5."""
+    """The goal of labeling: an accuracy, or if that is None the end of the label budget. In a detection project, the
+    accuracy is mAP at IoU 0.5.
+    """
 
     accuracy: float | None
     labels: int  # still needed, approximately
-    minutes: float | None  # at the recent pace; None while nobody labels
+    minutes: float | None  # at the recent speed; None while nobody labels
 
 
 class ProjectIdentity(Reply):
-    """The project that a labeler serves."""
+    """The project that a labeler is responsible for."""
 
     name: str
     task: str = "classification"
@@ -114,9 +115,9 @@ class Project(ProjectIdentity):
     trainer: TrainerView
     outbox: OutboxView
     query_version: int
-    query_acked_seq: int = 0  # log position known to the current list
+    query_acked_seq: int = 0  # end of the log that the current list is based on
     catalog_version: int
-    remaining: int = 0  # images still to be answered
+    remaining: int = 0  # images not finished yet
     duplicates: int
     rejected: int
     missing: int = 0  # answered images whose file is missing
@@ -127,8 +128,8 @@ class Project(ProjectIdentity):
     people: list[Person] = Field(default_factory=list)  # active in the last minutes
     target: Target | None = None
     blind_mode: bool = False
-    preselect_suggestions: bool = False  # multi-label: the card begins with the suggested classes switched on
-    disk: DiskTrouble | None = None  # what keeps the labeler from writing
+    preselect_suggestions: bool = False  # multi-label: suggested classes are preselected on the card
+    disk: DiskTrouble | None = None  # why the labeler cannot write
     name: str = ""  # of the project
     workspace: str = ""  # folder on the labeler's machine
 
@@ -138,7 +139,7 @@ class SettingView(Reply):
 
     value: Any
     source: Source
-    changeable: bool  # while the service runs
+    changeable: bool  # whether it can be changed while the service runs
 
 
 class StrategyEntry(Reply):
@@ -160,12 +161,14 @@ class GuidelinesView(Reply):
     text: str = ""
     html: str = ""
     mark: str = ""  # changes with the text; empty if there is none
-    annotator: str | None = None  # last author,
-    changed_at: datetime | None = None  # and time
+    annotator: str | None = None  # the last author,
+    changed_at: datetime | None = None  # and the time of the change
 
 
 class GuidelinesPatch(Message):
-    """`PATCH /api/project/guidelines`. `as_of`: the mark of the edited text; 409 if it has changed since."""
+    """`PATCH /api/project/guidelines`. `as_of`: the mark of the edited text. If the text has changed since, the answer
+    is 409.
+    """
 
     text: Annotated[str, Field(max_length=20_000)]
     annotator: Name = "api"

@@ -15,12 +15,13 @@ MAX_QUERIES = 10_000
 MAX_BOXES = 300
 """Maximum suggested boxes per image."""
 MAX_TEST_RATES = 20_000
-"""Maximum test images with a rate of their own."""
+"""Maximum number of test images with their own rate."""
 
 
 class Suggestion(Message):
-    """A class that the model suggests, with its probability. `chosen`, in a multi-label project: whether the model says
-    yes, because the probability is above the threshold of the class."""
+    """A class that the model suggests, with its probability. `chosen`, only in a multi-label project: whether the
+    probability is above the threshold of the class, so that the model predicts it.
+    """
 
     label: Id
     confidence: Confidence
@@ -29,7 +30,8 @@ class Suggestion(Message):
 
 class SuggestedBox(Message):
     """An object that the model found: class, probability, top left corner, width and height in pixels of the upright
-    original."""
+    original.
+    """
 
     label: Id
     confidence: Confidence
@@ -40,7 +42,7 @@ class SuggestedBox(Message):
 
 
 class Query(Message):
-    """One image to ask about. `score` decreases along the list; `reason` is a few words for the person."""
+    """One image to ask about. `score` decreases along the list. `reason` explains the choice in a few words."""
 
     image_id: Id
     score: Score = 0.0
@@ -50,7 +52,7 @@ class Query(Message):
 
 
 class QueryPush(Message):
-    """`POST /api/queries`: a ranked list, best first, from a model that knew the log up to `acked_seq`."""
+    """`POST /api/queries`: a ranked list, best first, from a model that has seen the log up to `acked_seq`."""
 
     id: Uuid
     log_id: Uuid
@@ -67,7 +69,7 @@ class QueryReceipt(Reply):
 
 
 class TestRate(Message):
-    """How often a test image is to come, compared with the mean of all test images."""
+    """The sampling rate of a test image, relative to the mean of all test images."""
 
     __test__ = False  # for pytest
 
@@ -76,9 +78,9 @@ class TestRate(Message):
 
 
 class TestRates(Message):
-    """`POST /api/test-rates`: with `test_order` active, how often each test image is to come from now on.
+    """`POST /api/test-rates`: with `test_order` active, the sampling rate of each test image from now on.
 
-    Images without a rate have the mean one.
+    Images without a rate get the mean rate.
     """
 
     __test__ = False  # for pytest
@@ -89,16 +91,16 @@ class TestRates(Message):
 
 
 class SuggestionOut(Reply):
-    """A suggestion as the queue gives it out: the class by id and current name."""
+    """A suggestion in the queue's answer: the class by id and current name."""
 
     label: int
     name: str
     confidence: float
-    chosen: bool | None = None  # multi-label: whether the model says yes
+    chosen: bool | None = None  # multi-label: whether the model predicts the class
 
 
 class SuggestedBoxOut(Reply):
-    """A suggested box as the queue gives it out: the class by id and current name, the place within the image."""
+    """A suggested box in the queue's answer: the class by id and current name, clipped to the image."""
 
     label: int
     name: str
@@ -120,7 +122,7 @@ class QueueItem(Reply):
     score: float | None = None
     reason: str | None = None
     suggestions: list[SuggestionOut] = Field(default_factory=list)
-    width: int | None = None  # detection: of the upright original, in whose pixels boxes are given
+    width: int | None = None  # detection: size of the upright original, in whose pixels boxes are given
     height: int | None = None
     boxes: list[SuggestedBoxOut] = Field(default_factory=list)  # detection: instead of suggestions
     query_version: int
@@ -133,18 +135,18 @@ class GivenAnswer(Reply):
     action: Literal["label", "skip", "flag"]
     label: int | None
     note: str | None
-    answer: Any = None  # in tasks other than classification, as posted, with the classes of today
+    answer: Any = None  # in tasks other than classification, as posted, with current classes
 
 
 class OpenedImage(QueueItem):
-    """`GET /api/images/{id}/question`: an image opened by its URL, and what can be done with it."""
+    """`GET /api/images/{id}/question`: an image opened by its URL, and what a person can do with it."""
 
-    given: GivenAnswer | None  # what the annotator answered
-    label: int | None  # its current label, whoever gave it
+    given: GivenAnswer | None  # the annotator's own answer
+    label: int | None  # the image's current label
     answer: Any = None  # the same in tasks other than classification
     status: Literal["labeled", "skipped", "flagged", "unlabeled"]
-    settles: bool  # others have answered: a class given now overrides them
-    held: bool  # on somebody else's screen: read-only
+    settles: bool  # others have answered, and a new answer overrides them
+    held: bool  # on somebody else's screen, so read-only
 
 
 class QueuePage(Reply):

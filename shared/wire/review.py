@@ -26,10 +26,10 @@ class Opinion(Reply):
 
 
 class Choice(Reply):
-    """An answer that could settle an image: that of a person, or one made of all. `name` has it in words."""
+    """An answer that could settle an image: one person's, or one combined from all. `name` has it in words."""
 
-    kind: Literal["one", "majority", "all", "common"]  # all: every box of anybody; common: those that everybody drew
-    annotator: str | None = None  # whose it is
+    kind: Literal["one", "majority", "all", "common"]  # all: everybody's boxes; common: the boxes that everybody drew
+    annotator: str | None = None  # its author
     name: str
     answer: Any
 
@@ -40,13 +40,13 @@ class Disagreement(Reply):
     image_id: int
     url: str
     split: Split
-    label: int | None  # current label: settled, else the majority's; None: a tie
+    label: int | None  # current label: the settled one, else the majority's; None for a tie
     name: str | None
     answer: Any = None  # the same in tasks other than classification
-    open_classes: list[int] = Field(default_factory=list)  # multi-label: as many say yes as no
-    opinions: list[Opinion]  # oldest first, without settles
-    settled: Opinion | None = None  # the settle in force
-    width: int | None = None  # detection: of the upright original, in whose pixels boxes are given
+    open_classes: list[int] = Field(default_factory=list)  # multi-label: classes with a tie
+    opinions: list[Opinion]  # oldest first, without settling answers
+    settled: Opinion | None = None  # the settling answer in force
+    width: int | None = None  # detection: size of the upright original, in whose pixels boxes are given
     height: int | None = None
     choices: list[Choice] = Field(default_factory=list)  # detection
 
@@ -64,13 +64,13 @@ class PairAgreement(Reply):
 
     annotators: tuple[str, str]
     images: int
-    agreed: float  # share of them with the same class
+    agreed: float  # share of images with the same class
     kappa: float | None
-    f1: float | None = None  # detection: of their boxes at IoU 0.5, mean over the images
+    f1: float | None = None  # detection: F1 of their boxes at IoU 0.5, mean over the images
 
 
 class ClassAgreement(Reply):
-    """Agreement on one class against all others; `images` were given it by at least one annotator."""
+    """Agreement on one class against all others. `images` counts images to which at least one annotator gave it."""
 
     label: int
     name: str
@@ -82,10 +82,10 @@ class Agreement(Reply):
     """`GET /api/agreement`: 0 is chance level, 1 is perfect; `shared.tasks.agreement` explains the measures."""
 
     measure: Literal["cohen", "krippendorff"] | None  # None: no image has labels from two annotators
-    images: int  # on which it is measured
-    agreed: float | None  # share of them with the same class from everybody
-    kappa: float | None  # detection: on the classes of the boxes that people have in common
-    f1: float | None = None  # detection: of the boxes of each two people at IoU 0.5, mean over pairs and images
+    images: int  # number of images it is measured on
+    agreed: float | None  # share of images with the same class from everybody
+    kappa: float | None  # detection: agreement on the classes of boxes that people have in common
+    f1: float | None = None  # detection: F1 of two people's boxes at IoU 0.5, mean over pairs and images
     pairs: list[PairAgreement]
     classes: list[ClassAgreement]
 
@@ -93,12 +93,12 @@ class Agreement(Reply):
 REVIEW = "review"
 """The source of answers given in the review; their `reason` is the verdict."""
 ACCEPTED = "accepted"
-"""The source of proposals that were accepted in bulk."""
+"""The source of proposals accepted in bulk."""
 Verdict = Literal["keep", "fix", "remove", "unsure"]
 
 
 DoubtKind = Literal["missing", "class", "place"]
-"""Of a box: nobody drew it, it has another class, or another place."""
+"""Why a box is doubtful: it is missing, has another class, or another place."""
 
 
 class Place(Reply):
@@ -118,13 +118,13 @@ class Evidence(Reply):
 
 
 class LabelIssue(Reply):
-    """A doubtful label. `quality` 0 … 1 is low for a bad label; `agreeing` of `neighbours` have the proposed class.
+    """A doubtful label. `quality` (0 … 1) is low for a bad label. `agreeing` of `neighbours` have the proposed class.
 
     In a multi-label project, one class of an image is doubtful: `label` and `proposed` are that class, `given` says
     whether it was answered with yes, and the opposite is proposed. An image may be listed once per class.
 
-    In a detection project, one box is doubtful: `kind` says why, `box` is the place proposed, and `at` the box drawn (a
-    missing box has none, and `label` is then the class proposed). An image may be listed several times.
+    In a detection project, one box is doubtful: `kind` says why, `box` is the proposed place, and `at` the drawn box.
+    For a missing box, `at` is None and `label` is the proposed class. An image may be listed several times.
     """
 
     image_id: int
@@ -134,19 +134,20 @@ class LabelIssue(Reply):
     proposed_name: str
     quality: float
     confidence: float  # in the proposed label
-    confident: bool  # judged an error, and the model or most neighbours clearly say another class
+    confident: bool  # an error, on which the model or most neighbours clearly propose another class
     agreeing: int
     neighbours: int
     evidence: list[Evidence]  # neighbours that agree, nearest first
     given: bool | None = None  # multi-label: whether the class was answered with yes
-    kind: DoubtKind | None = None  # detection, and the following
+    kind: DoubtKind | None = None  # this and the following: detection only
     box: Place | None = None
     at: Place | None = None
 
 
 class LabelIssues(Reply):
     """`GET /label-issues`: worst first. About `expected` of the unconfirmed labels are wrong (95 % interval
-    `expected_low` to `expected_high`); unless `enough`, there are too few labels to tell."""
+    `expected_low` to `expected_high`). If `enough` is false, there are too few labels for this estimate.
+    """
 
     issues: list[LabelIssue]
     judged: int  # number of labels
@@ -163,17 +164,18 @@ class LabelIssues(Reply):
 
 class NearDuplicates(Reply):
     """`GET /near-duplicates`, most similar first: pairs of train images with different labels, and train images with
-    the split of their near copy."""
+    the split of their near copy.
+    """
 
     differing: list[tuple[int, int]]
     across: dict[int, Split]
 
 
 class Oddities(Reply):
-    """`GET /api/oddities`: train images to check, by image id, oddest first; `measured` of `total` so far."""
+    """`GET /api/oddities`: train images to check, by image id, oddest first. `measured` of `total` images so far."""
 
     differing: list[tuple[int, int]]  # near copies with different labels
-    across: list[int]  # with a near copy among the held-out images
+    across: list[int]  # train images with a near copy among the held-out images
     dark: list[int]
     blurred: list[int]
     tiny: list[int]
@@ -183,7 +185,7 @@ class Oddities(Reply):
 
 
 class Picture(Reply):
-    """An image near the doubtful one, as shown on the page."""
+    """An image similar to the doubtful one, as shown on the page."""
 
     image_id: int
     url: str
@@ -191,9 +193,10 @@ class Picture(Reply):
 
 
 class ReviewItem(Reply):
-    """A label to judge. Classes are ids, with their current names; `given`, `kind`, `box` and `at` are as in
-    `LabelIssue`. In a detection project, `answer` is the answer with what is proposed, `kept` the one of now, and
-    `width` and `height` are those of the upright original."""
+    """A label to check. Classes are ids, with their current names; `given`, `kind`, `box` and `at` are as in
+    `LabelIssue`. In a detection project, `answer` is the answer with the proposal, `kept` the current one, and `width`
+    and `height` are those of the upright original.
+    """
 
     image_id: int
     url: str
@@ -217,16 +220,16 @@ class ReviewItem(Reply):
 
 
 class ReviewPage(Reply):
-    """`GET /api/review`: labels that nobody has judged yet, worst first.
+    """`GET /api/review`: labels that nobody has checked yet, worst first.
 
-    `errors` were found so far, of about `expected` (95 % interval `expected_low` to `expected_high`); unless `enough`,
-    there are too few labels to tell. Of the last `recent` judged labels, `recent_errors` were errors.
+    So far `errors` were found, of about `expected` (95 % interval `expected_low` to `expected_high`). If `enough` is
+    false, there are too few labels for this estimate. Of the last `recent` checked labels, `recent_errors` were errors.
     """
 
     items: list[ReviewItem]
-    as_of: int  # the log's end at that time; answers should name it
-    open: int  # open doubts among those that the trainer listed
-    acceptable: dict[str, int]  # confidence → number of confident proposals at or above it
+    as_of: int  # the end of the log at that time, to send with answers
+    open: int  # number of listed doubts that are still open
+    acceptable: dict[str, int]  # confidence → number of confident proposals with at least this confidence
     judged: int
     errors: int
     expected: int
@@ -236,16 +239,16 @@ class ReviewPage(Reply):
     recent: int
     recent_errors: int
     renewing: bool
-    progress: float  # of judging them, 0 … 1
+    progress: float  # progress of judging, 0 … 1
     missing: int  # minimum labels still needed before any can be judged
     coming: int = 0  # labeled images without a vector yet, for which judging waits
-    labels: int  # judged by the trainer so far
+    labels: int  # labels judged by the trainer so far
 
 
 class AcceptPost(Message):
-    """`POST /api/review/accept`: accept all confident proposals of at least this confidence, as one step.
+    """`POST /api/review/accept`: accept all confident proposals with at least this confidence, as one step.
 
-    At most `most`, the number announced to the person; most doubtful labels first.
+    `most` is the maximum number, which the page has shown to the person. The most doubtful labels come first.
     """
 
     annotator: Name

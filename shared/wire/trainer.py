@@ -22,23 +22,23 @@ class Downloading(Reply):
 
 
 class EmbeddingProgress(Reply):
-    """Images embedded, out of those in the catalogue; `problems` could not be read."""
+    """The number of embedded images out of those in the catalogue. `problems` could not be read."""
 
     done: int
     total: int
     backbone: str = ""
     seconds_left: float | None = None
     problems: int = 0
-    banner: str | None = None  # what this backbone costs in accuracy, and how to improve it
+    banner: str | None = None  # how much accuracy this backbone loses, and how to improve that
     resolved: ResolvedBackbone | None = (
         None  # the backbone; None while it is being chosen, and for embeddings from a file
     )
     download: Downloading | None = None
-    lacks: str | None = None  # a sentence: why nothing can be embedded until other images are added
+    lacks: str | None = None  # why nothing can be embedded until images are added, as a sentence
 
 
 class Saved(Reply):
-    """What was saved on stopping, and where."""
+    """What was saved when the trainer stopped, and where."""
 
     model: str
     dataset: str
@@ -56,40 +56,40 @@ class ChallengerRound(Reply):
     round: int
     labels: int  # of train images at its start
     ground: Literal["validation", "out of fold"]
-    accuracy: Interval  # of a head on the new network's embeddings
-    head: Interval  # of the live head
-    gain: Interval  # of accuracy, with its 95 % bootstrap interval
+    accuracy: Interval  # accuracy of a head on the new network's embeddings
+    head: Interval  # accuracy of the live head
+    gain: Interval  # gain in accuracy, with its 95 % bootstrap interval
     p: float  # McNemar's exact test
-    better: bool  # significantly better: it takes over
-    embeddings: str | None = None  # key of the new ones if it takes over
+    better: bool  # significantly better, so it replaces the live model
+    embeddings: str | None = None  # key of the new embeddings, if it does
     seconds: float = 0.0
     notes: list[str] = Field(default_factory=list)  # deviations from the plan, such as a smaller batch
 
 
 class ChallengerView(Reply):
-    """What the challenger, the network trained during labeling, is doing: `done` of `total` steps, and in words."""
+    """The state of the challenger, the network trained during labeling: `done` of `total` steps, and in words."""
 
     state: Literal["off", "waiting", "training", "embedding", "halted"]
     message: str
     round: int = 0  # the current round, or the last
     done: int = 0
     total: int = 0
-    seconds_left: float | None = None  # of computing, without pauses; None while unknown
-    aim: str = ""  # what the round, or the next one, would replace, and when; "" while off
+    seconds_left: float | None = None  # computing time, without pauses; None while unknown
+    aim: str = ""  # what this or the next round would replace, and when; "" while off
     last: ChallengerRound | None = None
-    serving: str | None = None  # the version whose embeddings are live; None: those of the settings
+    serving: str | None = None  # the version whose embeddings are live; None: those from the settings
 
 
 class Tracking(Reply):
-    """Whether metrics are also kept with wandb, and where."""
+    """Whether metrics are also logged to wandb, and where."""
 
     mode: Literal["offline", "online", "off"]
-    run: str | None = None  # its folder or URL; None before there is anything to keep
-    error: str | None = None  # why nothing is kept now; it is retried
+    run: str | None = None  # folder or URL of the run; None until there is something to log
+    error: str | None = None  # why nothing is logged now; it is retried
 
 
 class ClassNames(Reply):
-    """How the words of the class names serve as a first guess (setting `text_network`)."""
+    """How the words of the class names provide the first predictions (setting `text_network`)."""
 
     state: Literal["off", "loading", "used", "dropped", "failed"]
     message: str  # a sentence for people; "" while off
@@ -111,14 +111,14 @@ class TrainerStatus(Reply):
     timings: dict[str, float]  # milliseconds of the last round, per step
     stop_reason: str | None = None
     saved: Saved | None = None
-    advice: Advice | None = None  # from the latest evaluation
+    advice: Advice | None = None  # based on the latest evaluation
     challenger: ChallengerView | None = None
     class_names: ClassNames | None = None
-    label_budget: int = 0  # labels after which it stops by itself; 0: no budget, or continued beyond it
+    label_budget: int = 0  # labels after which training stops; 0: no budget, or continued beyond it
     tracking: Tracking = Tracking(mode="off")
-    not_learned: list[str] = Field(default_factory=list)  # multi-label: classes without a yes and a no among the labels
-    marks: dict[str, str] = Field(default_factory=dict)  # of versions and jobs: a mark changes when any of them does
-    disk: DiskTrouble | None = None  # what keeps the trainer from writing
+    not_learned: list[str] = Field(default_factory=list)  # multi-label: classes whose labels lack a yes or a no
+    marks: dict[str, str] = Field(default_factory=dict)  # change markers of versions and of jobs
+    disk: DiskTrouble | None = None  # why the trainer cannot write
     version: str = ""
     name: str = ""  # of the project
     workspace: str = ""  # folder on the trainer's machine

@@ -1,7 +1,7 @@
-"""Addresses of images that are not in a folder of this machine: which kinds are read, and which lie within which.
+"""Addresses of images that are not in a local folder: which kinds are supported, and which contain which.
 
-An address is `scheme://bucket-or-host/path`. It never holds credentials: those come from the environment, so that an
-address can be stored and shown. Nothing here opens anything.
+An address is `scheme://bucket-or-host/path`. It never contains credentials, which come from the environment, so it can
+be stored and shown. Nothing here opens a file or connection.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 Place = Path | str
-"""Where the images of a root are: a path of this machine, or an address, which is always a `str`."""
+"""The location of a root's images: a local path, or an address, which is always a `str`."""
 SCHEMES: Final = ("s3", "gs", "az", "hf", "https", "http", "memory")
 WEB: Final = frozenset({"http", "https"})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
@@ -21,17 +21,17 @@ _OF_THIS_MACHINE = frozenset({"file", "zip", "tar"})
 
 
 class AddressProblem(ValueError):  # noqa: N818 - it says what is wrong with an address
-    """What is wrong with an address. The text ends a sentence that begins with the address."""
+    """An address is invalid. The message completes a sentence that begins with the address."""
 
 
 def is_address(text: str) -> bool:
-    """Whether the text is an address, and not a path of this machine."""
+    """Whether the text is an address rather than a local path."""
     found = _SCHEME.match(text)
     return found is not None and found[1].lower() not in _OF_THIS_MACHINE
 
 
 def place(text: str) -> Place:
-    """The place that a person names: an address, or a path. `file://`, `zip://` and `tar://` may stand before a path.
+    """Parse an address, or a path that `file://`, `zip://` or `tar://` may precede.
 
     Raises AddressProblem.
     """
@@ -41,7 +41,7 @@ def place(text: str) -> Place:
 
 
 def checked(address: str) -> str:
-    """The address in its usual form. Raises AddressProblem if it cannot be one, or holds credentials."""
+    """Normalise the address. Raises AddressProblem if it is invalid or contains credentials."""
     if "::" in address:
         raise AddressProblem("is a chain of addresses: name the file itself, such as s3://bucket/photos.zip")
     if not address.isprintable():  # urlsplit would leave some of them out
@@ -68,21 +68,22 @@ def checked(address: str) -> str:
 
 
 def climbs(path: str) -> bool:
-    """Whether a path may lead out of where it begins, also after a server has decoded it, perhaps twice."""
+    """Whether a path may lead out of its folder, even if a server decodes it once or twice."""
     once = unquote(path)
     return any(".." in each.split("/") or "\\" in each or "\0" in each for each in (path, once, unquote(once)))
 
 
 def is_within(address: str, prefixes: Iterable[str]) -> bool:
-    """Whether an address lies under one of these; `s3://bucket/a` contains `s3://bucket/a/b`, but not
-    `s3://bucket/ab`."""
+    """Whether an address is below one of these prefixes. `s3://bucket/a` contains `s3://bucket/a/b`, but not
+    `s3://bucket/ab`.
+    """
     return any(
         address == prefix or address.startswith(prefix if prefix.endswith("/") else prefix + "/") for prefix in prefixes
     )
 
 
 def shown(place: Place) -> str:
-    """The place for a person to read; what may be a secret is left out, even if it should not be there."""
+    """The place as text for people, without possible secrets."""
     if isinstance(place, Path):
         return str(place)
     scheme, _, rest = place.partition("://")
@@ -92,7 +93,7 @@ def shown(place: Place) -> str:
 
 
 def name_of(place: Place) -> str:
-    """A short name: the last part of the path, without the ending of a file that contains images."""
+    """A short name: the last part of the path, without the extension of an image container."""
     path = place.absolute() if isinstance(place, Path) else PurePosixPath(place.partition("://")[2])
     if isinstance(path, Path) and path.is_dir():
         return path.name

@@ -1,8 +1,9 @@
-"""The members of a .zip or an uncompressed .tar as a source of images. Nothing is unpacked to the disk.
+"""The members of a .zip or an uncompressed .tar as a source of images. Nothing is unpacked to disk.
 
-The table of contents is read once and again when the archive changes; a member is then read by its place. Archives are
-not trusted: members are counted, each is at most as large as an image may be, however small it is packed, names that no
-file could have are skipped, and an archive in an archive is no image. A member that occurs twice counts as its last.
+The table of contents is read once, and again when the archive changes. Members are then read by offset. Archives are
+not trusted: the number of members is limited, each may be at most as large as an image may be, however well it is
+compressed, invalid names are skipped, and an archive within an archive is no image. If a name occurs twice, the last
+member counts.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ ENDINGS: Final = (".zip", ".tar")
 COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".gz", ".7z", ".rar")
 MOST_MEMBERS = 1_000_000
 LOOK_SECONDS = 30.0
-"""Seconds for which the stamp of an archive in a store is believed. A file of this machine is looked at each time."""
-_LOCAL_HEADER = 30  # bytes of a zip's header in front of a member, without name and extra field
+"""Seconds for which the stamp of an archive in a store is cached. A local file is checked each time."""
+_LOCAL_HEADER = 30  # bytes of the zip header before a member, without name and extra field
 _DAMAGED = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, LookupError, OverflowError),
     *(NotImplementedError, RuntimeError, MemoryError),
@@ -36,18 +37,18 @@ Packing = Literal["plain", "deflated", "encrypted", "unknown"]
 
 
 class Member(NamedTuple):
-    """Where a member is: for a zip, the offset of its header; for a tar, of its content."""
+    """The location of a member: for a zip, the offset of its header; for a tar, the offset of its content."""
 
     offset: int
     packed: int  # bytes in the archive
     size: int  # bytes of the content, as the archive says
-    mark: int  # a zip's checksum of the content; of a tar, the time of change
+    mark: int  # zip: checksum of the content; tar: modification time
     packing: Packing
 
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """The table of contents of an archive with this stamp."""
+    """The table of contents of the archive with this stamp."""
 
     stamp: Stamp
     size: int
@@ -76,7 +77,7 @@ class ArchiveSource:
         return ((name, self._stamp(contents, contents.members[name])) for name in sorted(contents.members))
 
     def stamp(self, uri: str) -> Stamp:
-        """See ImageSource. A zip knows the checksum of each member; all of a changed tar is read again."""
+        """See ImageSource. A zip has a checksum for each member. If a tar changes, all its images are read again."""
         try:
             contents = self._current()
         except ImageAway:
@@ -121,11 +122,11 @@ class ArchiveSource:
         return self._unpacked(member, limits)
 
     def open(self, uri: str) -> BufferedReader | None:
-        """A member is read as a whole."""
+        """None: a member is read as a whole."""
         return None
 
     def is_there(self) -> bool:
-        """Whether the archive exists, if it is on this machine."""
+        """Whether the archive exists, if it is local."""
         return self._blob.far or self._blob.look()[1] != NONE
 
     def _unpacked(self, member: Member, limits: ImageLimits) -> bytes:
@@ -133,7 +134,7 @@ class ArchiveSource:
             raise ImageProblem("is encrypted: unpack the archive, and name the folder")
         if member.packing == "unknown":
             raise ImageProblem("is compressed in an unusual way: pack the archive again as a usual zip")
-        if member.packed > limits.max_bytes + 1024:  # what does not shrink is stored as it is
+        if member.packed > limits.max_bytes + 1024:  # incompressible content is stored unchanged
             raise ImageProblem(f"has more than {limits.max_bytes:,} bytes, the limit set by max_image_bytes")
         most = _LOCAL_HEADER + 2 * 65_535 + member.packed
         part = self._blob.part(member.offset, member.offset + min(most, _LOCAL_HEADER + 512 + member.packed))
@@ -206,13 +207,13 @@ def _of_tar(stream: Any) -> Iterator[tuple[str, Member]]:
         last = -1
         for info in archive:
             archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
-            if info.size < 0 or info.offset <= last:  # a member before itself would be read for ever
+            if info.size < 0 or info.offset <= last:  # a loop of offsets would never end
                 raise tarfile.ReadError
             last = info.offset
             if info.isreg() and not info.issparse():
                 yield info.name, Member(info.offset_data, info.size, info.size, folded(info.mtime), "plain")
         stream.seek(archive.offset)
-        if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes what it cannot read for the end
+        if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile mistakes unreadable headers for the end
             raise tarfile.ReadError
 
 

@@ -1,6 +1,6 @@
-"""One file that contains images, such as an archive: on this machine or in a store, read in parts.
+"""One file that contains images, such as an archive: local or in a store, read in ranges.
 
-A part is read by its place and not from a position that readers share, so that several threads read at once.
+Ranges are read by offset, without a shared position, so several threads can read at once.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from shared.images.sources.source import NONE, ImageAway, Stamp
 from shared.images.sources.stores import Store
 
 AHEAD = 1 << 20
-"""Bytes that are read at once where a table of contents is read in small pieces."""
+"""Bytes per read where a table of contents is read in small pieces."""
 MOST_AT_ONCE = 128 << 20
-"""Bytes that one read of a table of contents may take. A forged length must not exhaust memory."""
+"""Maximum bytes of one read of a table of contents, so that a forged length cannot exhaust memory."""
 
 
 class Blob(Protocol):
@@ -28,17 +28,17 @@ class Blob(Protocol):
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """Its path or address."""
 
     def look(self) -> tuple[int, Stamp]:
-        """Size in bytes, and stamp. Raises ImageProblem, ImageAway."""
+        """Return the size in bytes and the stamp. Raises ImageProblem, ImageAway."""
 
     def part(self, start: int, end: int) -> bytes:
-        """The bytes from `start` to `end`, or fewer if the file ends before. Raises ImageProblem, ImageAway."""
+        """Return the bytes from `start` to `end`, or fewer at the end of the file. Raises ImageProblem, ImageAway."""
 
 
 class LocalBlob:
-    """A file of this machine."""
+    """A local file."""
 
     far = False
 
@@ -61,7 +61,7 @@ class LocalBlob:
                 return stream.read(end - start)
         except FileNotFoundError:
             raise ImageProblem("no longer exists") from None
-        except OSError as error:  # a disk that is being unplugged, or too many open files
+        except OSError as error:  # for example an unplugged disk, or too many open files
             raise ImageAway(f"cannot be read now ({error.strerror})") from None
 
 
@@ -84,7 +84,7 @@ class FarBlob:
 
 
 class Stream(io.RawIOBase):
-    """A blob as a file with a position, for libraries that read one. Not for several threads."""
+    """A blob as a file object with a position, for libraries that need one. Not thread-safe."""
 
     def __init__(self, blob: Blob, size: int, most: int = MOST_AT_ONCE) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class Stream(io.RawIOBase):
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        """Bytes from the position on. Raises ImageProblem for more than `most`."""
+        """Read from the position. Raises ImageProblem for more than `most` bytes at once."""
         left = max(self._size - self._at, 0)
         wanted = left if size is None or size < 0 else min(size, left)
         if wanted > self._most:

@@ -1,6 +1,6 @@
-"""Which source a place is: a folder, an archive, a table, several of them, or the objects of a store.
+"""Chooses the source for a place: a folder, an archive, a table, several of them, or the objects of a store.
 
-Stores are shared by all sources of a process, so that a store that does not answer is left alone by all of them.
+All sources of a process share the stores, so that all of them stop asking a store that does not answer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from shared.images.sources.tables import TableSource, holds_images
 from shared.images.sources.web import WebStore
 
 FILES = (*ENDINGS, TABLE, *TABLES)
-"""Endings, lower case, of files that contain images."""
+"""Extensions, lower case, of files that contain images."""
 
 
 class Sources:
-    """Opens sources. `allowed` are addresses that may be read beside each place itself."""
+    """Opens sources. `allowed` are further addresses that may be read."""
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
         self._allowed = tuple(allowed)
@@ -37,7 +37,7 @@ class Sources:
         self._lock = threading.Lock()
 
     def source(self, place: Place, also: Callable[[], Collection[Path]] = tuple) -> ImageSource:
-        """The source at a place. Raises ImageProblem if it cannot be one."""
+        """Open the source at a place. Raises ImageProblem if there cannot be one."""
         kind = ending(place)
         if kind in COMPRESSED:
             raise ImageProblem("is compressed as a whole: unpack it, and name the folder or an uncompressed .tar")
@@ -61,14 +61,14 @@ class Sources:
         return ManifestSource(blob, lambda address: self._named(address, table, web))
 
     def _named(self, address: str, table: str | None, web: WebStore) -> Store:
-        """The store of an address that a table names. Raises ImageProblem unless it is allowed."""
+        """The store of an address in a table. Raises ImageProblem unless the address is allowed."""
         plain = address.partition("?")[0]
         if not (self.allows(plain) or (table is not None and allowed_beside(table, plain))):
             raise ImageProblem("is at an address that the setting image_addresses does not allow")
         return web if plain.partition("://")[0].lower() in WEB else self.store(plain)
 
     def store(self, address: str) -> Store:
-        """The store of an address that a person named. Raises ImageProblem."""
+        """The store of an address that a person entered. Raises ImageProblem."""
         try:
             address = checked(address)
         except AddressProblem as problem:
@@ -89,29 +89,32 @@ class Sources:
 
 
 def ending(place: Place) -> str:
-    """The ending of a file that contains images, or of a compressed archive; "" for a folder or prefix."""
+    """The extension of a file that contains images, or of a compressed archive; "" for a folder or prefix."""
     if isinstance(place, Path) and place.is_dir():
         return ""
-    name = (str(place) if isinstance(place, Path) else place.partition("://")[2].partition("/")[2]).lower()  # no host's
+    name = (
+        str(place) if isinstance(place, Path) else place.partition("://")[2].partition("/")[2]
+    ).lower()  # no host: its dots
     return next((each for each in (*COMPRESSED, *FILES) if name.endswith(each)), "")
 
 
 def is_pattern(place: Place) -> bool:
-    """Whether the place stands for several files. A file that has such a name itself is one."""
+    """Whether the place is a pattern for several files. An existing file with such a name is not a pattern."""
     if isinstance(place, Path) and place.is_file():
         return False
     return any(mark in str(place).rpartition("/")[2] for mark in "*?[") and ending(place) in FILES
 
 
 def is_read_directly(place: Place) -> bool:
-    """Whether every service may read this place by itself, without a table of contents that is far away."""
+    """Whether every service can read this place directly, without a remote table of contents."""
     kind = ending(place)
     return not kind or (isinstance(place, Path) and kind in ENDINGS)
 
 
 def why_not(place: Place) -> str | None:
-    """Why images cannot come from this place of this machine, as the end of a sentence; None if they can, or if only
-    a store would know."""
+    """Why this local place cannot be a source of images, as the end of a sentence. None if it can, or if only a store
+    would know.
+    """
     try:
         source = Sources().source(place)
         if isinstance(place, str) or source.is_there():

@@ -1,4 +1,4 @@
-"""A folder of this machine as a source of images: see `shared.images.finding`."""
+"""A local folder as a source of images: see `shared.images.finding`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A table of addresses as a source of images: a CSV or parquet file with a column that names each image.
 
-An entry is an address, or a path beside the table. The table is not trusted: what it names is read only if it lies
-beside the table, or if the settings allow its address. The URI of an image is its address without kind and query, so
-that no signature is stored.
+An entry is an address, or a path relative to the table. The table is not trusted: an image is read only if it lies in
+the table's folder, or if the settings allow its address. The URI of an image is its address without scheme and query,
+so that no signature is stored.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ COLUMNS: Final = (
     *("address", "url", "uri", "image", "image_url", "image_uri", "image_path", "path", "filepath", "file_path"),
     *("file", "filename", "file_name"),
 )
-"""Names of the column with the addresses, the best first."""
+"""Names of the address column, in order of preference."""
 MOST_BYTES = 1 << 30
 LONGEST_ENTRY = 8_192
-"""Characters of an address; signatures take some hundred."""
+"""Maximum characters of an address. Signatures take some hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _Entries:
 
 
 class ManifestSource:
-    """The images that one table names. `store_of` opens the store of an allowed address, and refuses any other."""
+    """The images in one table. `store_of` opens the store of an allowed address, and refuses any other."""
 
     def __init__(self, blob: Blob, store_of: Callable[[str], Store]) -> None:
         self.place, self.far, self.readers = blob.place, True, 16
@@ -62,7 +62,7 @@ class ManifestSource:
         return ((uri, None) for uri in sorted(entries.address_of))
 
     def stamp(self, uri: str) -> Stamp:
-        """See ImageSource. What the table says of an image: nothing is asked of a million servers."""
+        """See ImageSource. Computed from the table alone, so that a million servers need not be asked."""
         try:
             address = self._current().address_of.get(uri)
         except ImageAway:
@@ -93,17 +93,17 @@ class ManifestSource:
         return data
 
     def open(self, uri: str) -> BufferedReader | None:
-        """An image is read as a whole."""
+        """None: an image is read as a whole."""
         return None
 
     def is_there(self) -> bool:
-        """Whether the table exists, if it is on this machine."""
+        """Whether the table exists, if it is local."""
         return self._blob.far or self._blob.look()[1] != NONE
 
     def _current(self, *, look: bool = False) -> _Entries:
         with self._lock:
             if self._entries is not None and self._blob.far and not look:
-                return self._entries  # the next list reads it again
+                return self._entries  # the next listing reads it again
             size, stamp = self._blob.look()
             if stamp == NONE:
                 raise ImageProblem("no longer exists")
@@ -130,7 +130,7 @@ class ManifestSource:
 
 
 def addresses_in(blob: Blob, size: int) -> Iterator[str]:
-    """The addresses of a table. Raises ImageProblem if it has no column of them."""
+    """The addresses in a table. Raises ImageProblem if it has no address column."""
     name = str(blob.place).lower()
     if name.endswith(".parquet"):
         yield from _of_parquet(blob, size)
@@ -156,17 +156,17 @@ def column_of(names: Any) -> str | None:
 
 
 def beside(address: str) -> str:
-    """The address under which everything lies beside the table."""
+    """The prefix of all addresses in the table's folder."""
     return address.rpartition("/")[0]
 
 
 def allowed_beside(table: str, address: str) -> bool:
-    """Whether an address lies beside the table that names it."""
+    """Whether an address lies in the folder of the table that names it."""
     return is_within(address.partition("?")[0], [beside(table)])
 
 
 def _of_parquet(blob: Blob, size: int) -> Iterator[str]:
-    import pyarrow as pa  # takes a moment, and most projects read folders only
+    import pyarrow as pa  # slow to import, and most projects only read folders
     import pyarrow.parquet as pq
 
     try:
@@ -189,7 +189,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _entry(text: str) -> tuple[str, str] | None:
-    """The name of an image, and its address in the usual form; None if the entry is no address of one."""
+    """The name of an image and its normalised address; None if the entry is no image address."""
     if len(text) > LONGEST_ENTRY or not text.isprintable():
         return None
     if not is_address(text):
@@ -207,6 +207,6 @@ def _entry(text: str) -> tuple[str, str] | None:
 
 
 def _without_secret(entry: str) -> str:
-    """The entry for a person to read, although it may hold a password or a signature anywhere."""
+    """The entry as text for people, without any password or signature in it."""
     scheme, mark, rest = entry.partition("?")[0].rpartition("://")
     return (scheme + mark + rest.rpartition("@")[2] if mark else rest)[:80]

@@ -1,8 +1,8 @@
 """The objects under an address of a store, such as `s3://bucket/photos`, as a source of images.
 
-They are listed in the order in which `shared.images.finding` walks a folder, so that a folder and its copy in a bucket
-give the same list: all at once where the store can, else one folder at a time. Names decide alone what is an image:
-nothing is opened to look.
+They are listed in the order in which `shared.images.finding` walks a folder, so a folder and its copy in a bucket give
+the same list. The store lists all at once if it can, else one folder at a time. Names alone decide what is an image:
+nothing is opened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, is_imag
 from shared.images.sources.stores import Store
 
 DEEPEST = 64
-"""Folders within folders that are walked."""
+"""Maximum depth of nested folders."""
 
 
 class ObjectSource:
@@ -51,11 +51,11 @@ class ObjectSource:
         return data
 
     def open(self, uri: str) -> BufferedReader | None:
-        """An object is read as a whole."""
+        """None: an object is read as a whole."""
         return None
 
     def is_there(self) -> bool:
-        """Not known without asking the store."""
+        """True, because only a request to the store could tell."""
         return True
 
     def _address(self, uri: str) -> str:

@@ -1,6 +1,6 @@
 """Several files of one kind in one folder, such as `shards/*.tar`, as a source of images.
 
-The URI of an image begins with the name of its file. New files join with the next list.
+The URI of an image begins with the name of its file. The next listing includes new files.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ MOST_FILES = 10_000
 
 
 class ShardSource:
-    """The files that match a pattern, each read as a source by `read_one`."""
+    """The files that match a pattern. `read_one` opens each as a source."""
 
     def __init__(self, place: Place, store: Store | None, read_one: Callable[[Blob], ImageSource]) -> None:
-        """`store` is that of an address."""
+        """`store` is the store of an address; None for a local pattern."""
         self.place, self._store, self._read_one = place, store, read_one
         self.far = store is not None
         text = str(place.absolute() if isinstance(place, Path) else place)
@@ -40,7 +40,7 @@ class ShardSource:
         if len(names) > MOST_FILES:
             raise ImageProblem(f"matches more than {MOST_FILES:,} files: name fewer at a time")
         there = set(names)
-        with self._lock:  # those of vanished files would keep their tables of contents
+        with self._lock:  # forget vanished files with their tables of contents
             self._sources = {name: each for name, each in self._sources.items() if name in there}
         for name in names:
             source = self._of(name)
@@ -62,11 +62,11 @@ class ShardSource:
         return self._of(name).read(member, limits)
 
     def open(self, uri: str) -> BufferedReader | None:
-        """An image is read as a whole."""
+        """None: an image is read as a whole."""
         return None
 
     def is_there(self) -> bool:
-        """Whether any file matches, if they are on this machine."""
+        """Whether any file matches, if the pattern is local."""
         return self.far or bool(self._names())
 
     def _matches(self, name: str) -> bool:

@@ -1,8 +1,8 @@
-"""What every source of images can do. The services know sources only by this.
+"""The interface of all sources of images. The services use sources only through it.
 
-A source names each of its images by a URI that is relative to the source, so that it may move, and that holds no
-credentials. What is wrong with an image for good is an `ImageProblem`; if its store does not answer now, the image is
-`ImageAway`, and nobody may conclude that it is broken or gone.
+A source names each of its images by a URI that is relative to the source, so that the source can move, and that
+contains no credentials. A permanent fault of an image raises `ImageProblem`. If its store does not answer now,
+`ImageAway` is raised, and nobody may conclude that the image is broken or gone.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ LONGEST_NAME = 1_024
 
 
 class ImageAway(ImageProblem):
-    """The image cannot be read now, and nothing is known to be wrong with it. Trying later may help."""
+    """The image cannot be read now, but may be fine. Trying again later may help."""
 
 
 class ImageSource(Protocol):
     """One source of images. Thread-safe."""
 
     readers: int
-    """How many images to read at the same time: few of a disk, many of a store that is far away."""
+    """How many images to read in parallel: few from a disk, many from a remote store."""
     far: bool
-    """Whether reading crosses a network, so that it may take seconds."""
+    """Whether reading goes over a network, so that it may take seconds."""
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """Its path or address."""
 
     def listed(self, passed: Passed) -> Iterator[Listed]:
         """All images; `passed` counts what is skipped. Raises ImageProblem, also in the middle."""
 
     def stamp(self, uri: str) -> Stamp:
-        """The stamp of an image, which is read again when it changes. Raises ImageAway."""
+        """The stamp of an image. When it changes, the image is read again. Raises ImageAway."""
 
     def read(self, uri: str, limits: ImageLimits) -> bytes:
         """The content of an image. Raises ImageProblem, ImageAway."""
 
     def open(self, uri: str) -> BufferedReader | None:
-        """The open file of an image, if it has one that can be sent in pieces. Raises ImageProblem."""
+        """The open file of an image, if it can be sent in chunks; else None. Raises ImageProblem."""
 
     def is_there(self) -> bool:
-        """Whether the source exists, as far as that is known without waiting."""
+        """Whether the source exists, as far as can be told without waiting."""
 
 
 def is_image_name(name: str, passed: Passed) -> bool:
-    """Whether a member or object of this name is listed; else `passed` counts it."""
+    """Whether a member or object with this name is listed. If not, count it in `passed`."""
     parts = name.split("/")
     if climbs("/" + name) or not all(parts) or not name.isprintable() or len(name) > LONGEST_NAME:
         passed.unusable[name[:80]] += 1
@@ -71,6 +71,6 @@ def is_image_name(name: str, passed: Passed) -> bool:
 
 
 def folded(*values: object) -> int:
-    """A number of 63 bits that changes with the values."""
+    """A 63-bit hash of the values."""
     digest = hashlib.blake2b("\0".join(map(str, values)).encode(errors="surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1

@@ -1,7 +1,7 @@
 """Object stores, through fsspec: list, stamp and read objects, within finite time.
 
-Credentials come from the environment, as each store's own tools read them. Nothing that a store says is repeated in an
-error, because it may name keys or signed addresses. A store that fails again and again is left alone for a while, so
+Credentials come from the environment, where each store's own tools look for them. Error messages never repeat what a
+store says, because it may contain keys or signed addresses. A store that fails repeatedly is not asked for a while, so
 that many images do not each wait for it.
 """
 
@@ -21,32 +21,38 @@ from shared.images.sources.source import ImageAway, Stamp, folded
 
 READ_SECONDS, LIST_SECONDS, CONNECT_SECONDS = 20.0, 60.0, 5.0
 TRIES = 2
-"""Attempts of one request. A scan tries again by itself, and whoever waits for an image must not wait long."""
+"""Attempts per request. Few, because a scan retries by itself, and a person who waits for an image must not
+wait long.
+"""
 FAILURES = 3
-"""Failures in a row after which a store is left alone."""
+"""Consecutive failures after which a store is not asked for a while."""
 LONGEST_PAUSE = 10.0
 _EXTRA = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gs"), "az": ("adlfs", "az")}
 T = TypeVar("T")
 
 
 class Store(Protocol):
-    """A place that has files by address. Thread-safe. Every method raises ImageProblem and ImageAway."""
+    """Files by address. Thread-safe. Every method raises ImageProblem and ImageAway."""
 
     def read(self, address: str, start: int, end: int) -> bytes:
-        """The bytes from `start` to `end`, or fewer if the file ends before."""
+        """Return the bytes from `start` to `end`, or fewer at the end of the file."""
 
     def look(self, address: str) -> tuple[int, Stamp]:
-        """The size in bytes, and the stamp."""
+        """Return the size in bytes and the stamp."""
 
     def entries(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
-        """What lies directly under an address: name (a folder's ends with /), size, stamp."""
+        """List what is directly under an address: name (a folder's ends with /), size, stamp."""
 
     def keys(self, address: str) -> Iterator[tuple[str, int, Stamp]] | None:
-        """All files under an address, in code point order: name, size, stamp; None if the store lists only folders."""
+        """List all files under an address, in code point order: name, size, stamp. None if the store only lists
+        folders.
+        """
 
 
 class Patience:
-    """Whether a store may be asked now: after some failures in a row, not for a while that doubles."""
+    """Whether a store may be asked now. After several consecutive failures it is not asked for a while; the pause
+    doubles.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,11 +61,11 @@ class Patience:
 
     @property
     def exhausted(self) -> bool:
-        """Whether to leave the store alone now."""
+        """Whether the store must not be asked now."""
         return time.monotonic() < self._until
 
     def note(self, *, failed: bool) -> None:
-        """Take in how a request ended."""
+        """Note whether a request failed."""
         with self._lock:
             self._failures = self._failures + 1 if failed else 0
             beyond = self._failures - FAILURES
@@ -93,7 +99,7 @@ class FileSystemStore:
         for found in self._ask(address, LIST_SECONDS, "ls", detail=True):
             path = str(found["name"]).strip("/")
             name = path.removeprefix(base.strip("/")).lstrip("/")
-            if not name:  # an object that stands for its folder
+            if not name:  # an object that represents the folder itself
                 continue
             if found.get("type") == "directory":
                 yield name + "/", 0, (0, 0)
@@ -139,11 +145,11 @@ class FileSystemStore:
     def _opened(self) -> Any:
         with self._lock:
             if self._files is None:
-                import fsspec  # takes a moment, and most projects read folders only
+                import fsspec  # slow to import, and most projects only read folders
 
                 try:
                     self._files = fsspec.filesystem(self._scheme, **_options(self._scheme))
-                    self._files.retries = TRIES  # s3fs and gcsfs; else they try for half a minute
+                    self._files.retries = TRIES  # for s3fs and gcsfs, which otherwise retry for half a minute
                 except ImportError:
                     package, extra = _EXTRA.get(self._scheme, (self._scheme, self._scheme))
                     raise ImageProblem(
@@ -153,7 +159,7 @@ class FileSystemStore:
 
 
 def asked(patience: Patience, address: str, request: Callable[[], T]) -> T:
-    """The answer to a request. Whatever it raises becomes an ImageProblem or ImageAway that shows no secret."""
+    """Return the answer to a request. Any error becomes an ImageProblem or ImageAway that shows no secret."""
     where = _host(address)
     if patience.exhausted:
         raise ImageAway(f"cannot be read now, because {where} did not answer: it is tried again")
@@ -169,9 +175,9 @@ def asked(patience: Patience, address: str, request: Callable[[], T]) -> T:
         patience.note(failed=False)
         raise ImageProblem("no longer exists") from None
     except PermissionError:
-        patience.note(failed=False)  # others of the same store may be allowed
+        patience.note(failed=False)  # the store may allow access to its other objects
         raise ImageAway(f"cannot be read, because {where} denies access: check the credentials") from None
-    except Exception as error:  # each store raises its own
+    except Exception as error:  # each store raises its own errors
         if isinstance(error, OSError) and error.errno == errno.EINVAL and "range" in str(error).lower():
             patience.note(failed=False)
             raise ImageProblem("is empty") from None
@@ -190,7 +196,7 @@ def _host(address: str) -> str:
 
 
 def _options(scheme: str) -> dict[str, Any]:
-    """Finite times, and no memory of lists: they would grow without end, and hide new objects."""
+    """Finite timeouts, and no cached listings: they would grow without limit and hide new objects."""
     options: dict[str, Any] = {"use_listings_cache": False}
     if scheme == "s3":
         options["config_kwargs"] = {
@@ -203,12 +209,12 @@ def _options(scheme: str) -> dict[str, Any]:
 
 
 def _stamp(found: dict[str, Any]) -> Stamp:
-    """Size, and the entity tag if the store has one, else the time of change."""
+    """The size, and the entity tag if the store has one, else the modification time."""
     size = int(found.get("size") or 0)
     for tag in ("ETag", "etag", "md5Hash", "content_md5", "blob_id"):
         if found.get(tag):
             return size, folded(found[tag]) or 1
     for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
-        if time := found.get(name):  # a store may write it in several ways
+        if time := found.get(name):  # stores write it in different ways
             return size, folded(time.timestamp() if isinstance(time, datetime) else time) or 1
     return size, 1

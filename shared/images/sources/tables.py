@@ -1,7 +1,7 @@
 """The images in a parquet file, such as the files of a Hugging Face dataset, as a source.
 
-A row has the bytes of one image, in a column of bytes or of (bytes, path). Rows are read one after another with little
-memory; reading one in the middle reads its row group from the beginning. So a row group must not be large.
+A row has the bytes of one image, in a column of bytes or of (bytes, path). Sequential reading takes little memory. To
+read a single row, its row group is read from the start. So row groups must not be large.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ ENDING: Final = ".parquet"
 COLUMNS: Final = ("image", "img", "bytes", "jpg", "jpeg", "png", "webp", "content", "data")
 NAMES: Final = ("file_name", "filename", "path", "uri", "key", "__key__", "id", "name")
 MOST_GROUP = 1 << 29
-"""Bytes of the images of one row group, as stored."""
-_AT_ONCE = MOST_GROUP  # bytes of one read, such as the footer
-_KEPT, _KEPT_BYTES = 64, 1 << 26  # rows that are kept, and their bytes
+"""Maximum bytes of the images of one row group, as stored."""
+_AT_ONCE = MOST_GROUP  # maximum bytes of one read, such as the footer
+_KEPT, _KEPT_BYTES = 64, 1 << 26  # maximum number of cached rows, and of their bytes
 _NAMES_AT_ONCE = 10_000
-_GROUPS = 2  # row groups that are being read at the same time, because readers are not quite in order
+_GROUPS = 2  # row groups open at the same time, because parallel readers are not quite in order
 
 
 @dataclass
 class _Group:
-    """A row group that is being read: what comes next, and what came last.
+    """A row group that is being read, and its latest rows.
 
-    It is read one row at a time: a file may name one large value in a million rows, and store it once.
+    It is read one row at a time, because a file may repeat one large value in a million rows and store it once.
     """
 
     rows: Iterator[Any]
@@ -44,7 +44,7 @@ class _Group:
     kept: deque[tuple[int, Any]] = field(default_factory=deque)  # row, and its column
 
     def read(self, row: int) -> Any:
-        """The column of a row."""
+        """The value of the column in a row."""
         while self.next_row <= row:
             self.kept.append((self.next_row, next(self.rows).column(0)))
             self.next_row += 1
@@ -59,9 +59,9 @@ class _Group:
 class _Table:
     stamp: Stamp
     file: Any
-    column: str  # of the bytes, dotted if it is a part of another
+    column: str  # the column with the bytes; dotted if nested
     row_of: dict[str, int]
-    starts: list[int]  # the first row of each row group, and the end
+    starts: list[int]  # the first row of each row group, and the number of rows
     reading: dict[int, _Group] = field(default_factory=dict)
 
 
@@ -79,7 +79,7 @@ class TableSource:
         return ((uri, None) for uri in self._current(look=True).row_of)
 
     def stamp(self, uri: str) -> Stamp:
-        """See ImageSource. All rows are read again if the file has changed."""
+        """See ImageSource. If the file changes, all its images are read again."""
         try:
             table = self._current()
         except ImageAway:
@@ -103,17 +103,17 @@ class TableSource:
         return data
 
     def open(self, uri: str) -> BufferedReader | None:
-        """An image is read as a whole."""
+        """None: an image is read as a whole."""
         return None
 
     def is_there(self) -> bool:
-        """Whether the file exists, if it is on this machine."""
+        """Whether the file exists, if it is local."""
         return self._blob.far or self._blob.look()[1] != NONE
 
     def _current(self, *, look: bool = False) -> _Table:
         with self._lock:
             if self._table is not None and self._blob.far and not look:
-                return self._table  # the next list reads it again
+                return self._table  # the next listing reads it again
             size, stamp = self._blob.look()
             if stamp == NONE:
                 raise ImageProblem("no longer exists")
@@ -142,7 +142,7 @@ def _guarded(work: Any) -> Any:
 
 
 def _file(blob: Blob, size: int, text: str | None = None) -> Any:
-    import pyarrow as pa  # takes a moment, and most projects read folders only
+    import pyarrow as pa  # slow to import, and most projects only read folders
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(
@@ -173,7 +173,7 @@ def _opened(blob: Blob, size: int, stamp: Stamp) -> _Table:
 
 
 def _bytes_in(schema: Any) -> str | None:
-    """The column with the bytes of the images; None if there is none."""
+    """The column with the bytes of the images, or None."""
     import pyarrow as pa
 
     def binary(kind: Any) -> bool:
@@ -190,7 +190,7 @@ def _bytes_in(schema: Any) -> str | None:
 
 
 def _names(blob: Blob, size: int, file: Any, column: str, rows: int) -> list[str]:
-    """The names of all rows: those in the file if each is usable and another, else their numbers."""
+    """The names of all rows: those in the file if all are usable and distinct, else the row numbers."""
     whole, mark, _ = column.partition(".")
     if mark:
         kind = file.schema_arrow.field(whole).type
@@ -203,7 +203,7 @@ def _names(blob: Blob, size: int, file: Any, column: str, rows: int) -> list[str
     except ImageAway:
         raise
     except ImageProblem:
-        pass  # they are no names, but texts
+        pass  # the column holds texts, not names
     if len(given) == rows == len(set(given)) and all(map(_usable, given)):
         return given
     endings = [PurePosixPath(name).suffix for name in given] or [""] * rows
@@ -213,7 +213,7 @@ def _names(blob: Blob, size: int, file: Any, column: str, rows: int) -> list[str
 
 
 def values(blob: Blob, size: int, column: str, longest: int) -> Iterator[Any]:
-    """The values of a column, dotted if it is a part of another. A text that many rows share is held once.
+    """The values of a column, dotted if nested. A text that many rows share is stored once.
 
     Raises ImageProblem for a text of more than about `longest` characters.
     """
@@ -251,7 +251,7 @@ def _row(table: _Table, row: int) -> bytes | None:
     try:
         value = known.read(row)[0].as_py()
     except BaseException:
-        del table.reading[group]  # what failed once gives nothing more
+        del table.reading[group]  # a reader that failed cannot continue
         raise
     value = value.get("bytes") if isinstance(value, dict) else value
     return None if value is None else bytes(value)

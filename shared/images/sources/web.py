@@ -1,7 +1,7 @@
 """Files of web servers, over http and https, from addresses that a person allowed and from nowhere else.
 
-A redirect is followed only to an allowed address. A host name that nobody named is therefore never asked, which keeps
-this machine's own network out of reach of a list of addresses that someone else wrote.
+A redirect is followed only to an allowed address. So no host is contacted that the person has not named, and a list of
+addresses from somebody else cannot reach into this machine's network.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 
 class WebStore:
-    """The web servers under some `prefixes`."""
+    """The web servers behind some `prefixes`."""
 
     def __init__(self, prefixes: Collection[str]) -> None:
         self._prefixes = tuple(prefixes)
-        self._patience: defaultdict[str, Patience] = defaultdict(Patience)  # by host, of which `prefixes` allow few
+        self._patience: defaultdict[str, Patience] = defaultdict(Patience)  # by host; `prefixes` allow only a few
         self._client = httpx.Client(
             timeout=httpx.Timeout(READ_SECONDS / 2, connect=CONNECT_SECONDS),
-            headers={"Accept-Encoding": "identity"},  # a range is one of the file, and nothing small becomes large
+            headers={"Accept-Encoding": "identity"},  # ranges refer to the file itself, and answers cannot expand
             follow_redirects=False,
             limits=httpx.Limits(max_connections=32),
         )
@@ -51,14 +51,14 @@ class WebStore:
         return self._asked(address, lambda: self._look(address))
 
     def entries(self, address: str) -> Iterator[tuple[str, int, Stamp]]:
-        """A web server has no list of its files."""
+        """Always refused: a web server cannot list its files."""
         raise ImageProblem(
             "is a web address without a list of files: name an archive (.zip, .tar), a .parquet file, or a .csv of "
             "addresses there"
         )
 
     def keys(self, address: str) -> Iterator[tuple[str, int, Stamp]] | None:
-        """Nor of those in its folders."""
+        """None, for the same reason."""
         return None
 
     def _asked(self, address: str, request: Callable[[], T]) -> T:
@@ -129,7 +129,7 @@ class WebStore:
             checked(str(target.copy_with(query=None, fragment=None)))
         except (httpx.InvalidURL, AddressProblem, KeyError):
             raise ImageProblem("is redirected to something that is not an address") from None
-        return str(target)  # a query may be a signature, which stays in this request
+        return str(target)  # a query may be a signature, which is only used in this request
 
 
 def _host(address: str) -> str:
@@ -137,7 +137,7 @@ def _host(address: str) -> str:
 
 
 def _netrc() -> httpx.Auth | None:
-    """Passwords by host, from the file that other tools read, too. It is asked for each host, also after a redirect."""
+    """Passwords per host from the file that other tools also read. Looked up for each host, even after a redirect."""
     try:
         return httpx.NetRCAuth(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
