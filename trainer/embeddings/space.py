@@ -3,10 +3,11 @@
 Rows are centred on the mean of the train images, weighted by their spectrum and scaled to unit length
 (`trainer.embeddings.transform`). The head and all distances use this space. It is fixed per *geometry version*. A new
 version is computed each time the number of train images has doubled, once when all are embedded, and when images are
-removed or change their split. So early questions are possible and late ones are accurate. When the labels change how
-much each block of features counts, that is a new version too. It has the same `base`: its directions, and so the map of
-the pool, stay. Train images and held-out images (validation, test) are in separate matrices, so that no strategy can
-see the latter. The pool knows no labels.
+removed or change their split. So early questions are possible and late ones are accurate. In a large pool, a few images
+that change their split only get another row: the old one stays, and the snapshot's splits say that it does not count.
+When the labels change how much each block of features counts, that is a new version too. It has the same `base`: its
+directions, and so the map of the pool, stay. Train images and held-out images (validation, test) are in separate
+matrices, so that no strategy can see the latter. The pool knows no labels.
 
 Only the loop's thread changes the pool. Any other thread calls `space()` once and reads the result. A new geometry is
 built aside and then published by one assignment, so that ids, rows and version of a space always match.
@@ -37,6 +38,10 @@ from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, pla
 
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
 EMPTY = np.empty(0, np.uint8)
+LARGE = 20_000
+"""Images from which on a change of split does not always rebuild the geometry. Below, that takes a moment."""
+FEW = 0.01
+"""Share of the images that may change their split until the geometry is rebuilt, which some of them helped to fit."""
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
 
 
@@ -142,6 +147,7 @@ class ImagePool:
         self.geometry = Geometry(plain(np.zeros(dim, np.float32)), Matrix(dim), Matrix(dim))
         self._space: Space | None = None  # the last one returned by `space`
         self._mean_count = 0
+        self._moved = 0  # images that changed their split since the geometry was computed
         self.complete = False  # every readable image of the catalogue is here
         self.whole = True  # False after a disk error, until every image has its row
 
@@ -244,14 +250,24 @@ class ImagePool:
         self.whole = True
 
     def move(self, entries: Sequence[ImageEntry] | Images) -> None:
-        """Rebuild the geometry if some of these images were added with another split."""
+        """Put those of these images that were added with another split into their new one.
+
+        Rebuilds the geometry, unless the moved images are too few in a large pool to have had a say in it.
+        """
         images = entries if isinstance(entries, Images) else Images.of(entries)
         places = self._images.places.of(images.ids)
         known, splits = places >= 0, self._images.splits.values
         moved = known & (splits[places] != images.splits) if len(splits) else known
-        if moved.any():
-            splits[places[moved]] = images.splits[moved]
+        if not moved.any():
+            return
+        splits[places[moved]] = images.splits[moved]
+        self._moved += int(moved.sum())
+        if len(self) < LARGE or self._moved > len(self) * FEW or not self.whole:
             self._rebuild()
+            return
+        self.whole = False
+        self._append(self.geometry, images[moved])
+        self._space, self.whole = None, True
 
     def drop(self, image_ids: Ids) -> None:
         """Forget removed images. A file with new content is a new image."""
@@ -294,6 +310,7 @@ class ImagePool:
     def _append(self, geometry: Geometry, images: Images) -> None:
         for matrix, held in ((geometry.train, False), (geometry.held, True)):
             some = images[(images.splits != TRAIN) == held]
+            some = some[matrix.row_of.of(some.ids) < 0]  # one that comes back to its first split has its row
             for start in range(0, len(some), BLOCK):
                 part = some[start : start + BLOCK]
                 matrix.append(part.ids, geometry.projection.transform(self._read(as_text(part.hashes))))
@@ -318,7 +335,7 @@ class ImagePool:
         width = projection.axes.shape[1]
         anew = Geometry(projection, Matrix(width, self._folder), Matrix(width, self._folder))
         self._append(anew, images)
-        self.geometry, self._mean_count = anew, len(train)
+        self.geometry, self._mean_count, self._moved = anew, len(train), 0
         self.whole = True
 
 

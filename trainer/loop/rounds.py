@@ -28,6 +28,7 @@ from trainer.evaluation.learning_curve import SAMPLE, Stability, advise
 from trainer.evaluation.random_baseline import MOST
 from trainer.learners.learner import Matrix
 from trainer.strategies import Pool, Strategy
+from trainer.strategies.ranking import ELSEWHERE
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.pool_scores import ranked
 from trainer.tasks.registry import task_named
@@ -179,7 +180,8 @@ def rank(
     """
     task, size, row_of = task_named(snapshot.task), len(pool.train.ids), pool.train.row_of
     open_rows = np.ones(size, bool)
-    open_rows[row_of.known(as_ids(snapshot.answered | moved_out(snapshot)))] = False
+    left = row_of.known(as_ids(moved_out(snapshot)))
+    open_rows[row_of.known(as_ids(snapshot.answered))] = open_rows[left] = False
     leased_rows = np.zeros(size, bool)
     leased_rows[row_of.known(as_ids(leased))] = True
     open_rows &= ~leased_rows
@@ -188,6 +190,7 @@ def rank(
         return None
     rows, targets = train_targets(pool, snapshot)
     labels = np.full(size, -1, np.int64)
+    labels[left] = ELSEWHERE
     labels[rows] = task.observed(targets)
     asked = before.queries if before is not None and _has_a_say(before, snapshot, model, strategy_name) else []
     listed = row_of.known(as_ids(each.image_id for each in asked))

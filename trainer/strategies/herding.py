@@ -116,7 +116,7 @@ def herd(pool: Pool, count: int, weights: Floats, fading: Callable[[int], Floats
     similarity = np.exp(np.multiply(similarity, -1.0 / width**2, out=similarity), out=similarity)
     nearest = nearest_covered(pool)
     cover = np.where(nearest < FARTHEST, np.exp(-nearest / width**2), 0.0).astype(np.float32)
-    unlabeled = pool.labels[targets] < 0
+    unlabeled = pool.labels[targets] == -1
     weight = np.where(unlabeled, weights[targets], 0.0).astype(np.float32)
 
     def faded(pick: int) -> Matrix:

@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 UNSURE = 0.5  # uncertainty of a class from which it is named as the reason: a probability between 0.25 and 0.75
 THRESHOLDS = (0.02, 0.98)  # range of thresholds of classes, for the uncertainty
 LEAST = 1e-6  # lower limit of a probability, so that its logit is finite
+ELSEWHERE = -2  # the label of a row whose image is in another split now: it is neither asked nor covered
 KEPT = 0.8  # share of the best gain with which an upcoming image keeps its place
 
 
@@ -77,7 +78,7 @@ class Pool:
     - `embeddings` (N, D) float32: centred, of unit length. A large pool keeps them in half precision: index
       them (`embeddings[rows]`), because NumPy's functions convert all of them.
     - `probabilities` (N, K) float32, or None until there is a head.
-    - `labels` (N,) int64: class ids, -1 for unlabeled rows.
+    - `labels` (N,) int64: class ids, -1 for unlabeled rows, -2 for rows whose image is in another split now.
     - `leased` (N,) bool: on somebody's screen now.
     - `candidates` (M,) int64: rows that may be asked.
     - `classes` (K,) int64: class ids of the columns of `probabilities`.

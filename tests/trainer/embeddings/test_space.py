@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tests.trainer.logs import entry
+from trainer.embeddings import space
 from trainer.embeddings.space import ImagePool, _Members
+from trainer.tasks.targets import held_out
 
 DIM = 6
 
@@ -55,6 +57,57 @@ def test_an_image_that_changes_its_split_changes_sides(pool):
     assert 3 not in pool.train.row_of
     assert pool.split_of(3) == "test"
     assert pool.held.ids.tolist() == [3]
+
+
+@pytest.fixture
+def large(pool, monkeypatch):
+    """A pool that counts as large, and the hashes that it reads from now on."""
+    monkeypatch.setattr(space, "LARGE", 100)
+    monkeypatch.setattr(space, "FEW", 0.02)
+    pool.add([entry(i, split="test" if i >= 190 else "train") for i in range(200)], complete=True)
+    read, asked = pool._read, []
+
+    def noted(hashes):
+        asked.extend(hashes)
+        return read(hashes)
+
+    monkeypatch.setattr(pool, "_read", noted)
+    return pool, asked
+
+
+def test_in_a_large_pool_a_change_of_split_costs_what_it_changes(large, vectors):
+    pool, asked = large
+    before, reader = pool.version, pool.space()
+    pool.move([entry(3, split="test"), entry(195, split="validation")])
+    assert pool.version == before
+    assert asked == [entry(3).sha256]  # the other has its row among the held-out ones
+    assert (pool.split_of(3), pool.split_of(195)) == ("test", "validation")
+    held = pool.held.rows[pool.held.row_of[3]]
+    np.testing.assert_allclose(held, pool.transform(vectors[entry(3).sha256][None])[0], rtol=1e-5)
+    assert held_out(pool, "test", {3: "test", 195: "validation"}).tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10]
+    assert pool.space().split_of(195) == "validation"
+    assert (len(reader.held.ids), reader.split_of(195)) == (10, "test")
+    pool.move([entry(3), entry(195, split="test")])  # and back
+    assert asked == [entry(3).sha256]
+    assert held_out(pool, "test", {}).tolist() == list(range(10))
+    pool.move([entry(i, split="test") for i in (10, 11)])
+    assert pool.version != before  # too many have changed by now
+    assert 10 not in pool.train.row_of
+
+
+def test_in_a_large_pool_a_disk_error_while_an_image_moves_is_followed_by_a_rebuild(large, monkeypatch):
+    pool, _ = large
+
+    def broken(_):
+        raise OSError("no disk")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pool, "_read", broken)
+        with pytest.raises(OSError, match="no disk"):
+            pool.move([entry(3, split="test")])
+    pool.add([], complete=True)
+    assert 3 in pool.held.row_of
+    assert 3 not in pool.train.row_of
 
 
 def test_images_that_are_gone_are_dropped(pool):

@@ -225,3 +225,16 @@ def test_what_list_has_no_say(project, why):
     }[why]
     assert listed(ask(pool, snapshot, model, before=turned)) != listed(before)
     assert listed(ask(pool, snapshot, model, before=turned.model_copy(update=other))) == listed(before)
+
+
+def test_an_image_that_left_the_train_split_is_neither_asked_nor_covered_nor_learned_from(project):
+    """Also while its row is still in the pool."""
+    pool, known = project
+    labels = {image: known.labels[image] for image in range(60)}
+    left = dict.fromkeys((3, 5, *range(100, 300)), "test")
+    snapshot = Snapshot(LOG, 180, labels, frozenset(labels), known.names, splits=left)
+    model = fit(pool, snapshot, None, seed=0)
+    assert not {3, 5} & set(model.images.tolist())
+    options = {"strategy_name": "maxherding", "leased": frozenset(), "length": 300, "seed": 0, "timings": Timings()}
+    push = rank(pool, snapshot, model, strategy_named("maxherding"), **options)
+    assert {query.image_id for query in push.queries} == set(range(60, 100))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tests.trainer.pools import pool_of
 from trainer.strategies import Pool, strategy_named
 from trainer.strategies.herding import greedy_cover
+from trainer.strategies.ranking import ELSEWHERE
 
 
 def groups(sizes, *, seed=0):
@@ -29,6 +30,13 @@ def test_what_is_labeled_or_leased_is_covered():
     labels[0], leased[30] = 5, True
     pool = Pool(Z, None, labels, leased, np.flatnonzero((labels < 0) & ~leased))
     assert of[strategy_named("maxherding")(pool, 1).rows[0]] == 2
+
+
+def test_a_group_whose_images_are_in_another_split_now_is_not_covered():
+    Z, of = groups([30, 20, 10])
+    labels = np.where(of == 0, ELSEWHERE, -1)
+    pool = Pool(Z, None, labels, np.zeros(60, dtype=bool), np.flatnonzero(labels == -1))
+    assert of[strategy_named("maxherding")(pool, 2).rows].tolist() == [1, 2]
 
 
 def test_it_asks_where_the_head_is_unsure_though_the_group_is_small():
