@@ -54,6 +54,16 @@ class Lane:
 _small, _large = Lane(), Lane()
 
 
+_only_small = threading.Event()
+
+
+def refuse_large() -> None:
+    """Let `room` raise NoRoom at once for a large need, from now on: in one of several processes that decode together,
+    of which each has limits of its own.
+    """
+    _only_small.set()
+
+
 @contextmanager
 def room(size: int, unit: int, wait: float = WAIT_SECONDS) -> Iterator[None]:
     """Hold `size` bytes while something is decoded. Raises NoRoom after `wait` seconds.
@@ -64,6 +74,8 @@ def room(size: int, unit: int, wait: float = WAIT_SECONDS) -> Iterator[None]:
         with _small.room(size, 2 * unit, wait):
             yield
         return
+    if _only_small.is_set():
+        raise NoRoom
     with _large.room(size, 8 * unit, wait):
         try:
             yield

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,14 +23,13 @@ from shared.storage.whole_files import write_whole
 from shared.wire.images import ImageEntry
 from trainer.embeddings.backbones.backbone import SMALL, Backbone, load_auto
 from trainer.embeddings.backbones.hub import Download
+from trainer.embeddings.decoding.preparing import Fetch
 
 log = logging.getLogger(__name__)
 
 LOOKED_AT = 20
 """Train images whose size is checked. The catalogue is ordered by content hash, so they are a random sample."""
 FILE = "auto.json"
-
-Fetch = Callable[[ImageEntry], bytes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,18 @@
 """Embeds the images of the pool batch by batch: fetch, decode, forward pass, store. It knows no labels.
 
 The trainer's loop calls `step` repeatedly and fits a head whenever labels arrive, so a step is short: one batch. While
-a batch is in the network, other threads already fetch and decode the next one, also between two calls. An unreadable
+a batch is in the network, threads already fetch and decode the next one, also between two calls; for a GPU, processes
+do, because it takes images faster than threads of one interpreter can give them. An unreadable
 image is recorded as a problem with its reason and blocks nothing. If the vectors come from a file, no image is read and
 the store contains copies of the file's rows, keyed by content hash.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,23 +26,27 @@ from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
 from shared.wire.trainer import Downloading, EmbeddingProgress
 from trainer.columns.hash_index import Hashes, as_hashes
-from trainer.embeddings.auto_choice import Choice, Chooser, Fetch, recall, remember
+from trainer.embeddings.auto_choice import Choice, Chooser, recall, remember
 from trainer.embeddings.backbones import pixels
 from trainer.embeddings.backbones.backbone import Backbone, are_here, is_auto, load_auto, load_backbone
 from trainer.embeddings.backbones.pixels import PixelBackbone
+from trainer.embeddings.backbones.preparation import Preprocessing
+from trainer.embeddings.decoding.preparing import Fetch
+from trainer.embeddings.decoding.read_ahead import ReadAhead
 from trainer.embeddings.precomputed import OwnVectors
 from trainer.embeddings.store import LARGEST, EmbeddingStore
+from trainer.gpu.memory import give_back
 
 log = logging.getLogger(__name__)
 
 COLLECT_SECONDS = 0.5
 """Seconds that one step may spend on reading images to fit `pixels`, while there is nothing else to do."""
-FETCH_SECONDS = 2.0
-"""Seconds that one step waits for images. A store may be slow, and a person's new label waits for the step."""
 STEP_SECONDS = 0.3
 """Target duration of a batch, because a person's new label waits for it. A batch of 32 took 2 to 6 s on two cores."""
 LEAST = 4
 """Images of the first batch, when the speed is not known yet, and of the smallest."""
+READ_BYTES = 512 * 2**20
+"""Memory for the images of a step on a GPU and of the next one."""
 COPIED = 8_192
 """Vectors copied from a file in one step: each step waits for the disk."""
 SEEN = 50_000
@@ -79,14 +81,14 @@ class Embedder:
         self._on_backbone = on_backbone
         self._fetch = fetch
         self._limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-        self._threads = ThreadPoolExecutor((os.cpu_count() or 1) + 1, thread_name_prefix="decode")
-        self._ahead: dict[tuple[int, str], Future[npt.NDArray[Any]]] = {}  # by (image id, hash): started, not used yet
+        self._reader = ReadAhead(fetch, self._limits)
         self._sample: dict[str, npt.NDArray[np.uint8]] = {}  # train images to fit `pixels` on
         self._recent: deque[tuple[float, int]] = deque()  # (time, images embedded)
         self._batch = min(LEAST, settings.batch_size)  # images of the next one
         self._store: EmbeddingStore | None = None
         self._backbone: Backbone | None = None
         self._chooser: Chooser | None = None  # not None while `auto` is undecided
+        self._held = False  # the GPU's memory for a batch
         self._small = False  # `auto` chose `pixels` because the images are small, so that a network would add nothing
         self._own = OwnVectors.load(settings) if settings.embeddings and backbone is None else None
         if self._own is not None:
@@ -138,7 +140,7 @@ class Embedder:
         """How many pending entries `step` can use."""
         if self._own is not None:
             return COPIED
-        return 4 * self._settings.batch_size if self._backbone is not None else SEEN
+        return 4 * self._most if self._backbone is not None else SEEN
 
     def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> list[ImageEntry]:
         """Embed one batch: the first of `pending` that have neither a vector nor a known problem.
@@ -175,9 +177,13 @@ class Embedder:
         began = time.monotonic()
         taken = self._take(missing)
         if taken and self._backbone is not None:
-            vectors = self._backbone.embed(np.stack([prepared for _, prepared in taken]))
+            vectors = self._backbone.embed([prepared for _, prepared in taken])
             done += self._keep([entry for entry, _ in taken], vectors, self._store)
             self._fit_batch(len(taken), time.monotonic() - began)
+            self._held = self._backbone.at_once > 0
+        elif self._held and not missing:
+            self._held = False
+            give_back()  # a challenger may need it
         return done
 
     def has(self, sha256: str) -> bool:
@@ -208,11 +214,10 @@ class Embedder:
         backbone = self._backbone
         if backbone is None:
             raise RuntimeError("There is no backbone yet: it waits for train images to fit on.")
-        size = self._settings.batch_size
+        size = max(self._settings.batch_size, backbone.at_once)
         vectors = [np.empty((0, backbone.dim), dtype=np.float32)]
         for start in range(0, len(images), size):
-            places = range(start, min(start + size, len(images)))
-            opened = [self._threads.submit(lambda place: self._open(images[place]), place) for place in places]
+            opened = self._reader.open(images[start : start + size], self._open)
             inputs, wrong = [], ""
             for number, future in enumerate(opened, start + 1):
                 try:
@@ -222,7 +227,7 @@ class Embedder:
             del opened, future  # break the cycle of futures and error, which would wait for the garbage collector
             if wrong:
                 raise ImageProblem(wrong)
-            vectors.append(backbone.embed(np.stack(inputs)))
+            vectors.append(backbone.embed(inputs))
         return np.concatenate(vectors)
 
     def progress(self, total: int) -> EmbeddingProgress:
@@ -253,40 +258,42 @@ class Embedder:
         self.problems.clear()
 
     def close(self) -> None:
-        """Stop the threads and close the store."""
-        self._threads.shutdown(cancel_futures=True)
+        """Stop the threads and processes, and close the store."""
+        self._reader.close()
         if self._store is not None:
             self._store.close()
 
     # ------------------------------------------------------------ one batch
 
     def _take(self, entries: Sequence[ImageEntry]) -> list[tuple[ImageEntry, npt.NDArray[Any]]]:
-        """The first batch of `entries` as network inputs, without problems; threads start on the rest."""
-        earlier, self._ahead = self._ahead, {}
-        for entry in entries:
-            key = (entry.id, entry.sha256)
-            self._ahead[key] = earlier.pop(key) if key in earlier else self._threads.submit(self._prepare, entry)
-        for unwanted in earlier.values():
-            unwanted.cancel()
-        taken = []
-        until = time.monotonic() + FETCH_SECONDS
-        for entry in entries[: self._batch]:
-            key = (entry.id, entry.sha256)
-            try:
-                prepared = self._ahead[key].result(max(until - time.monotonic(), 0))
-            except TimeoutError:
-                continue  # its store is slow: it goes on, and the next step looks again
-            except ImageProblem as problem:
-                self.problems[entry.id] = str(problem)
-            else:
-                taken.append((entry, prepared))
-            del self._ahead[key]
-        return taken
+        """The first batch of `entries` as network inputs, without problems; the rest is read ahead."""
+        backbone = self._backbone
+        return self._reader.take(
+            entries,
+            self._batch,
+            self._preprocessing,
+            self.problems,
+            known=self._sample if backbone is not None else None,
+            processes=backbone is not None and backbone.at_once > 0,
+        )
+
+    @property
+    def _preprocessing(self) -> Preprocessing:
+        backbone = self._backbone
+        return backbone.preprocessing if backbone else pixels.preprocessing(pixels.input_size(self._settings))
+
+    @property
+    def _most(self) -> int:
+        """Images of the largest batch: on a GPU, as many as fit into its memory at once, and into READ_BYTES."""
+        backbone = self._backbone
+        if backbone is None or not backbone.at_once:
+            return self._settings.batch_size
+        return max(backbone.at_once, READ_BYTES // (2 * 3 * backbone.input_size**2))
 
     def _fit_batch(self, images: int, seconds: float) -> None:
         """Choose the size of the next batch, after this one: at most twice as large, and within STEP_SECONDS."""
         fitting = max(int(STEP_SECONDS * images / max(seconds, 1e-9)), LEAST)
-        self._batch = min(fitting, 2 * self._batch, self._settings.batch_size)
+        self._batch = min(fitting, 2 * self._batch, self._most)
 
     def _copy(self, entries: Sequence[ImageEntry], own: OwnVectors, store: EmbeddingStore) -> list[ImageEntry]:
         """Copy the vectors of `entries` from the file; entries without a vector become problems."""
@@ -314,26 +321,8 @@ class Embedder:
             self._recent.popleft()
         return kept
 
-    def _prepare(self, entry: ImageEntry) -> npt.NDArray[Any]:
-        """Fetch and decode one image, in a worker thread. Raises only ImageProblem."""
-        known = self._sample.pop(entry.sha256, None) if self._backbone is not None else None
-        if known is not None:
-            return known
-        try:
-            data = self._fetch(entry)
-        except ImageProblem:
-            raise
-        except Exception as error:  # the fetcher may raise anything, which must not stop the others
-            log.warning("Could not fetch image %d (%s).", entry.id, entry.uri, exc_info=True)
-            raise ImageProblem(f"could not be fetched ({type(error).__name__})") from None
-        if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise ImageProblem("has changed since it was catalogued")
-        return self._open(data)
-
     def _open(self, data: bytes) -> npt.NDArray[Any]:
-        backbone = self._backbone
-        fitting = pixels.preprocessing(pixels.input_size(self._settings))
-        return (backbone.preprocessing if backbone else fitting).read(data, self._limits)
+        return self._preprocessing.read(data, self._limits)
 
     # ------------------------------------------------------------ the backbone
 
@@ -358,6 +347,7 @@ class Embedder:
     def _use(self, backbone: Backbone) -> None:
         self._store = EmbeddingStore(self._folder / backbone.key, backbone.dim)
         self._backbone = backbone
+        self._batch = max(self._batch, backbone.at_once)
         self._on_backbone(backbone.resolved)
 
     def _collect(self, pending: Sequence[ImageEntry], more_coming: bool) -> None:

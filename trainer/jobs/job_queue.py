@@ -2,7 +2,8 @@
 
 A job is a folder with its request, the images it may read, its progress and its result. Its process runs at the lowest
 priority, is halted while the loop learns or is paused (SIGSTOP works at once, even within a batch), and ends when the
-trainer ends, halted or not. After a kill of either, the job is started again and continues from its checkpoint. A job
+trainer ends, halted or not. Where it uses a GPU, a process that is halted for long is ended, because it would keep that
+memory. After a kill of either, the job is started again and continues from its checkpoint. A job
 fails after ending three times without a reason. This module does not know what jobs do; `trainer.jobs.worker` does.
 """
 
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -32,12 +34,15 @@ from shared.settings.services import TrainerSettings
 from shared.storage.disk_errors import Disk, kind_of
 from shared.storage.whole_files import write_whole
 from shared.wire.jobs import ENDED, Job, JobKind, JobProgress
+from trainer.gpu import memory as gpu
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 MOST = 200  # jobs remembered; the oldest finished ones are dropped
 LOOK_SECONDS = 0.3
+HALTED_SECONDS = 60.0
+"""Time after which a halted process gives its GPU's memory back. It then repeats a part of an epoch."""
 END_SECONDS = 5.0  # time for a process to end before it is killed
 REFUSED = 3  # exit code of a worker that wrote a reason to error.json
 NO_ROOM = 4  # exit code of a worker that the disk stopped
@@ -79,6 +84,8 @@ class Jobs:
         self._process: subprocess.Popen[bytes] | None = None
         self._running: str | None = None
         self._halting: set[str] = set()  # reasons to halt the running process
+        self._halted_at = 0.0
+        self._ended_halted = False  # the process was ended while halted, and starts again afterwards
         self._parked = False
         folder.mkdir(parents=True, exist_ok=True)
         for torn in folder.glob(".*"):
@@ -195,7 +202,9 @@ class Jobs:
             before = bool(self._halting)
             (self._halting.add if wanted else self._halting.discard)(why)
             if bool(self._halting) != before:
+                self._halted_at = time.monotonic()
                 self._signal(signal.SIGSTOP if wanted else signal.SIGCONT)
+                self._news.notify_all()
 
     # ------------------------------------------------------------ the thread
 
@@ -218,6 +227,10 @@ class Jobs:
             while process.poll() is None:
                 with self._news:
                     self._news.wait_for(lambda: self._closing, LOOK_SECONDS)
+                    long = bool(self._halting) and time.monotonic() - self._halted_at > HALTED_SECONDS
+                    self._ended_halted = long and gpu.is_used()
+                if self._ended_halted:
+                    _end(process)
             with self._lock:
                 self._process, self._running = None, None
             while not self._closing:
@@ -235,14 +248,14 @@ class Jobs:
             self._news.notify_all()
 
     def _next(self) -> Job | None:
-        if self._parked or self._disk.trouble is not None:
+        if self._parked or (self._ended_halted and self._halting) or self._disk.trouble is not None:
             return None
         return next((job for job in self._jobs.values() if job.state in ("queued", "running")), None)
 
     def _begin(self, job: Job) -> None:
         self._set(job.id, state="running", attempts=job.attempts + 1)
         self._process = start_worker(self.folder / job.id, child_environment())
-        self._running = job.id
+        self._running, self._ended_halted = job.id, False
         if self._halting:
             self._signal(signal.SIGSTOP)
 
@@ -261,7 +274,7 @@ class Jobs:
                 return
             if code == REFUSED:
                 error = str(json.loads((folder / "error.json").read_text(encoding="utf-8"))["error"])
-            elif self._parked or code == NO_ROOM:
+            elif self._parked or self._ended_halted or code == NO_ROOM:
                 if code == NO_ROOM:
                     logger.warning("Job %s waits until the disk is writable again", job_id)
                 self._set(job_id, unless=CANCELLED, state="queued", attempts=job.attempts - 1)

@@ -6,7 +6,9 @@ addresses too, because its settings say which addresses are allowed.
 
 from __future__ import annotations
 
+import os
 from hashlib import sha256
+from typing import Any
 
 from shared.images.opening import ImageLimits, ImageProblem
 from shared.images.sources.addresses import Place
@@ -14,14 +16,16 @@ from shared.images.sources.choosing import Sources, is_read_directly
 from shared.images.sources.source import ImageSource
 from shared.settings.project_file import ImageFolders
 from shared.settings.services import TrainerSettings
+from shared.web.auth import client_headers, token_for
 from shared.wire.images import ImageEntry
 from trainer.sync.labeler_client import LabelerAway, LabelerClient, Refused
 
 
 class Photos:
-    """Reads images. Thread-safe."""
+    """Reads images. Thread-safe. Pickled for another process, it opens everything anew there."""
 
     def __init__(self, settings: TrainerSettings, client: LabelerClient) -> None:
+        self._settings = settings
         self.limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._folders = ImageFolders(settings.workspace, settings.images)
         self._client = client
@@ -44,8 +48,21 @@ class Photos:
         except (LabelerAway, Refused) as error:
             raise ImageProblem(str(error)) from None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return elsewhere, (self._settings,)
+
     def _source(self, place: Place) -> ImageSource:
         known = self._opened.get(place)
         if known is None:
             known = self._opened.setdefault(place, self._sources.source(place))
         return known
+
+
+def elsewhere(settings: TrainerSettings) -> Photos:
+    """The photos of the trainer with these settings, in a process of its own, which has its environment."""
+    client = LabelerClient(
+        settings.labeler_url,
+        timeout_seconds=settings.labeler_timeout_seconds,
+        headers=client_headers(token_for(settings.host, os.environ)),
+    )
+    return Photos(settings, client)

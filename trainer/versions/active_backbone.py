@@ -18,7 +18,7 @@ from shared.backbone import ResolvedBackbone
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.settings.traits import MAKES_PROJECT, settings_with
 from shared.storage.whole_files import write_whole
-from trainer.embeddings.auto_choice import Fetch
+from trainer.embeddings.decoding.preparing import Fetch
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.precomputed import OwnVectors
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion, Version

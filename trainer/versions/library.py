@@ -6,7 +6,9 @@ batch. Queries always come from the current model. This module knows no HTTP.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ from shared.tasks.multilabel import cell_of
 from shared.web import audit
 from shared.wire.evaluation import Interval
 from shared.wire.models import ModelList, ModelVersion, Prediction, Predictions, Pruned
+from trainer.gpu.memory import give_back
 from trainer.sync.replica import Replica
 from trainer.versions.promotion import warning
 from trainer.versions.registry import NOW, RefusedVersion, Registry, StillNeeded, Version
@@ -162,11 +165,14 @@ class Versions:
         if finds_boxes(version.description):
             return self._find(version, classifier, images)
         inputs = []
-        for number, data in enumerate(images, 1):
-            try:
-                inputs.append(classifier.preprocessing.read(data, self._limits))
-            except ImageProblem as problem:
-                raise ImageProblem(f"(number {number}) {problem}") from None
+        with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="reading") as threads:
+            opened = [threads.submit(classifier.preprocessing.read, data, self._limits) for data in images]
+            for number, future in enumerate(opened, 1):
+                try:
+                    inputs.append(future.result())
+                except ImageProblem as problem:
+                    threads.shutdown(cancel_futures=True)
+                    raise ImageProblem(f"(number {number}) {problem}") from None
         probabilities, limits = classifier.predict_proba(inputs), classifier.thresholds
         chosen = None if limits is None else probabilities >= limits
         with self._replica.lock:
@@ -214,6 +220,7 @@ class Versions:
                 device, own = device_named(self._settings.device), self._settings.model_fn
                 classifier = load_classifier(version, self._backbones, model_fn=own, device=device)
                 self._loaded = (version.description.sha256, classifier)
+                give_back()  # the memory of the one before
             return self._loaded[1]
 
     def _check(self, version: Version) -> None:

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from shared.log import Fold
 from shared.wire.models import ModelClass, ModelInput
 from trainer.embeddings.backbones.preparation import Preprocessing
+from trainer.embeddings.backbones.saved_backbone import Normalised
 from trainer.embeddings.backbones.torch_networks import Module
+from trainer.gpu.half import in_half
+from trainer.gpu.runner import Runner
 from trainer.versions.model_card import licence_of
 from trainer.versions.registry import RefusedVersion, Version
 from trainer.versions.saved_learners import learner_of
@@ -39,6 +42,7 @@ class Classifier:
     device: torch.device
     licence: str = ""  # of its initial weights, where known
     thresholds: NDArray[np.float32] | None = None  # (K,) from which each class is predicted; None: one class per image
+    runner: Runner | None = None  # on a GPU
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -47,6 +51,8 @@ class Classifier:
 
     def predict_proba(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Prepared images → probabilities (n, K), in the order of `classes`. Of one class per image, they sum to 1."""
+        if self.runner is not None and inputs:
+            return self.runner.vectors(inputs)
         said = [np.empty((0, len(self.classes)), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(inputs), BATCH):
@@ -71,7 +77,18 @@ def load_classifier(
     network = learner_of(version).load(version, needs, backbones, model_fn).eval().requires_grad_(False)
     device = device or torch.device("cpu")
     thresholds = network.get_buffer("thresholds").numpy() if learner_of(version).several else None
-    return Classifier(version.name, said.classes, needs, network.to(device), device, licence_of(said), thresholds)
+    network, runner = network.to(device), None
+    if device.type == "cuda" and not learner_of(version).boxes:
+        runner = on_gpu(network, needs.size, device)
+    return Classifier(version.name, said.classes, needs, network, device, licence_of(said), thresholds, runner)
+
+
+def on_gpu(network: Module, size: int, device: torch.device) -> Runner:
+    """Run `network` on a GPU: its backbone in 16 bits, or all but the softmax if it was trained as a whole."""
+    network.to(memory_format=torch.channels_last)
+    for module in [each for each in network.modules() if isinstance(each, Normalised)]:
+        module.network = in_half(module.network, module.mean[0], 1 / module.std[0], size)
+    return Runner(network, torch.zeros(3, 1, 1, device=device), torch.ones(3, 1, 1, device=device), size, device)
 
 
 def standing(classes: Sequence[ModelClass], fold: Fold) -> list[int | None]:

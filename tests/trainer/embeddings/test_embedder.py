@@ -54,7 +54,7 @@ def test_a_step_is_one_batch_and_the_next_one_is_already_under_way(photos: Photo
 def test_an_image_that_comes_slowly_keeps_no_other_waiting(
     photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.embeddings.embedder.FETCH_SECONDS", 0.2)
+    monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.FETCH_SECONDS", 0.2)
     entries, arrives = photos.add(4), threading.Event()
 
     def fetch(entry: ImageEntry) -> bytes:

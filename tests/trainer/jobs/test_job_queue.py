@@ -228,3 +228,23 @@ def test_a_process_that_ends_three_times_without_a_word_has_failed(tmp_path, pho
             jobs.get("other")
     finally:
         jobs.close()
+
+
+def test_a_process_that_is_halted_for_long_gives_the_memory_of_a_gpu_back(tmp_path, photos, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("trainer.jobs.job_queue.HALTED_SECONDS", 0.1)
+    monkeypatch.setattr("trainer.gpu.memory.is_used", lambda: True)
+    jobs = Jobs(tmp_path / "jobs", settings_for(tmp_path, photos[0])[0])
+    job = jobs.submit("compare", {"nonsense": True}, [])
+    jobs.rest(True)
+    jobs.start()
+    try:
+        process = psutil.Process(wait_for(lambda: running(jobs)))
+        wait_for(lambda: not process.is_running())
+        waiting = wait_for(lambda: (j := jobs.get(job.id)).state == "queued" and j)
+        assert waiting.attempts == 0  # it is no failure
+        time.sleep(0.2)
+        assert jobs.get(job.id).state == "queued"
+        jobs.rest(False)
+        wait_for(lambda: jobs.get(job.id).attempts, 60)
+    finally:
+        jobs.close()

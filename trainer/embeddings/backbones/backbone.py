@@ -12,7 +12,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.hub import OnDownload, UnreachableError, any_cached, hub_answers
 from trainer.embeddings.backbones.installed import NotInstalledError
 from trainer.embeddings.backbones.pixels import PixelBackbone, input_size, path_in
-from trainer.embeddings.backbones.preparation import Preprocessing
+from trainer.embeddings.backbones.preparation import Inputs, Preprocessing
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,12 @@ class Backbone(Protocol):
         """The network and where its weights came from."""
         ...
 
-    def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    @property
+    def at_once(self) -> int:
+        """Images that a GPU takes at once, of any number given to `embed`; 0 without a GPU: a batch is what it gets."""
+        ...
+
+    def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:
         """Inputs (B, 3, H, W) → vectors (B, dim)."""
         ...
 

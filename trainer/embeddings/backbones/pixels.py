@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save
 from shared.backbone import ResolvedBackbone
 from shared.settings.services import TrainerSettings
 from shared.storage.whole_files import write_whole
-from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessing
+from trainer.embeddings.backbones.preparation import PREPROCESSING, Inputs, Preprocessing
 
 SIZE = 32
 """Default pixels per side."""
@@ -87,9 +87,14 @@ class PixelBackbone:
         """Describes this backbone: no network."""
         return ResolvedBackbone("pixels", "none", self.input_size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-    def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    @property
+    def at_once(self) -> int:
+        """0: it runs on no GPU."""
+        return 0
+
+    def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:
         """(B, 3, S, S) uint8 → (B, dim) float32."""
-        return np.asarray((_rows(batch) - self.mean) @ self.components.T, dtype=np.float32)
+        return np.asarray((_rows(np.asarray(batch)) - self.mean) @ self.components.T, dtype=np.float32)
 
 
 def key_of(mean: npt.NDArray[np.float32], components: npt.NDArray[np.float32], number: int) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ PREPROCESSING = 2
 """Version of this definition. It is part of an embedding's key, so that a new version makes new embeddings."""
 REDUCED = 2
 """Minimum scale at which a JPEG is decoded, as a multiple of the input size."""
+
+Inputs = NDArray[Any] | Sequence[NDArray[Any]]
+"""Images (B, 3, S, S), or B of them (3, S, S)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ import torch
 from shared.backbone import ResolvedBackbone, Weights
 from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones.feature_blocks import Layout
-from trainer.embeddings.backbones.preparation import PREPROCESSING, Preprocessing
+from trainer.embeddings.backbones.preparation import PREPROCESSING, Inputs, Preprocessing
+from trainer.gpu.half import in_half
+from trainer.gpu.runner import Runner
 from trainer.threads import leave_a_core
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,11 @@ class TorchBackbone:
         # (3, 1, 1), in the units of a uint8 image
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
+        self._runner: Runner | None = None
         self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
+        if device.type == "cuda":
+            half = in_half(self._network, self._mean, self._scale, input_size)
+            self._runner = Runner(half, self._mean, self._scale, input_size, device)
         self.blocks: tuple[int, ...] = network.blocks(self.dim) if isinstance(network, Layout) else (self.dim,)
         content = content_of(network, PREPROCESSING, mean, std)
         self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"
@@ -86,11 +92,22 @@ class TorchBackbone:
         """The network: normalised inputs (B, 3, S, S) → (B, dim)."""
         return self._network
 
-    def embed(self, batch: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Inputs (B, 3, S, S) uint8 → vectors (B, dim). Raises ValueError if the network returns another shape."""
+    @property
+    def at_once(self) -> int:
+        """Images that a GPU takes at once; 0 on a CPU, where the caller decides."""
+        return self._runner.at_once if self._runner is not None else 0
+
+    def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:
+        """Inputs (B, 3, S, S) uint8 → vectors (B, dim). Raises ValueError if the network returns another shape.
+
+        On an NVIDIA GPU any number of them, in batches of `at_once`, and in 16 bits: there the vectors differ from
+        those of a CPU by rounding.
+        """
+        if self._runner is not None:
+            return self._runner.vectors(batch)
         with torch.inference_mode():
-            # float32 on a GPU too: with 16 bits, probabilities here would differ from those of the exported version.
-            pixels = torch.from_numpy(batch).to(self.device).to(torch.float32)
+            images = batch if isinstance(batch, np.ndarray) else np.stack(batch)
+            pixels = torch.from_numpy(images).to(self.device).to(torch.float32)
             pixels = pixels.sub_(self._mean).mul_(self._scale).contiguous(memory_format=torch.channels_last)
             vectors = self._network(pixels)
             if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2 or len(vectors) != len(batch):

@@ -1,0 +1,243 @@
+"""Images are decoded by other processes: the same inputs, and nothing is lost or left behind, whoever dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from shared.images.finding import read
+from shared.images.opening import ImageLimits, ImageProblem
+from shared.processes import child_environment
+from shared.settings.services import TrainerSettings
+from shared.wire.images import ImageEntry
+from trainer.embeddings.backbones.preparation import Preprocessing
+from trainer.embeddings.decoding import decoders as module
+from trainer.embeddings.decoding.decoders import DecodeHere, Decoders, are_possible
+from trainer.embeddings.decoding.preparing import prepare
+from trainer.embeddings.decoding.read_ahead import ReadAhead
+from trainer.sync.image_source import Photos
+from trainer.sync.labeler_client import LabelerClient
+
+pytestmark = pytest.mark.skipif(not are_possible(), reason="this system has no memory without a name")
+
+LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=100_000)
+WAY = Preprocessing(16)
+
+
+def fetch(root: Path, entry: ImageEntry) -> bytes:
+    if entry.uri.startswith("deadly"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if entry.uri.startswith("slow"):
+        time.sleep(60)
+    return read(entry.uri, root, LIMITS)
+
+
+@dataclass
+class Folder:
+    """A folder of noise as JPEG."""
+
+    root: Path
+
+    def add(self, number: int, data: bytes | None = None, name: str = "") -> ImageEntry:
+        name = name or f"{number}.jpg"
+        data = data if data is not None else self.jpeg(number)
+        (self.root / name).write_bytes(data)
+        return ImageEntry(id=number, uri=name, sha256=sha256(data).hexdigest(), split="train", removed=False)
+
+    def jpeg(self, seed: int, size: int = 60) -> bytes:
+        stream = BytesIO()
+        noise = np.random.default_rng(seed).integers(0, 256, (size, size + 10, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(stream, "JPEG")
+        return stream.getvalue()
+
+    def prepared(self, entry: ImageEntry) -> NDArray[Any]:
+        return prepare(partial(fetch, self.root), entry, LIMITS, WAY)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+@pytest.fixture
+def decoders(folder: Folder) -> Iterator[Decoders]:
+    opened = Decoders(partial(fetch, folder.root), LIMITS, WAY, 2)
+    yield opened
+    opened.close()
+
+
+def said(future: "Future[NDArray[Any]]") -> object:
+    """The result, or the error."""
+    try:
+        return future.result(60)
+    except Exception as error:  # which one is compared
+        return error
+
+
+def is_gone(pid: int) -> bool:
+    with suppress(FileNotFoundError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def test_the_inputs_are_those_of_this_process_and_each_problem_is_told(folder: Folder, decoders: Decoders) -> None:
+    entries = [folder.add(number) for number in range(40)]
+    entries[5] = folder.add(5, b"no image", "text.jpg")
+    entries[6] = entries[6].model_copy(update={"sha256": "0" * 64})
+    # above the limit for all decoding of a process that is one of many
+    entries[7] = folder.add(7, folder.jpeg(7, size=300)[:-200] + b"\xff\xd9", "large.png")
+    large = BytesIO()
+    Image.new("RGBA", (310, 310)).save(large, "PNG")
+    entries[7] = folder.add(7, large.getvalue(), "large.png")
+    found = [said(future) for future in decoders.submit(entries)]
+    for number, each in enumerate(found):
+        if number not in (5, 6, 7):
+            np.testing.assert_array_equal(each, folder.prepared(entries[number]))
+    assert str(found[5]).startswith("is not an image")
+    assert str(found[6]) == "has changed since it was catalogued"
+    assert isinstance(found[7], DecodeHere)
+    folder.prepared(entries[7])  # this process may
+
+
+def test_a_killed_process_is_replaced_and_its_images_are_decoded(folder: Folder, decoders: Decoders) -> None:
+    entries = [folder.add(number) for number in range(200)]
+    began = decoders.submit(entries)
+    said(began[0])
+    for pid in decoders.pids:
+        os.kill(pid, signal.SIGKILL)
+    for entry, future in zip(entries, began, strict=True):
+        np.testing.assert_array_equal(said(future), folder.prepared(entry))
+
+
+def test_an_image_that_ends_its_process_is_a_problem_and_no_other_is_lost(folder: Folder, decoders: Decoders) -> None:
+    entries = [folder.add(number) for number in range(20)]
+    entries[3] = folder.add(3, name="deadly.jpg")
+    found = [said(future) for future in decoders.submit(entries)]
+    assert "ended the process" in str(found[3])
+    assert [number for number, each in enumerate(found) if isinstance(each, Exception)] == [3]
+
+
+def test_they_end_after_a_time_without_images_and_start_again(
+    folder: Folder, decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    entries = [folder.add(number) for number in range(3)]
+    for _ in range(2):
+        for entry, future in zip(entries, decoders.submit(entries), strict=True):
+            np.testing.assert_array_equal(said(future), folder.prepared(entry))
+        pids = decoders.pids
+        until = time.monotonic() + 30
+        while decoders.pids and time.monotonic() < until:
+            time.sleep(0.02)
+        assert decoders.pids == []
+        while not all(map(is_gone, pids)) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert all(map(is_gone, pids))
+
+
+def test_closing_waits_for_no_image_and_leaves_no_process_and_no_file(folder: Folder) -> None:
+    files = len([*Path("/proc/self/fd").iterdir()])
+    decoders = Decoders(partial(fetch, folder.root), LIMITS, WAY, 1)
+    slow, queued = decoders.submit([folder.add(1, name="slow.jpg")]), decoders.submit([folder.add(2)])
+    while not decoders.pids or not slow[0].running():
+        time.sleep(0.01)
+    pids = decoders.pids
+    decoders.close()
+    assert all(map(is_gone, pids))
+    assert [type(said(future)) for future in (*slow, *queued, *decoders.submit([folder.add(3)]))] == [DecodeHere] * 3
+    assert len([*Path("/proc/self/fd").iterdir()]) == files
+
+
+def test_where_they_cannot_start_the_caller_decodes(
+    folder: Folder, decoders: Decoders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "child_environment", lambda: {"PYTHONPATH": "/nowhere"})
+    found = [said(future) for future in decoders.submit([folder.add(1), folder.add(2)])]
+    assert [type(each) for each in found] == [DecodeHere] * 2
+    assert decoders.broken
+
+
+PARENT = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+from tests.trainer.embeddings.decoding.test_decoders import LIMITS, WAY, Folder, fetch
+from trainer.embeddings.decoding.decoders import Decoders
+folder = Folder(Path(sys.argv[1]))
+decoders = Decoders(partial(fetch, folder.root), LIMITS, WAY, 2)
+decoders.submit([folder.add(1)])[0].result(60)
+decoders.submit([folder.add(2, name="slow.jpg")])
+print(*decoders.pids, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_they_end_with_the_process_that_they_decode_for(tmp_path: Path, number: signal.Signals) -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-P", "-c", PARENT, str(tmp_path)], env=child_environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(pids) == 2
+    parent.send_signal(number)
+    parent.communicate()
+    until = time.monotonic() + 30
+    while not all(map(is_gone, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert all(map(is_gone, pids))
+
+
+def test_the_photos_of_a_trainer_are_read_ahead_by_processes(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.ENOUGH", 10)
+    monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.usual_count", lambda: 1)
+    given = {"images": str(folder.root), "workspace": str(tmp_path / "workspace"), "labeler_url": "http://127.0.0.1:9"}
+    settings = TrainerSettings.load(command_line=given)[0]
+    client = LabelerClient(settings.labeler_url, timeout_seconds=1.0)
+    entries = [folder.add(number) for number in range(20)]
+    missing = folder.add(20).model_copy(update={"uri": "missing.jpg"})
+    reader, problems = ReadAhead(Photos(settings, client).fetch, LIMITS), dict[int, str]()
+    taken: dict[int, NDArray[Any]] = {}
+    try:
+        while len(taken) + len(problems) < 21:
+            waiting = [each for each in (*entries, missing) if each.id not in taken and each.id not in problems]
+            taken |= {e.id: x for e, x in reader.take(waiting, 10, WAY, problems, processes=True)}
+        assert reader._decoders is not None
+        assert reader._decoders.pids
+    finally:
+        reader.close()
+        client.close()
+    assert list(problems) == [20]
+    for entry in entries:
+        np.testing.assert_array_equal(taken[entry.id], folder.prepared(entry))
+
+
+def test_a_source_that_only_this_process_has_is_read_by_threads(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.ENOUGH", 1)
+    entries = [folder.add(number) for number in range(5)]
+    reader = ReadAhead(lambda entry: fetch(folder.root, entry), LIMITS)
+    taken = reader.take(entries, 5, WAY, {}, processes=True)
+    reader.close()
+    assert [entry.id for entry, _ in taken] == list(range(5))
+    assert reader._decoders is None
+    with pytest.raises(ImageProblem):
+        folder.prepared(entries[0].model_copy(update={"uri": "missing.jpg"}))

@@ -1,0 +1,108 @@
+"""Networks in 16 bits on a GPU: half the bytes, and several times the speed, for vectors that differ by rounding.
+
+A GPU that computes in bfloat16 gets a copy of the network with its weights cast once. Its range is that of float32, so
+that nothing overflows. An older one with matrix units for float16 casts at each operation (autocast), which keeps
+sensitive ones in float32. Statistics of batch normalisation stay in float32. Before a copy is used, it is compared with
+the network itself: if it fails or differs too much, float32 is used, as on a CPU.
+"""
+
+from __future__ import annotations
+
+import logging
+from copy import deepcopy
+from typing import cast
+
+import torch
+
+log = logging.getLogger(__name__)
+
+Module = torch.nn.Module
+
+MATRIX_UNITS, BFLOAT16 = (7, 0), (8, 0)
+"""Compute capabilities from which NVIDIA GPUs multiply matrices in float16, and in bfloat16. Older ones emulate it."""
+FURTHEST = 0.05
+"""Largest relative difference of the vectors of random images, of which rounding makes at most 0.02."""
+KEPT = (torch.nn.modules.batchnorm._BatchNorm,)
+
+
+class Half(Module):
+    """A network whose weights are cast to `dtype`: inputs of any type → float32."""
+
+    def __init__(self, network: Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.network = cast_weights(deepcopy(network), dtype)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The network's output in float32."""
+        return cast(torch.Tensor, self.network(images.to(self.dtype)).float())
+
+
+class Autocast(Module):
+    """A network whose operations choose between float16 and float32."""
+
+    dtype = torch.float32  # of its inputs
+
+    def __init__(self, network: Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The network's output in float32."""
+        with torch.autocast(images.device.type, torch.float16):
+            return cast(torch.Tensor, self.network(images).float())
+
+
+def half_type(device: torch.device) -> torch.dtype | None:
+    """The 16-bit type in which this device computes faster, or None."""
+    if device.type != "cuda":
+        return None
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= BFLOAT16:
+        return torch.bfloat16
+    return torch.float16 if capability >= MATRIX_UNITS else None
+
+
+def cast_weights(network: Module, dtype: torch.dtype) -> Module:
+    """Cast parameters and buffers in place, except those of batch normalisation and of modules that say `in_float32`:
+    a network may name its own there.
+    """
+    for module in network.modules():
+        if isinstance(module, KEPT) or getattr(module, "in_float32", False):
+            continue
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                setattr(module, name, buffer.to(dtype))
+    return network
+
+
+def in_half(
+    network: Module, mean: torch.Tensor, scale: torch.Tensor, size: int, dtype: torch.dtype | None = None
+) -> Module:
+    """`network` in `dtype` (default: what suits the device of `mean`), or itself if that fails on random images.
+
+    Its inputs are normalised by (images - `mean`) * `scale`, both (3, 1, 1).
+    """
+    dtype = dtype or half_type(mean.device)
+    if dtype is None:
+        return network
+    draws = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=draws).to(mean.device)
+    with torch.inference_mode():
+        example = (noise - mean) * scale
+        wanted = network(example).float()
+        ways = (lambda: Half(network, dtype), lambda: Autocast(network))
+        for way in ways if dtype == torch.bfloat16 else ways[1:]:
+            try:
+                found = way()
+                distance = float((found(example) - wanted).norm() / wanted.norm().clamp(min=1e-12))
+            except Exception as error:  # a network of the user may do what only float32 can
+                log.info("The network does not work in %s (%s).", dtype, str(error).partition("\n")[0])
+                continue
+            if distance < FURTHEST:  # False for NaN
+                return found
+            log.info("In %s the network's vectors differ by %.1f %%.", dtype, 100 * distance)
+    log.warning("The network runs in float32 on the GPU, because in 16 bits its vectors would differ.")
+    return network

@@ -1,0 +1,130 @@
+"""Runs a network over many images on a GPU, without waiting where it need not.
+
+Images cross the bus as bytes, a quarter of what float32 takes, from pinned memory, while the GPU computes the batch
+before. They are normalised there. The vectors come back while the next batch is computed. If memory runs out, the batch
+is halved, down to one image, and stays so: whoever else uses the GPU is expected to stay.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from trainer.gpu.half import Module
+from trainer.gpu.memory import give_back, images_at_once, out_of_memory
+
+log = logging.getLogger(__name__)
+
+MOST = 512
+"""Images per pass, if the memory allows it."""
+UNDER_WAY = 2
+"""Batches under way: one computes, one is copied."""
+
+Images = Sequence[NDArray[Any]] | NDArray[Any]
+
+
+@dataclass
+class _UnderWay:
+    vectors: torch.Tensor
+    done: torch.cuda.Event | None
+
+    def result(self) -> NDArray[np.float32]:
+        if self.done is not None:
+            self.done.synchronize()
+        return np.array(self.vectors.numpy())  # a copy: pinned memory is scarce
+
+
+class Runner:
+    """Maps images (3, S, S) uint8 to vectors by `network`, after (images - `mean`) * `scale`, both (3, 1, 1), in
+    float32. Thread-safe.
+
+    `at_once` images go through the network together; 0: as many as the memory allows.
+    """
+
+    def __init__(
+        self,
+        network: Module,
+        mean: torch.Tensor,
+        scale: torch.Tensor,
+        size: int,
+        device: torch.device,
+        *,
+        at_once: int = 0,
+    ) -> None:
+        self.network, self.device = network, device
+        self._mean, self._scale = mean, scale
+        self._dtype = getattr(network, "dtype", torch.float32)
+        self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+        def run(images: int) -> None:
+            with torch.inference_mode():
+                self.network(self.normalised(torch.zeros(images, 3, size, size, dtype=torch.uint8, device=device)))
+
+        self.at_once = at_once or (images_at_once(run, device, MOST) if self._copying is not None else MOST)
+
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, S, S) uint8 on the device → the network's inputs, computed in float32 and rounded once."""
+        inputs = torch.empty(pixels.shape, dtype=self._dtype, device=pixels.device, memory_format=torch.channels_last)
+        return torch.mul(torch.sub(pixels, self._mean), self._scale, out=inputs)
+
+    def vectors(self, images: Images) -> NDArray[np.float32]:
+        """Images (3, S, S) uint8 → vectors (n, D) float32. Raises torch's error if not even one image fits."""
+        found: list[NDArray[np.float32]] = []
+        waiting: deque[_UnderWay] = deque()
+        start = 0
+        on_it = torch.cuda.device(self.device) if self._copying is not None else nullcontext()
+        with torch.inference_mode(), on_it:
+            while start < len(images):
+                some = images[start : start + self.at_once]
+                begun = self._begin(some)
+                if begun is None:  # the batch is smaller now; those under way free their memory first
+                    found += [each.result() for each in waiting]
+                    waiting.clear()
+                    give_back()
+                    continue
+                waiting.append(begun)
+                start += len(some)
+                if len(waiting) >= UNDER_WAY:
+                    found.append(waiting.popleft().result())
+            found += [each.result() for each in waiting]
+        return np.concatenate(found)
+
+    def _begin(self, images: Images) -> _UnderWay | None:
+        """Begin one batch. None if it does not fit; then `at_once` is smaller."""
+        try:
+            return self._launched(images)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or len(images) == 1:
+                raise
+        self.at_once = max(len(images) // 2, 1)
+        log.warning("The memory of %s ran out: from now on, %d images are taken at once.", self.device, self.at_once)
+        return None
+
+    def _launched(self, images: Images) -> _UnderWay:
+        if self._copying is None:
+            pixels = torch.from_numpy(np.asarray(images)).to(self.device)
+            return _UnderWay(self.network(self.normalised(pixels)).float().cpu(), None)
+        shape = (len(images), *images[0].shape)
+        host = torch.empty(shape, dtype=torch.uint8, pin_memory=True)  # from torch's cache of pinned memory
+        rows = host.numpy()
+        for place, image in enumerate(images):
+            rows[place] = image
+        computing = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self._copying):
+            pixels = host.to(self.device, non_blocking=True)
+        computing.wait_stream(self._copying)
+        pixels.record_stream(computing)
+        on_device = self.network(self.normalised(pixels)).float()
+        vectors = torch.empty(on_device.shape, dtype=torch.float32, pin_memory=True)
+        vectors.copy_(on_device, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record(computing)
+        return _UnderWay(vectors, done)
