@@ -9,18 +9,15 @@ member counts.
 from __future__ import annotations
 
 import tarfile
-import threading
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
-from shared.images.sources.blobs import Blob, Stream
+from shared.images.sources.blobs import Blob, SourceInFile, Stream
 from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, folded, is_image_name
 
 ENDINGS: Final = (".zip", ".tar")
@@ -56,36 +53,26 @@ class _Contents:
     passed: Passed
 
 
-class ArchiveSource:
+class ArchiveSource(SourceInFile[_Contents]):
     """The images of one archive."""
 
+    cached_seconds = LOOK_SECONDS
+
     def __init__(self, blob: Blob, kind: str) -> None:
-        self.place, self.far = blob.place, blob.far
-        self.readers = 16 if blob.far else 2
-        self._blob = blob
+        super().__init__(blob, far=blob.far, readers=16 if blob.far else 2)
         self._zip = kind == ".zip"
-        self._lock = threading.Lock()
-        self._contents: _Contents | None = None
-        self._looked = 0.0
 
     def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource. In code point order."""
-        with self._lock:
-            self._looked = 0.0
-        contents = self._current()
+        contents = self._current(look=True)
         passed.add(contents.passed)
         return ((name, self._stamp(contents, contents.members[name])) for name in sorted(contents.members))
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource. A zip has a checksum for each member. If a tar changes, all its images are read again."""
-        try:
-            contents = self._current()
-        except ImageAway:
-            raise
-        except ImageProblem:
-            return NONE
-        member = contents.members.get(uri)
-        return NONE if member is None else self._stamp(contents, member)
+        contents = self._known()
+        member = None if contents is None else contents.members.get(uri)
+        return NONE if contents is None or member is None else self._stamp(contents, member)
 
     def _stamp(self, contents: _Contents, member: Member) -> Stamp:
         size = min(member.size, 1 << 62)  # a database stores it
@@ -101,9 +88,7 @@ class ArchiveSource:
         except ImageAway:
             raise
         except ImageProblem:
-            with self._lock:
-                self._looked = 0.0
-            if self._current() is not contents:
+            if self._current(look=True) is not contents:
                 raise ImageAway("was replaced just now: it is tried again") from None
             raise
 
@@ -120,14 +105,6 @@ class ArchiveSource:
                 raise ImageProblem("is cut off, because the archive ends too early")
             return data
         return self._unpacked(member, limits)
-
-    def open(self, uri: str) -> BufferedReader | None:
-        """None: a member is read as a whole."""
-        return None
-
-    def is_there(self) -> bool:
-        """Whether the archive exists, if it is local."""
-        return self._blob.far or self._blob.look()[1] != NONE
 
     def _unpacked(self, member: Member, limits: ImageLimits) -> bytes:
         if member.packing == "encrypted":
@@ -153,22 +130,7 @@ class ArchiveSource:
             raise ImageProblem("is damaged in the archive")
         return data
 
-    def _current(self) -> _Contents:
-        """The table of contents, read again if the archive has changed. Raises ImageProblem, ImageAway."""
-        with self._lock:
-            now = time.monotonic()
-            kept = self._contents
-            if kept is not None and self._blob.far and now - self._looked < LOOK_SECONDS:
-                return kept
-            size, stamp = self._blob.look()
-            if stamp == NONE:
-                raise ImageProblem("no longer exists")
-            self._looked = now
-            if kept is None or kept.stamp != stamp:
-                kept = self._contents = self._indexed(size, stamp)
-            return kept
-
-    def _indexed(self, size: int, stamp: Stamp) -> _Contents:
+    def _read_contents(self, size: int, stamp: Stamp) -> _Contents:
         found: dict[str, Member] = {}
         passed = Passed()
         members = _of_zip if self._zip else _of_tar

@@ -6,9 +6,14 @@ Ranges are read by offset, without a shared position, so several threads can rea
 from __future__ import annotations
 
 import io
+import math
 import os
+import threading
+import time
+from abc import ABC, abstractmethod
+from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from shared.images.opening import ImageProblem
 from shared.images.sources.addresses import Place
@@ -81,6 +86,66 @@ class FarBlob:
     def part(self, start: int, end: int) -> bytes:
         """See Blob."""
         return self._store.read(self.place, start, end)
+
+
+class Contents(Protocol):
+    """What a file with images says of them."""
+
+    @property
+    def stamp(self) -> Stamp:
+        """The stamp of the file that says it."""
+
+
+C = TypeVar("C", bound=Contents)
+
+
+class SourceInFile(ABC, Generic[C]):
+    """What sources in one file have in common: the contents are read once, and again when the file has changed."""
+
+    cached_seconds = math.inf
+    """How long the stamp of a file in a store is cached. A listing checks it, and a local file is checked each time."""
+
+    def __init__(self, blob: Blob, *, far: bool, readers: int) -> None:
+        self.place, self.far, self.readers = blob.place, far, readers
+        self._blob = blob
+        self._lock = threading.Lock()
+        self._contents: C | None = None
+        self._looked = -math.inf
+
+    def open(self, uri: str) -> BufferedReader | None:
+        """None: an image is read as a whole."""
+        return None
+
+    def is_there(self) -> bool:
+        """Whether the file exists, if it is local."""
+        return self._blob.far or self._blob.look()[1] != NONE
+
+    def _current(self, *, look: bool = False) -> C:
+        """The contents. Raises ImageProblem, ImageAway."""
+        with self._lock:
+            now, kept = time.monotonic(), self._contents
+            if kept is not None and self._blob.far and not look and now - self._looked < self.cached_seconds:
+                return kept
+            size, stamp = self._blob.look()
+            if stamp == NONE:
+                raise ImageProblem("no longer exists")
+            self._looked = now
+            if kept is None or kept.stamp != stamp:
+                kept = self._contents = self._read_contents(size, stamp)
+            return kept
+
+    def _known(self) -> C | None:
+        """The contents; None if there are none. Raises ImageAway."""
+        try:
+            return self._current()
+        except ImageAway:
+            raise
+        except ImageProblem:
+            return None
+
+    @abstractmethod
+    def _read_contents(self, size: int, stamp: Stamp) -> C:
+        """Read the contents of the file. Raises ImageProblem, ImageAway."""
 
 
 class Stream(io.RawIOBase):

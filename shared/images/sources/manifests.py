@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -22,8 +20,8 @@ from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.addresses import WEB, AddressProblem, checked, climbs, is_address, is_within
 from shared.images.sources.archives import MOST_MEMBERS
-from shared.images.sources.blobs import Blob, Stream
-from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, folded
+from shared.images.sources.blobs import Blob, SourceInFile, Stream
+from shared.images.sources.source import NONE, Listed, Stamp, folded
 from shared.images.sources.stores import Store
 from shared.images.sources.tables import values
 
@@ -45,15 +43,13 @@ class _Entries:
     passed: Passed
 
 
-class ManifestSource:
+class ManifestSource(SourceInFile[_Entries]):
     """The images in one table. `store_of` opens the store of an allowed address, and refuses any other."""
 
     def __init__(self, blob: Blob, store_of: Callable[[str], Store]) -> None:
-        self.place, self.far, self.readers = blob.place, True, 16
-        self._blob, self._store_of = blob, store_of
+        super().__init__(blob, far=True, readers=16)
+        self._store_of = store_of
         self._folder = Path(blob.place).parent if isinstance(blob.place, Path) else None
-        self._lock = threading.Lock()
-        self._entries: _Entries | None = None
 
     def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource. In code point order."""
@@ -63,12 +59,8 @@ class ManifestSource:
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource. Computed from the table alone, so that a million servers need not be asked."""
-        try:
-            address = self._current().address_of.get(uri)
-        except ImageAway:
-            raise
-        except ImageProblem:
-            return NONE
+        entries = self._known()
+        address = None if entries is None else entries.address_of.get(uri)
         if address is None:
             return NONE
         if self._folder is not None and not is_address(address):
@@ -92,26 +84,7 @@ class ManifestSource:
         check_bytes(len(data), limits)
         return data
 
-    def open(self, uri: str) -> BufferedReader | None:
-        """None: an image is read as a whole."""
-        return None
-
-    def is_there(self) -> bool:
-        """Whether the table exists, if it is local."""
-        return self._blob.far or self._blob.look()[1] != NONE
-
-    def _current(self, *, look: bool = False) -> _Entries:
-        with self._lock:
-            if self._entries is not None and self._blob.far and not look:
-                return self._entries  # the next listing reads it again
-            size, stamp = self._blob.look()
-            if stamp == NONE:
-                raise ImageProblem("no longer exists")
-            if self._entries is None or self._entries.stamp != stamp:
-                self._entries = self._read(size, stamp)
-            return self._entries
-
-    def _read(self, size: int, stamp: Stamp) -> _Entries:
+    def _read_contents(self, size: int, stamp: Stamp) -> _Entries:
         if size > MOST_BYTES:
             raise ImageProblem(f"has more than {MOST_BYTES >> 20:,} MiB: split it")
         passed, found = Passed(), dict[str, str]()

@@ -6,11 +6,9 @@ read a single row, its row group is read from the start. So row groups must not 
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import BufferedReader
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -18,7 +16,7 @@ from shared.images.finding import Passed, is_left_out
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.addresses import climbs
 from shared.images.sources.archives import MOST_MEMBERS
-from shared.images.sources.blobs import Blob, Stream
+from shared.images.sources.blobs import Blob, SourceInFile, Stream
 from shared.images.sources.source import LONGEST_NAME, NONE, ImageAway, Listed, Stamp, folded
 
 ENDING: Final = ".parquet"
@@ -65,14 +63,11 @@ class _Table:
     reading: dict[int, _Group] = field(default_factory=dict)
 
 
-class TableSource:
+class TableSource(SourceInFile[_Table]):
     """The images of one parquet file."""
 
     def __init__(self, blob: Blob) -> None:
-        self.place, self.far, self.readers = blob.place, blob.far, 2
-        self._blob = blob
-        self._lock = threading.Lock()
-        self._table: _Table | None = None
+        super().__init__(blob, far=blob.far, readers=2)
 
     def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource. In the order of the rows, so that reading them in order is fast."""
@@ -80,14 +75,9 @@ class TableSource:
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource. If the file changes, all its images are read again."""
-        try:
-            table = self._current()
-        except ImageAway:
-            raise
-        except ImageProblem:
-            return NONE
-        row = table.row_of.get(uri)
-        return NONE if row is None else (1, folded(table.stamp, row) or 1)
+        table = self._known()
+        row = None if table is None else table.row_of.get(uri)
+        return NONE if table is None or row is None else (1, folded(table.stamp, row) or 1)
 
     def read(self, uri: str, limits: ImageLimits) -> bytes:
         """See ImageSource."""
@@ -102,24 +92,9 @@ class TableSource:
         check_bytes(len(data), limits)
         return data
 
-    def open(self, uri: str) -> BufferedReader | None:
-        """None: an image is read as a whole."""
-        return None
-
-    def is_there(self) -> bool:
-        """Whether the file exists, if it is local."""
-        return self._blob.far or self._blob.look()[1] != NONE
-
-    def _current(self, *, look: bool = False) -> _Table:
-        with self._lock:
-            if self._table is not None and self._blob.far and not look:
-                return self._table  # the next listing reads it again
-            size, stamp = self._blob.look()
-            if stamp == NONE:
-                raise ImageProblem("no longer exists")
-            if self._table is None or self._table.stamp != stamp:
-                self._table = _guarded(lambda: _opened(self._blob, size, stamp))
-            return self._table
+    def _read_contents(self, size: int, stamp: Stamp) -> _Table:
+        table: _Table = _guarded(lambda: _opened(self._blob, size, stamp))
+        return table
 
 
 def holds_images(blob: Blob) -> bool:
