@@ -119,7 +119,8 @@ def _below(file: Path, images: Path | None) -> str:
 
 
 def _records(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    from labeler.transfer.formats import csv_table, json_lines, parquet
+    from labeler.transfer.files import parquet
+    from labeler.transfer.formats import csv_table, json_lines
 
     readers = {".csv": csv_table.records, ".tsv": csv_table.records, ".jsonl": json_lines.records}
     try:

@@ -15,9 +15,13 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from labeler.transfer.boxes.opening import open_boxes
+from labeler.transfer.files.fiftyone import table_in
+from labeler.transfer.files.layouts import METADATA, files_called, json_format, placed
+from labeler.transfer.files.parquet import count, is_shard
+from labeler.transfer.files.parquet import shards as shards_in
 from labeler.transfer.formats import coco, csv_table, cvat, fiftyone, json_lines, label_studio, parquet
 from labeler.transfer.formats.folder_layout import FolderLabels
-from labeler.transfer.rows.imported import BOX_PARTS, SPLITS, Chosen, Read
+from labeler.transfer.rows.imported import BOX_PARTS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import Vocabulary
 from shared.importing import one_sentence
@@ -33,12 +37,16 @@ READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read
     ".jsonl": json_lines.read,
     ".ndjson": json_lines.read,
     ".parquet": parquet.read,
-    ".json": lambda path, chosen, left: _json(path)(path, left, several=_several(chosen)),
+    ".json": lambda path, chosen, left: _JSON[json_format(path)](path, left, several=_several(chosen)),
     ".xml": lambda path, chosen, left: cvat.read(path, left, several=_several(chosen)),
+}
+_JSON: dict[str, Callable[..., Iterator[Read]]] = {
+    "coco": coco.read,
+    "fiftyone": fiftyone.read,
+    "label_studio": label_studio.read,
 }
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Formats whose columns may be named."""
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # the imagefolder layout of Hugging Face `datasets`
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +112,21 @@ def in_multilabel(source: Source) -> Source:
 
 def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
     if path.is_dir():
-        tables = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
-        tables = [table for table in tables if table.is_file()]
+        tables = files_called(path, METADATA)
         if tables and not layout:
             return _counted(
                 path, partial(_imagefolder, path, tables, columns), sum(_count(table) or 0 for table in tables)
             )
-        labels_of_fiftyone = fiftyone.table_in(path)
+        labels_of_fiftyone = table_in(path)
         if labels_of_fiftyone is not None and not layout:
             read = partial(fiftyone.read, labels_of_fiftyone, several=_several(columns))
             return _counted(path, read, None)
-        shards = parquet.shards(path) if not layout else []
-        named = [shard for shard in shards if parquet.SHARD.match(shard.name)]
+        shards = shards_in(path) if not layout else []
+        named = [shard for shard in shards if is_shard(shard)]
         labels = FolderLabels(path, layout)
         if named or (shards and next(labels.rows(), None) is None):
             shards = named or shards
-            return _counted(path, partial(_shards, shards, columns), sum(map(parquet.count, shards)))
+            return _counted(path, partial(_shards, shards, columns), sum(map(count, shards)))
         if next(labels.rows(), None) is None:
             raise SettingsError(" ".join([labels.needed(), *labels.told()]))
         if _several(columns):
@@ -212,15 +219,6 @@ def _counted(
     return Source(folder, rows, total, left.told)
 
 
-def _json(path: Path) -> Callable[..., Iterator[Read]]:
-    """Tell formats apart: Label Studio's JSON is a list, COCO's an object, FiftyOne's an object with its own first
-    key."""
-    if fiftyone.is_ours(path):
-        return fiftyone.read
-    with path.open("rb") as stream:
-        return coco.read if stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else label_studio.read
-
-
 def _shards(paths: list[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
     """Rows of several files of one dataset; an issue names its file, because each counts its lines from 1."""
     for path in paths:
@@ -234,9 +232,7 @@ def _is_issue(row: Read) -> TypeGuard[ImportIssue]:
 
 def _imagefolder(folder: Path, tables: list[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
     """Rows of `datasets` folders: names are relative to the table's folder, whose name may be a split."""
-    for table in tables:
-        prefix = table.parent.relative_to(folder).as_posix()
-        split = SPLITS.get(prefix.lower())
+    for table, prefix, split in placed(folder, tables):
         for row in READERS[table.suffix.lower()](table, chosen, left):
             if isinstance(row, ImportRow):
                 uri = row.uri if prefix == "." else f"{prefix}/{row.uri}"
@@ -248,7 +244,7 @@ def _imagefolder(folder: Path, tables: list[Path], chosen: Chosen | None, left: 
 def _count(path: Path) -> int | None:
     """The number of rows, if it can be found quickly."""
     if path.suffix.lower() == ".parquet":
-        return parquet.count(path)
+        return count(path)
     if path.suffix.lower() in (".csv", ".tsv", ".jsonl", ".ndjson"):
         with path.open("rb") as stream:
             return sum(piece.count(b"\n") for piece in iter(lambda: stream.read(1 << 20), b""))

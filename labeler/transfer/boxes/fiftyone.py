@@ -1,4 +1,4 @@
-"""FiftyOne's dataset folders with `Detections`: FiftyOneDataset (`samples.json`), FiftyOneImageDetectionDataset.
+"""FiftyOne's dataset folders with `Detections`: FiftyOneDataset, FiftyOneImageDetectionDataset.
 
 Places are shares [x, y, width, height] of the image, which FiftyOne shows as browsers do: upright. A field that is null
 says that a sample is not labeled; an empty list of detections says that nothing is in it. As with classes, only the
@@ -7,52 +7,30 @@ single field with detections counts, or `ground_truth` if there are several.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from typing import Any
 
-from labeler.transfer.formats.fiftyone import PREDICTED, TRUTH
-from labeler.transfer.formats.imagefolder import Pipe, write_answered, write_table
+from labeler.transfer.files import fiftyone
+from labeler.transfer.files.fiftyone import PREDICTED, TRUTH, fields_of, labels_of, parts_of, reading, sample_of
 from labeler.transfer.rows.boxed_rows import told_boxes
 from labeler.transfer.rows.boxes import BOXES, BoxRow
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import SPLITS, Chosen, Read
+from labeler.transfer.rows.imported import Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
-from labeler.transfer.rows.whole_files import content_of
-from shared.settings.services import SettingsError
 from shared.wire.imports import NamedBox, NamedBoxes
-
-_IN_MEMORY = 1 << 20  # bytes of samples in memory; more are kept on disk
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
     """Write answered images as they come, and the label files at the end."""
-    pipe = Pipe()
-    with SpooledTemporaryFile(_IN_MEMORY) as samples:
-        samples.write(b'{"samples": [')
-        comma = b"\n"
-        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-            for row, name in write_answered(rows, extras, archive, lambda _: "data"):
-                samples.write(comma + json.dumps(_sample(row, name, extras)).encode())
-                comma = b",\n"
-                yield pipe.drain()
-            samples.write(b"\n]}\n")
-            yield from write_table(archive, pipe, "samples.json", samples)
-            about = {"media_type": "image", "info": {"classes": {TRUTH: [*classes]}}}
-            archive.writestr(zipfile.ZipInfo("metadata.json"), json.dumps(about) + "\n")
-        yield pipe.drain()
 
+    def sample(row: ExportRow, name: str) -> Mapping[str, Any]:
+        about = {"_cls": "ImageMetadata", "width": row.width, "height": row.height}
+        own = ("id", "split", "width", "height", BOXES)
+        return sample_of(row, name, extras, own, about=about, truth=_truth(row))
 
-def _sample(row: ExportRow, name: str, extras: Extras) -> dict[str, Any]:
-    """The image, with its split as a tag. What FiftyOne has its own name or type for is not repeated as a field."""
-    own = ("id", "split", "width", "height", BOXES)
-    known = {column: value for column, value in row.record(extras).items() if column not in own}
-    about = {"_cls": "ImageMetadata", "width": row.width, "height": row.height}
-    return {"filepath": f"data/{name}", "tags": [row.split], "metadata": about, TRUTH: _truth(row), **known}
+    return fiftyone.write(rows, extras, sample, classes)
 
 
 def _truth(row: ExportRow) -> dict[str, Any] | None:
@@ -69,15 +47,12 @@ def _detection(box: NamedBox, row: ExportRow) -> dict[str, Any]:
 
 def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
     """Rows of the file; `line` counts samples from 1. Raises SettingsError for another file format."""
-    try:
-        content = json.loads(content_of(path))
-        rows = _samples(content["samples"], left) if "samples" in content else _labels(content, path.parent / "data")
+    with reading(path) as content:
+        rows = _samples(content["samples"], left) if "samples" in content else _labels(content, path)
         for number, (parts, given, names, size) in enumerate(rows, start=1):
             if given is None and not parts.get("status"):
                 left.add("sample", "without detections", number)
             yield from told_boxes(number, parts, partial(_boxes, given, names, size))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SettingsError(f"{path} is not FiftyOne's JSON: {type(error).__name__} {error}.") from None
 
 
 _Told = tuple[Mapping[str, Any], list[Mapping[str, Any]] | None, Sequence[str], tuple[Any, Any]]
@@ -86,7 +61,7 @@ _Told = tuple[Mapping[str, Any], list[Mapping[str, Any]] | None, Sequence[str], 
 
 def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[_Told]:
     for number, sample in enumerate(samples, start=1):
-        fields = {name: value for name, value in sample.items() if isinstance(value, dict) and "_cls" in value}
+        fields = fields_of(sample)
         fields.pop("metadata", None)
         found = {name: value for name, value in fields.items() if value["_cls"] == "Detections"}
         beside = found.keys() - {TRUTH} if TRUTH in found else found.keys() & PREDICTED
@@ -97,11 +72,8 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[_Told]
             left.add("field", f"{name} of the kind {fields[name]['_cls']}, which has no boxes", number)
         if len(found) > 1:
             raise ValueError(f"sample {number} has boxes in several fields ({', '.join(found)}): keep one")
-        tags = [tag.lower() for tag in sample.get("tags") or []]
         parts = {
-            "uri": sample.get("filepath"),
-            "split": next((tag for tag in tags if tag in SPLITS), None),
-            "annotator": sample.get("annotators"),
+            **parts_of(sample),
             **{name: sample[name] for name in ("status", "labeled_at", "history") if sample.get(name) is not None},
         }
         about = sample.get("metadata") or {}
@@ -109,12 +81,9 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[_Told]
         yield parts, next((value.get("detections") or [] for value in found.values()), None), (), size
 
 
-def _labels(content: Mapping[str, Any], data: Path) -> Iterator[_Told]:
-    """Image names have no extensions in this format; the files in the folder `data` have them."""
-    files = {path.relative_to(data).with_suffix("").as_posix(): path for path in data.rglob("*") if path.is_file()}
-    for key, given in content["labels"].items():
-        uri = files[key].relative_to(data).as_posix() if key in files else key
-        yield {"uri": f"data/{uri}"}, given, content.get("classes") or (), (None, None)
+def _labels(content: Mapping[str, Any], path: Path) -> Iterator[_Told]:
+    for uri, given in labels_of(content, path):
+        yield {"uri": uri}, given, content.get("classes") or (), (None, None)
 
 
 def _boxes(given: list[Mapping[str, Any]] | None, names: Sequence[str], size: tuple[Any, Any]) -> NamedBoxes | None:

@@ -7,18 +7,27 @@ objects would not all be boxed. In `JSON-MIN`, the control with the boxes is a k
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
-from labeler.transfer.formats.label_studio import file_of, items
+from labeler.transfer.files import label_studio
+from labeler.transfer.files.label_studio import (
+    NOT_AN_OBJECT,
+    Task,
+    address_of,
+    file_of,
+    listed,
+    parts_of,
+    said_by,
+    task_of,
+    without_annotation,
+)
 from labeler.transfer.rows.boxed_rows import told_boxes
 from labeler.transfer.rows.boxes import BOXES, BoxRow
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import COLUMNS, Chosen, Read
+from labeler.transfer.rows.imported import Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
 from shared.wire.imports import ImportIssue, NamedBox, NamedBoxes
 
@@ -32,32 +41,13 @@ _NO_PLACE = frozenset({"choices", "taxonomy", "textarea", "rating", "number", "d
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: object) -> Iterator[bytes]:
-    """Write one task per image, for `<RectangleLabels name="label" toName="image">`; the image's boxes are its
-    annotation.
-
-    Images are referenced as local files: set Label Studio's `LOCAL_FILES_DOCUMENT_ROOT` to the image folder.
-    """
-    comma = b"["
-    for row in rows:
-        yield comma + b"\n" + json.dumps(_task(row, extras)).encode()
-        comma = b","
-    yield b"\n]\n" if comma == b"," else b"[]\n"
+    """Write one task per image, for `<RectangleLabels name="label" toName="image">`."""
+    return label_studio.write(_task(row, extras) for row in rows)
 
 
 def _task(row: ExportRow, extras: Extras) -> dict[str, Any]:
-    known = {name: value for name, value in row.record(extras).items() if name not in ("uri", "id", BOXES)}
-    task: dict[str, Any] = {
-        "id": row.id,
-        "data": {"image": f"/data/local-files/?d={quote(row.uri)}", **known},
-        "annotations": [],
-    }
-    if row.boxes is not None:
-        found = [_result(number, box, row) for number, box in enumerate(row.boxes, start=1)]
-        annotation: dict[str, Any] = {"result": found}
-        if "annotators" in extras and row.annotators:
-            annotation["completed_by"] = {"email": row.annotators[0]}
-        task["annotations"].append(annotation)
-    return task
+    found = None if row.boxes is None else [_result(number, box, row) for number, box in enumerate(row.boxes, start=1)]
+    return task_of(row, extras, ("uri", "id", BOXES), found)
 
 
 def _result(number: int, box: NamedBox, row: ExportRow) -> dict[str, Any]:
@@ -83,61 +73,37 @@ def _result(number: int, box: NamedBox, row: ExportRow) -> dict[str, Any]:
 
 def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
     """Rows of the file; `line` counts tasks from 1. A task with several annotations gives a row for each."""
-    try:
-        for number, task in enumerate(items(path), start=1):
-            if not isinstance(task, dict):
-                yield ImportIssue(line=number, uri="", reason="is not a task")
-            elif isinstance(task.get("data"), dict):
-                yield from _full(number, task, left)
-            else:
-                yield from _minimal(number, task, left)
-    except ValueError as error:
-        yield ImportIssue(line=0, uri="", reason=f"is not a JSON list of tasks to its end: {error}")
+    return label_studio.read(path, partial(_full, left=left), partial(_minimal, left=left))
 
 
-def _full(number: int, task: Mapping[str, Any], left: LeftOut) -> Iterator[Read]:
-    data = task["data"]
-    image = next((str(data[name]) for name in COLUMNS["uri"] if name in data), "")
-    known = {"uri": file_of(image), "split": data.get("split")}
-    annotations = _list(task.get("annotations")) or _list(task.get("completions"))
-    for noun in ("predictions", "drafts"):
-        left.add(noun[:-1], "", number, count=len(_list(task.get(noun))))
-    if not annotations:  # our own exports have the status of such an image
-        said = {name: data.get(name) for name in ("status", "annotators", "labeled_at", "history")}
+def _full(number: int, task: Task, *, left: LeftOut) -> Iterator[Read]:
+    known, annotations = parts_of(number, task, left)
+    if not annotations:
+        said = without_annotation(task)
         if said["status"] is None:
             left.add("task", "without an annotation", number)
         else:
             yield from told_boxes(number, known | said, lambda: None)
     for annotation in annotations:
         if not isinstance(annotation, dict):
-            yield ImportIssue(line=number, uri=image, reason="has an annotation that is not an object")
+            yield ImportIssue(line=number, uri=address_of(task["data"]), reason=NOT_AN_OBJECT)
             continue
-        cancelled = bool(annotation.get("was_cancelled"))  # how Label Studio marks skipped tasks
-        by = annotation.get("completed_by")
-        said = {
-            "annotator": by.get("email") if isinstance(by, dict) else by,
-            "status": "skipped" if cancelled else None,
-            "labeled_at": data.get("labeled_at") or annotation.get("created_at"),
-            "history": data.get("history") if len(annotations) == 1 else None,
-        }
-        if cancelled:
-            left.add("annotation", "that was skipped or cancelled there", number, what="taken as skipped here")
-        yield from told_boxes(number, known | said, partial(_boxes, _list(annotation.get("result")), number, left))
+        said = said_by(number, annotation, task, left, alone=len(annotations) == 1)
+        yield from told_boxes(number, known | said, partial(_boxes, listed(annotation.get("result")), number, left))
 
 
-def _minimal(number: int, task: Mapping[str, Any], left: LeftOut) -> Iterator[Read]:
+def _minimal(number: int, task: Task, *, left: LeftOut) -> Iterator[Read]:
     """A task of the JSON-MIN export: the boxes are the value of their control."""
-    image = next((str(task[name]) for name in COLUMNS["uri"] if name in task), "")
     results = [
         {"type": next((kind for kind in (_BOX, _POLYGON) if kind in each), "a region"), "value": each, **each}
         for value in task.values()
-        for each in _list(value)
+        for each in listed(value)
         if isinstance(each, dict) and "original_width" in each
     ]
     if not results and "annotation_id" not in task:
         left.add("task", "without an annotation", number)
         return
-    parts = {"uri": file_of(image), "split": task.get("split"), "annotator": task.get("annotator")}
+    parts = {"uri": file_of(address_of(task)), "split": task.get("split"), "annotator": task.get("annotator")}
     yield from told_boxes(number, parts, partial(_boxes, results, number, left))
 
 
@@ -148,7 +114,7 @@ def _boxes(results: list[Any], line: int, left: LeftOut) -> NamedBoxes:
     for each in found:
         kind, value = str(each.get("type")), each.get("value")
         value = value if isinstance(value, dict) else {}
-        labels = _list(value.get(kind))
+        labels = listed(value.get(kind))
         label = labels[0] if labels else ""
         if kind in _NO_PLACE:
             left.add("result", f"of the kind {kind}, which has no place", line)
@@ -157,7 +123,7 @@ def _boxes(results: list[Any], line: int, left: LeftOut) -> NamedBoxes:
         elif len(labels) > 1:
             row.refuse(label, f"has several classes ({', '.join(map(str, labels[:3]))}), and a box has one: keep one")
         elif kind == _POLYGON:
-            points = [part for point in _list(value.get("points")) for part in _list(point)]
+            points = [part for point in listed(value.get("points")) for part in listed(point)]
             row.around(label, [_hundredth(part) for part in points])
             left.add("polygon", "as the box around it", line, what="read")
         elif kind != _BOX:
@@ -177,7 +143,3 @@ def _turned(degrees: Any) -> bool:
 def _hundredth(value: Any) -> Any:
     """Percent as a share; anything else unchanged, to be named in the report."""
     return value / 100 if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

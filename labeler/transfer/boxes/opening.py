@@ -8,27 +8,32 @@ from functools import partial
 from pathlib import Path
 
 from labeler.transfer.boxes import coco, csv_table, cvat, fiftyone, label_studio, tables, voc, yolo
-from labeler.transfer.formats import parquet
-from labeler.transfer.formats.fiftyone import is_ours, table_in
+from labeler.transfer.files.fiftyone import table_in
+from labeler.transfer.files.layouts import METADATA, files_called, json_format, placed
+from labeler.transfer.files.parquet import shards as shards_in
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import SPLITS, Chosen, Read
+from labeler.transfer.rows.imported import Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
 from shared.settings.services import SettingsError
 from shared.wire.imports import ImportRow
 
 Reader = Callable[[Path, Chosen | None, LeftOut], Iterator[Read]]
+_JSON: Mapping[str, Reader] = {
+    "coco": coco.read,
+    "fiftyone": fiftyone.read,
+    "label_studio": label_studio.read,
+}
 READERS: Mapping[str, Reader] = {
     ".csv": csv_table.read,
     ".tsv": csv_table.read,
     ".jsonl": tables.read_lines,
     ".ndjson": tables.read_lines,
     ".parquet": tables.read_parquet,
-    ".json": lambda path, chosen, left: _json(path)(path, chosen, left),
+    ".json": lambda path, chosen, left: _JSON[json_format(path)](path, chosen, left),
     ".xml": lambda path, chosen, left: (voc.read if voc.is_ours(path) else cvat.read)(path, chosen, left),
     ".yaml": yolo.read,
     ".yml": yolo.read,
 }
-METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")  # the imagefolder layout of Hugging Face `datasets`
 COCO_FILES = ("annotations.json", coco.IN_FOLDER, "labels.json")
 
 
@@ -86,8 +91,7 @@ def _again(left: LeftOut, read: Callable[[], Iterator[Read]]) -> Iterator[Read]:
 
 
 def _in_folder(path: Path, chosen: Chosen | None) -> Callable[[LeftOut], Iterator[Read]]:
-    metadata = [found for name in METADATA for found in (path / name, *sorted(path.glob(f"*/{name}")))]
-    metadata = [table for table in metadata if table.is_file()]
+    metadata = files_called(path, METADATA)
     if metadata:
         return partial(_in_files, path, metadata, chosen)
     samples = table_in(path)
@@ -95,13 +99,12 @@ def _in_folder(path: Path, chosen: Chosen | None) -> Callable[[LeftOut], Iterato
         return partial(fiftyone.read, samples, chosen)
     if yolo.is_folder(path):
         return partial(yolo.read, path, chosen)
-    coco_files = [found for name in COCO_FILES for found in (path / name, *sorted(path.glob(f"*/{name}")))]
-    coco_files = [file for file in coco_files if file.is_file()] or sorted(path.glob("annotations/instances_*.json"))
+    coco_files = files_called(path, COCO_FILES) or sorted(path.glob("annotations/instances_*.json"))
     if coco_files:
         return partial(_in_files, path, coco_files, chosen)
     if any(map(voc.is_ours, voc.files_in(path)[:1])):
         return partial(voc.read, path, chosen)
-    shards = parquet.shards(path)
+    shards = shards_in(path)
     if shards:
         return partial(_in_files, path, shards, chosen)
     raise SettingsError(
@@ -114,9 +117,7 @@ def _in_files(folder: Path, files: Sequence[Path], chosen: Chosen | None, left: 
     """Rows of several files of one dataset. Names are relative to the folder of a file, whose name may be a split, or
     to the dataset's.
     """
-    for file in files:
-        prefix = file.parent.relative_to(folder).as_posix()
-        split = SPLITS.get(prefix.lower())
+    for file, prefix, split in placed(folder, files):
         for row in READERS[file.suffix.lower()](file, chosen, left):
             if isinstance(row, ImportRow):
                 beside = prefix != "." and (file.parent / row.uri).is_file()
@@ -126,12 +127,3 @@ def _in_files(folder: Path, files: Sequence[Path], chosen: Chosen | None, left: 
                 yield row.model_copy(update={"reason": f"{row.reason} (in {file.relative_to(folder)})"})
             else:
                 yield row
-
-
-def _json(path: Path) -> Reader:
-    """Tell formats apart: Label Studio's JSON is a list, COCO's an object, FiftyOne's an object with its own first
-    key."""
-    if is_ours(path):
-        return fiftyone.read
-    with path.open("rb") as stream:
-        return coco.read if stream.read(1_024).lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{" else label_studio.read

@@ -8,30 +8,24 @@ empty list that nothing is in the image.
 
 from __future__ import annotations
 
-import json
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from labeler.transfer.formats import json_lines, parquet
-from labeler.transfer.formats.imagefolder import Pipe, write_answered, write_table
+from labeler.transfer.files import parquet
+from labeler.transfer.files.archives import write_splits
+from labeler.transfer.formats import json_lines
 from labeler.transfer.rows.boxed_rows import told_boxes
 from labeler.transfer.rows.boxes import BOXES, LISTS, OBJECTS, boxes_in, json_of, objects_in
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import SPLITS, Chosen, Read, columns_of
+from labeler.transfer.rows.imported import Chosen, Read, columns_of
 from labeler.transfer.rows.left_out import LeftOut
 from shared.wire.imports import ImportIssue, NamedBoxes
 
-_BATCH = 2_000
-_IN_MEMORY = 1 << 20  # bytes of a split's table in memory; more are kept on disk
+_BATCH = 2_000  # rows that are written at once
 _PARTS = ("uri", "split", "annotator", "confidence", "status", "labeled_at", "history")
 
 
@@ -54,8 +48,7 @@ def read_parquet(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[R
     pictures = [
         name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "Image"
     ]
-    shard = parquet.SHARD.match(path.name)
-    split = SPLITS.get(shard[1].lower()) if shard else None
+    split = parquet.split_of(path)
     for line, record in parquet.records(path):
         if len(pictures) == 1 and "uri" not in columns_of(record, chosen):
             record = {**record, "image": record[pictures[0]]}
@@ -89,12 +82,8 @@ def _row(
     size = record.get("width"), record.get("height")
     value = record[BOXES] if BOXES in record else record[OBJECTS]
     find = partial(boxes_in, value, size) if BOXES in record else partial(objects_in, value, names, size)
-    silent = True
-    for row in told_boxes(line, parts, partial(_or_nothing, find, chosen)):
-        silent = False
-        yield row
-    if silent and not parts.get("status"):
-        left.add("row", "without boxes", line)
+    rows = told_boxes(line, parts, partial(_or_nothing, find, chosen))
+    yield from rows if parts.get("status") else left.if_none(rows, "row", "without boxes", line)
 
 
 def _or_nothing(find: Any, chosen: Chosen | None) -> NamedBoxes | None:
@@ -123,43 +112,16 @@ def write_lines(rows: Iterator[ExportRow], extras: Extras, classes: object) -> I
 
 def write_parquet(rows: Iterator[ExportRow], extras: Extras, classes: object) -> Iterator[bytes]:
     """Write a file with the columns of the other tables; the history is JSON in a column."""
-    pipe, schema = Pipe(), _schema(extras)
-    with pq.ParquetWriter(pa.PythonFile(pipe, "w"), schema) as writer:
-        for batch in iter(lambda: list(islice(rows, _BATCH)), []):
-            records = [row.record(extras) for row in batch]
-            for record in records:
-                if "history" in record:
-                    record["history"] = json.dumps(record["history"])
-            writer.write_table(pa.Table.from_pylist(records, schema))
-            yield pipe.drain()
-    yield pipe.drain()
-
-
-def _schema(extras: Extras) -> pa.Schema:
     numbers = {name: pa.float64() for name in ("x", "y", "w", "h")}
     box = pa.struct([("label", pa.string()), *numbers.items(), ("origin", pa.string())])
-    kinds = {"id": pa.int64(), "annotators": pa.list_(pa.string()), "width": pa.int64(), "height": pa.int64()}
-    kinds[BOXES] = pa.list_(box)
-    columns = ExportRow(0, "", "", "train", None, "unlabeled").record(extras)
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in columns])
+    return parquet.write(
+        rows, extras, {"width": pa.int64(), "height": pa.int64(), BOXES: pa.list_(box)}, at_once=_BATCH
+    )
 
 
 def write_datasets(rows: Iterator[ExportRow], extras: Extras, classes: object) -> Iterator[bytes]:
     """Write a zip that `datasets` loads as an `imagefolder`, with `objects` of each image in `metadata.jsonl`."""
-    pipe = Pipe()
-    tables: dict[str, SpooledTemporaryFile[bytes]] = {}
-    with ExitStack() as stack:
-        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
-            for row, name in write_answered(rows, extras, archive, lambda row: row.split):
-                record = {"file_name": name, "original": row.uri, OBJECTS: _objects(row), **row.record(extras)}
-                if row.split not in tables:
-                    tables[row.split] = stack.enter_context(SpooledTemporaryFile(_IN_MEMORY))
-                kept = {name: value for name, value in record.items() if name not in ("uri", BOXES)}
-                tables[row.split].write(json.dumps(kept).encode() + b"\n")
-                yield pipe.drain()
-            for split, table in tables.items():
-                yield from write_table(archive, pipe, f"{split}/metadata.jsonl", table)
-        yield pipe.drain()
+    return write_splits(rows, extras, {OBJECTS: _objects}, ("uri", BOXES))
 
 
 def _objects(row: ExportRow) -> dict[str, list[Any]] | None:

@@ -16,14 +16,14 @@ from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from labeler.transfer.formats.cvat import meant, written
-from labeler.transfer.formats.imagefolder import Pipe
+from labeler.transfer.files.archives import Pipe
+from labeler.transfer.files.whole_files import check_xml, content_of
+from labeler.transfer.files.xml_names import meant, written
 from labeler.transfer.rows.boxed_rows import told_boxes
 from labeler.transfer.rows.boxes import BoxRow, number
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
-from labeler.transfer.rows.whole_files import check_xml, content_of
 from shared.storage.safe_names import plain
 from shared.wire.fields import Split
 from shared.wire.imports import ImportIssue, NamedBoxes

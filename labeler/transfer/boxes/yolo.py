@@ -21,7 +21,8 @@ from pathlib import Path, PurePosixPath
 import yaml
 
 from labeler.errors import Problem
-from labeler.transfer.formats.imagefolder import LEFT_OUT, Pipe, file_name
+from labeler.transfer.files.archives import LEFT_OUT, Pipe, file_name, write_left_out
+from labeler.transfer.files.whole_files import content_of
 from labeler.transfer.formats.yolo import SPLITS as FOLDERS
 from labeler.transfer.formats.yolo import ending
 from labeler.transfer.rows.boxed_rows import told_boxes
@@ -29,7 +30,6 @@ from labeler.transfer.rows.boxes import BoxRow
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import SPLITS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
-from labeler.transfer.rows.whole_files import content_of
 from shared.images.finding import is_image_file
 from shared.settings.services import SettingsError
 from shared.wire.imports import NamedBoxes
@@ -72,8 +72,7 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
         known = {"train": "images/train", "val": first} | folders
         about = {**known, "nc": len(numbers), "names": dict(enumerate(numbers))}
         archive.writestr(zipfile.ZipInfo("data.yaml"), yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
-        if left_out:
-            archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
+        write_left_out(archive, left_out)
     yield pipe.drain()
 
 

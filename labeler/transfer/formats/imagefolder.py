@@ -6,9 +6,6 @@ decoded, because they were too long or differ from another only in capital lette
 is sent while it is written. Images that can no longer be read are skipped and listed in `left_out.txt`.
 `commands.labels.folders` writes the same as a folder on this machine, `yolo` is a variant, and `folder_layout` reads it
 back.
-
-Python's zipfile writes the zip into `Pipe`. zipstream-ng took 3.7 s instead of 1.9 s for 20,000 images of 20 kB, and
-wrote the time of the export into the zip, so that two exports of the same labels differed.
 """
 
 from __future__ import annotations
@@ -16,24 +13,23 @@ from __future__ import annotations
 import csv
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from io import RawIOBase, StringIO
+from io import StringIO
 from itertools import chain
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 from types import MappingProxyType
-from typing import IO, Any, Self
+from typing import Self
 
 from labeler.errors import Problem
+from labeler.transfer.files.archives import Pipe, file_name, write_left_out
+from labeler.transfer.files.spooled import pieces, spool
 from labeler.transfer.rows.exported import ExportRow, Extras
 from shared.cells import harmless, meant
 from shared.images.finding import LEFT_BEHIND
-from shared.storage.safe_names import SafeNames, plain
+from shared.storage.safe_names import SafeNames
 from shared.storage.safe_names import meant as meant_by
 
 NAMES = "names.csv"
-LEFT_OUT = "left_out.txt"
 _AS_NAMED: Mapping[str, str] = MappingProxyType({})
-_IN_MEMORY = 1 << 20  # bytes of that table in memory; more are kept on disk
 NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
 """Names, lower case, of folders with photos that have no class yet: they are photos to label, not a class."""
 RESERVED = NO_CLASS | LEFT_BEHIND
@@ -65,46 +61,13 @@ def write_folders(
             yield pipe.drain()
         for folder in names.empty():
             archive.mkdir(folder)
-        if left_out:
-            archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
+        write_left_out(archive, left_out)
         if piece := next(table := names.table(), b""):
             with archive.open(zipfile.ZipInfo(NAMES), "w") as member:
                 for each in chain([piece], table):
                     member.write(each)
                     yield pipe.drain()
     yield pipe.drain()
-
-
-def write_answered(
-    rows: Iterator[ExportRow], extras: Extras, archive: zipfile.ZipFile, folder: Callable[[ExportRow], str]
-) -> Iterator[tuple[ExportRow, str]]:
-    """Write each answered image into its folder; yields it with its file name. Lists images that cannot be read.
-
-    If single answers are exported (`history`), images with conflicting answers are included.
-    """
-    left_out: list[str] = []
-    for row in rows:
-        if row.status == "unlabeled" and not ("history" in extras and row.answers):
-            continue
-        try:
-            data = row.read()
-        except Problem as problem:
-            left_out.append(f"{row.uri}: {problem.detail}")
-            continue
-        name = file_name(row.id, row.uri)
-        archive.writestr(zipfile.ZipInfo(f"{folder(row)}/{name}"), data)
-        yield row, name
-    if left_out:
-        archive.writestr(zipfile.ZipInfo(LEFT_OUT), "\n".join(left_out) + "\n")
-
-
-def write_table(archive: zipfile.ZipFile, pipe: Pipe, name: str, table: IO[bytes]) -> Iterator[bytes]:
-    """Write `table` as a file of the archive, piece by piece."""
-    table.seek(0)
-    with archive.open(zipfile.ZipInfo(name), "w") as member:
-        while piece := table.read(_IN_MEMORY):
-            member.write(piece)
-            yield pipe.drain()
 
 
 class ExportNames:
@@ -118,7 +81,7 @@ class ExportNames:
         self._folders = SafeNames(RESERVED)
         self._used: dict[str, set[str]] = {}  # split → its folders of classes
         self._told: set[str] = set()  # folders listed in the table
-        self._table = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the export
+        self._table = spool()
         self._note("path", "label", "uri")
         self._empty = self._table.tell()
 
@@ -156,8 +119,7 @@ class ExportNames:
     def table(self) -> Iterator[bytes]:
         """The table as CSV (path, class of a folder, URI of an image); empty if all names can be decoded."""
         if self._table.tell() > self._empty:
-            self._table.seek(0)
-            yield from iter(lambda: self._table.read(_IN_MEMORY), b"")
+            yield from pieces(self._table)
 
     def _note(self, *cells: str) -> None:
         line = StringIO(newline="")
@@ -181,29 +143,3 @@ def classes_in(folder: Path) -> dict[str, str]:
 def label_of(folder: str) -> str:
     """The class with this folder name."""
     return meant_by(folder, RESERVED)
-
-
-def file_name(image_id: int, uri: str) -> str:
-    """The image's file name in an archive; the id keeps files of the same name apart."""
-    return plain(f"{image_id}-{uri.rsplit('/', 1)[-1]}")
-
-
-class Pipe(RawIOBase):
-    """What the archive writes and the answer takes; it cannot be rewound, so the archive writes sizes after data."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        """An archive can be written."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Keep until drained."""
-        self._parts.append(bytes(data))
-        return len(data)
-
-    def drain(self) -> bytes:
-        """Take what was written since."""
-        parts, self._parts = b"".join(self._parts), []
-        return parts

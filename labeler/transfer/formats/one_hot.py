@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
 
+from labeler.transfer.files.spooled import spool
 from labeler.transfer.formats.csv_table import cell, line
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import ID, is_column
 from labeler.transfer.rows.several import CLASS
 from shared.cells import harmless
 
-_IN_MEMORY = 1 << 20  # bytes of rows in memory; more are kept on disk
 _BESIDE = frozenset({"uri", "split", "annotators", "status", "labeled_at", "prediction", "prediction_confidence"})
 """The columns beside the classes."""
 
@@ -28,7 +27,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     extras = extras - {"history"}
     columns: dict[str, int] = {}
     known = [name for name in ExportRow(0, "", "", "train", None, "unlabeled").record(extras) if name in _BESIDE]
-    with SpooledTemporaryFile(_IN_MEMORY) as spooled:
+    with spool() as spooled:
         for row in rows:
             no = row.answer[1] if row.answer is not None else []
             said = {columns.setdefault(name, len(columns)): "1" for name in row.present}

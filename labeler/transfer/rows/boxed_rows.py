@@ -7,7 +7,6 @@ empty file. Or it may only list the image. Then the image stays unlabeled, unles
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from labeler.transfer.rows.box_places import placed
 from labeler.transfer.rows.boxes import BOXES, boxes_in
 from labeler.transfer.rows.imported import UNLABELED, Chosen, Read, told
 from labeler.transfer.rows.left_out import LeftOut
-from labeler.transfer.rows.past_answers import decided
+from labeler.transfer.rows.past_answers import adding_up
 from shared.class_names import Spellings
 from shared.tasks.detection import DETECTION, Box, Boxes
 from shared.wire.imports import ImportIssue, NamedBoxes
@@ -54,25 +53,13 @@ def told_image(
         found, says = find(), parts.get("status") == "labeled" or (chosen is not None and chosen.empty)
         return found if found.boxes or says else None
 
-    silent = True
-    for row in told_boxes(line, parts, answer):
-        silent = False
-        yield row
-    if silent and not parts.get("status"):
-        left.add(noun, "without a box, which may be unlabeled (empty=nothing: nothing is in it)", line)
+    rows, says_nothing = told_boxes(line, parts, answer), not parts.get("status")
+    which = "without a box, which may be unlabeled (empty=nothing: nothing is in it)"
+    yield from left.if_none(rows, noun, which, line) if says_nothing else rows
 
 
 def answers_of(history: Any, answer: NamedBoxes | None) -> list[dict[str, Any]]:
     """Fields of `ImportedAnswer`s from a history in an export; none unless they add up to `answer`."""
-    if isinstance(history, str):
-        try:
-            history = json.loads(history)
-        except (ValueError, RecursionError):
-            return []
-    if not isinstance(history, list) or not all(isinstance(each, dict) and "counts" in each for each in history):
-        return []
-    answers: list[dict[str, Any]] = []
-    said: list[tuple[str, Boxes | None]] = []
     numbers, spellings = dict[str, int](), Spellings()
 
     def value(named: NamedBoxes | None) -> Boxes | None:
@@ -82,24 +69,20 @@ def answers_of(history: Any, answer: NamedBoxes | None) -> list[dict[str, Any]]:
         ids = [numbers.setdefault(name, len(numbers) + 1) for name in names]
         return Boxes(Box(label, box.x, box.y, box.w, box.h) for label, box in zip(ids, named.boxes, strict=True))
 
-    for each in history:
-        if not each["counts"] or not each.get("annotator"):
-            continue
+    def read(told: Mapping[str, Any]) -> tuple[NamedBoxes | None, Boxes | None]:
+        named = boxes_in(told.get(BOXES))
+        return named, value(named)
+
+    def is_wanted(together: Boxes | None) -> bool:
         try:
-            named = boxes_in(each.get(BOXES))
-            said.append((each["action"], value(named)))
+            wanted = value(None if answer is None else _in_pixels(answer))
         except ValueError:
-            return []
-        fields = {name: each.get(name) for name in ("action", "annotator", "reason", "note", "at")}
-        answers.append(fields | {"answer": named})
-    together = decided(said, DETECTION.merge)
-    try:
-        wanted = value(None if answer is None else _in_pixels(answer))
-    except ValueError:
-        return []
-    if together is None or wanted is None:
-        return answers if together is wanted else []
-    return answers if sorted(together.boxes) == sorted(wanted.boxes) else []
+            return False
+        if together is None or wanted is None:
+            return together is wanted
+        return sorted(together.boxes) == sorted(wanted.boxes)
+
+    return adding_up(history, read, DETECTION.merge, is_wanted)
 
 
 def _in_pixels(answer: NamedBoxes) -> NamedBoxes:

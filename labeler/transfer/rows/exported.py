@@ -82,6 +82,11 @@ class ExportRow:
         return [] if self.label is None else [self.label]
 
     @property
+    def named(self) -> list[str]:
+        """The classes that its label names: those that the image has, then those that it lacks."""
+        return self.present if self.answer is None else [*self.answer[0], *self.answer[1]]
+
+    @property
     def annotators(self) -> list[str]:
         """Annotators with an answer in force; those who agree with the label come first."""
         agreeing = [each.annotator for each in self.answers if each.label == self.label]

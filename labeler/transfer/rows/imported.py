@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.past_answers import answers_of
 from labeler.transfer.rows.several import ABSENT, answer_of
+from labeler.transfer.rows.several import answers_of as answers_of_several
 from labeler.transfer.rows.texts import class_name, image_name, joined
 from labeler.transfer.rows.values import Habits, moment, share
 from shared.settings.services import SettingsError
@@ -131,12 +132,11 @@ def rows_of(
             continue
         line, record = given
         parts = {part: record[name] for part, name in _columns(tuple(record), wanted).items()}
-        silent = True
-        for each in told(line, parts, several=chosen.several):
-            silent = False
-            yield each
-        if silent and left is not None and "status" not in parts:  # otherwise the status says that there is none
-            left.add("row", "without a label", line)
+        rows = told(line, parts, several=chosen.several)
+        if left is None or "status" in parts:  # the status says that there is none
+            yield from rows
+        else:
+            yield from left.if_none(rows, "row", "without a label", line)
 
 
 def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None, *, several: bool = False) -> Iterator[Read]:
@@ -195,7 +195,9 @@ def row_of(
                 lose(f"has a {name} {error}")
     answers = parts.get("answers")  # of boxes, see `boxed_rows`
     if answers is None:
-        answers = answers_of(parts.get("history"), label, answer, several=several)
+        history = parts.get("history")
+        named = answer if isinstance(answer, NamedClasses) else None
+        answers = answers_of_several(history, named) if several else answers_of(history, label)
     split = given.get("split", "").lower()
     if split and split not in SPLITS:
         lose(f"has the split {split!r}, which is not train, validation or test")

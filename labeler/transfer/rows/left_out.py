@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
 from shared.figures import many
+
+T = TypeVar("T")
 
 
 class LeftOut:
@@ -23,6 +28,15 @@ class LeftOut:
             kind = (what, noun, which)
             self._counts[kind] = self._counts.get(kind, 0) + count
             self._first.setdefault(kind, line)
+
+    def if_none(self, rows: Iterable[T], noun: str, which: str, line: int) -> Iterator[T]:
+        """Pass the rows on; if there is none, count an item of a kind."""
+        none = True
+        for row in rows:
+            none = False
+            yield row
+        if none:
+            self.add(noun, which, line)
 
     def told(self) -> list[str]:
         """One line per kind."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from labeler.transfer.rows.past_answers import adding_up
 from labeler.transfer.rows.texts import class_name, parsed, python
 from shared.class_names import Spellings
 from shared.figures import many
@@ -64,10 +65,8 @@ def is_one_hot(cells: Sequence[str]) -> bool:
     return bool(told & (YES | NO)) and told <= YES | NO | {"", "-1", "-1.0"}
 
 
-def answers_of(history: Sequence[Mapping[str, Any]], answer: NamedClasses | None) -> list[dict[str, Any]]:
+def answers_of(history: Any, answer: NamedClasses | None) -> list[dict[str, Any]]:
     """Fields of `ImportedAnswer`s from a history in an export; none unless they add up to `answer`."""
-    answers: list[dict[str, Any]] = []
-    said: list[tuple[str, Classes | None]] = []
     numbers, spellings = dict[str, int](), Spellings()
 
     def classes(named: NamedClasses | None) -> Classes | None:
@@ -78,20 +77,11 @@ def answers_of(history: Sequence[Mapping[str, Any]], answer: NamedClasses | None
         ]
         return Classes(ids[0], set(ids[1]) - set(ids[0]))
 
-    for each in history:
-        if not each["counts"] or not each.get("annotator"):
-            continue
-        try:
-            named = answer_of(each.get("label"), each.get(ABSENT), exact=True)
-        except ValueError:
-            return []
-        fields = {name: each.get(name) for name in ("action", "annotator", "reason", "note", "at")}
-        answers.append(fields | {"answer": named})
-        said.append((each["action"], classes(named)))
-    settled = [value for action, value in said if action == "settle"]
-    votes = [value for action, value in said if action == "label" and value is not None]
-    together = settled[-1] if settled else MULTILABEL.merge(votes)
-    return answers if together == classes(answer) else []
+    def read(told: Mapping[str, Any]) -> tuple[NamedClasses | None, Classes | None]:
+        named = answer_of(told.get("label"), told.get(ABSENT), exact=True)
+        return named, classes(named)
+
+    return adding_up(history, read, MULTILABEL.merge, lambda value: value == classes(answer))
 
 
 class Vocabulary:

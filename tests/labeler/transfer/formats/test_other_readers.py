@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from pycocotools.coco import COCO
 
-from labeler.transfer.formats import parquet
+from labeler.transfer.files import parquet
+from labeler.transfer.files.whole_files import LARGEST_JSON
+from labeler.transfer.formats.parquet import read
 from labeler.transfer.rows.imported import Chosen
 from labeler.transfer.sources import open_source
 from shared.settings.services import SettingsError
@@ -127,5 +129,15 @@ def test_a_text_that_every_row_of_a_parquet_repeats_is_refused(tmp_path: Path) -
     with pytest.raises(
         SettingsError, match="300,000 bytes in one cell of its column label, but the limit is 64,000: remove"
     ):
-        list(parquet.read(tmp_path / "labels.parquet"))
+        list(read(tmp_path / "labels.parquet"))
     assert [line for line, _ in parquet.records(tmp_path / "labels.parquet")][-1] == count
+
+
+@pytest.mark.parametrize("begin", ['{"images": []', '{"samples": []'])
+def test_a_json_file_that_would_fill_the_memory_is_refused(begin: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(begin)
+    with path.open("ab") as stream:
+        stream.truncate(LARGEST_JSON + 1)  # it takes no room on the disk
+    with pytest.raises(SettingsError, match="the limit is 536,870,912: split it"):
+        list(open_source(path).rows())
