@@ -33,15 +33,21 @@ def prepare(path: str, size: int, squeezed: bool) -> Image.Image:
 
 
 def main(model: str, *photos: str) -> None:
-    """Print each photo's class and how sure the model is."""
+    """Print each photo's class and how sure the model is. With several classes per photo, print each that it has."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     about = session.get_modelmeta().custom_metadata_map
     classes, size = json.loads(about["classes"]), int(about["size"])
+    thresholds = json.loads(about["thresholds"]) if "thresholds" in about else None  # of several classes per photo
     for path in photos:
         image = prepare(path, size, squeezed=about["preparation"] == "squeezed")
         values = np.asarray(image, dtype=np.float32).transpose(2, 0, 1)[None]  # (1, 3, size, size), 0 to 255
         (said,) = session.run(None, {"images": values})[0]
-        print(f"{path}\t{classes[said.argmax()]}\t{said.max():.3f}")
+        if thresholds is None:
+            print(f"{path}\t{classes[said.argmax()]}\t{said.max():.3f}")
+            continue
+        has = np.flatnonzero(said >= np.array(thresholds, np.float32))
+        names, sure = "; ".join(classes[k] for k in has), "; ".join(f"{said[k]:.3f}" for k in has)
+        print(f"{path}\t{names or 'none of these'}\t{sure}")
 
 
 if __name__ == "__main__":

@@ -158,12 +158,6 @@ def _try(models: ModelList) -> None:
 
 
 def _train(models: ModelList) -> None:
-    if _several():
-        st.write(
-            "A whole network cannot be trained for several classes per image yet. The model learns on the frozen "
-            "network while you label; save it above."
-        )
-        return
     if _boxes():
         st.write(
             "A whole network cannot be trained for boxes yet. The detector learns on the frozen network while you "

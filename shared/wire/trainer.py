@@ -56,10 +56,11 @@ class ChallengerRound(Reply):
     round: int
     labels: int  # of train images at its start
     ground: Literal["validation", "out of fold"]
-    accuracy: Interval  # accuracy of a head on the new network's embeddings
-    head: Interval  # accuracy of the live head
-    gain: Interval  # gain in accuracy, with its 95 % bootstrap interval
-    p: float  # McNemar's exact test
+    metric: str = "accuracy"  # what is compared; macro_f1 in a multi-label project
+    accuracy: Interval  # this metric of a head on the new network's embeddings
+    head: Interval  # of the live head
+    gain: Interval  # gain of the challenger, with its 95 % bootstrap interval
+    p: float  # McNemar's exact test for accuracy, a permutation test for macro F1
     better: bool  # significantly better, so it replaces the live model
     embeddings: str | None = None  # key of the new embeddings, if it does
     seconds: float = 0.0

@@ -102,19 +102,6 @@ def folds_of(rows: Rows, given: Ids, judged: NDArray[np.bool_], *, folds: int, s
     return np.where(judged, deal(_groups(neighbours, similarity, at), at, seed, folds=folds), -1)
 
 
-def head_says(rows: Rows, given: Ids, fold: Ids, *, seed: int) -> Ids:
-    """Out-of-fold class predictions of a head for unit `rows` (n, D); −1 for rows without a fold.
-
-    Raises ValueError if a fold leaves fewer than two classes to learn.
-    """
-    said = np.full(len(given), -1, np.int64)
-    for k in np.unique(fold[fold >= 0]):
-        judge = fold == k
-        head = fit_head(rows[~judge], given[~judge], seed=seed)
-        said[judge] = head.classes[head.predict_proba(rows[judge]).argmax(axis=1)]
-    return said
-
-
 def nearest_groups(rows: Rows, at: Ids, seed: int) -> tuple[Ids, Rows, Ids]:
     """The nearest other rows, their cosines, and the group of near-duplicates of each row. `at` (n,) are classes."""
     neighbours, similarity = _nearest(rows, seed)

@@ -11,7 +11,8 @@ the macro F1 of single labels, they are at least as wide as Wilson's at the boot
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,16 @@ from numpy.typing import NDArray
 from shared.wire.evaluation import ClassMetrics, ClassPair, Interval
 from trainer.evaluation.measured import Measured, not_measured
 from trainer.evaluation.metrics import FEW, RESAMPLES, widened, wilson
+from trainer.evaluation.model_comparison import gain_of
 
 LEAST = 1e-6
 """Lower limit of a probability, so that one certain error does not make the loss infinite."""
 CELLS = 30_000_000
 """Maximum of resamples × images × classes: half a second. There are always `LEAST_RESAMPLES` resamples or more."""
 LEAST_RESAMPLES = 200
+LEAST_PERMUTATIONS, PERMUTATIONS = 1_000, 10_000
+DRAWS = 5_000_000
+"""Permutations × images, between these limits: 80 MB."""
 PAIRS = 10
 """Maximum number of class pairs of each kind in the report."""
 
@@ -47,6 +52,13 @@ class Answered:
     probabilities: Floats
     thresholds: Floats
     learned: Bools
+
+    @classmethod
+    def decided(cls, truth: NDArray[np.int8], chosen: Bools) -> Self:
+        """Of models that only decide: `chosen` (n, C) of the class ids 0, 1, … that `truth` (n, C) speaks about."""
+        count = truth.shape[1]
+        ids, limits, learned = np.arange(count), np.full(count, 0.5), np.ones(count, np.bool_)
+        return cls(ids, truth == 1, truth >= 0, chosen, chosen.astype(np.float64), limits, learned)
 
 
 def aligned(
@@ -130,6 +142,42 @@ def macro_f1(answered: Answered) -> Interval:
         return not_measured()
     drawn, _ = resampled_f1(answered, resamples(answered))
     return widened(f1_scores(answered)[0], drawn, n, few=_few(answered))
+
+
+def errors(answered: Answered) -> Bools:
+    """Which images (n,) have a known class of which something else is predicted."""
+    return np.asarray(((answered.predicted != answered.yes) & answered.known).any(axis=1))
+
+
+def macro_f1_gain(base: Answered, candidate: Answered) -> tuple[Interval, float]:
+    """The gain in macro F1 on the same images with its 95 % bootstrap interval, and p of the hypothesis that there is
+    none.
+
+    Each resample draws the same images for both. p is that of a permutation test: if neither model is better, either
+    could have said what the other said of an image (approximate randomisation, Yeh 2000). Of models that are equally
+    good on 60 images with 20 rare classes, a bootstrap found one in 50 better at p < 0.01.
+    """
+    n = int(base.known.any(axis=1).sum())
+    if n == 0:
+        return Interval(value=0.0, low=-1.0, high=1.0, n=0), 1.0
+    weights = np.concatenate([np.ones((1, len(base.yes))), resamples(base)])
+    one, other = (resampled_f1(each, weights)[0] for each in (base, candidate))
+    gains = other - one
+    differing = int(((base.predicted != candidate.predicted) & base.known).any(axis=1).sum())
+    count = int(np.clip(DRAWS // n, LEAST_PERMUTATIONS, PERMUTATIONS))
+    swapped = np.random.default_rng(0).integers(0, 2, (count, len(base.yes))).astype(np.float64)
+    both = replace(
+        base,
+        yes=np.concatenate([base.yes, base.yes]),
+        known=np.concatenate([base.known, base.known]),
+        predicted=np.concatenate([base.predicted, candidate.predicted]),
+    )
+    one, other = (
+        resampled_f1(both, np.concatenate(parts, axis=1))[0]
+        for parts in ([1 - swapped, swapped], [swapped, 1 - swapped])
+    )
+    as_far = int((np.abs(other - one) >= abs(gains[0]) - 1e-12).sum())
+    return gain_of(gains, images=n, differing=differing), (as_far + 1) / (count + 1)
 
 
 def f1_scores(answered: Answered) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, cast
@@ -35,13 +35,14 @@ from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, d
 from trainer.embeddings.block_weights import learned_shares, starting_shares
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.transform import fit_projection
-from trainer.evaluation.metrics import wilson
-from trainer.evaluation.model_comparison import SURE, pair
+from trainer.evaluation.model_comparison import SURE
 from trainer.jobs.challenge_cost import EPOCHS, PASSES, Pace, few_threads, in_pauses
 from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
-from trainer.jobs.train import Photographs, photographs
+from trainer.jobs.train import Photographs, photographs, tasks_of
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
-from trainer.learners.kernel_head import fit_head
+from trainer.objectives.objective import objective_of
+from trainer.tasks.network_task import Contest, Said
+from trainer.tasks.task import Targets
 from trainer.versions.active_backbone import AGAIN, EMBEDDINGS, Serving, embedder_of
 from trainer.work.job_context import LabeledImage, Work
 
@@ -75,8 +76,8 @@ class Part:
     rows: NDArray[np.int64]
 
     @property
-    def targets(self) -> NDArray[np.int64]:
-        """Positions of the classes (n,)."""
+    def targets(self) -> Targets:
+        """What the labels say to the network (n, …)."""
         return self.photos.targets[self.rows]
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
@@ -112,34 +113,36 @@ class _Match:
         self.pace = Pace()
         self.notes: list[str] = []
         self.start, self.has_weights = _start(work, self.device)
-        labeled = [image for image in work.images if image.class_id is not None]
-        self.known = sorted({int(str(each.class_id)) for each in labeled if each.split == "train"})
+        self.task, values = tasks_of(work)
+        labeled = [image for image in work.images if values(image) is not None]
+        train = self.task.targets([values(each) for each in labeled if each.split == "train"])
+        self.known = self.task.learnable(train)
         self.photos = photographs(work, labeled, self.known, self.start.input_size, self.notes)
         images = self.photos.images
         self.train = np.array([each.split == "train" for each in images])
         self.fold = np.array([-1 if each.fold is None else each.fold for each in images], np.int64)
-        self.head = np.array([-1 if each.head is None else each.head for each in images], np.int64)
-        self.truth = np.array([each.class_id for each in images], np.int64)
+        self.head = [each.head for each in images]
+        self.truth = self.task.targets([values(each) for each in images])
         on_validation = self.asked["ground"] == "validation"
         self.folds = [] if on_validation else sorted({int(k) for k in self.fold[self.train] if k >= 0})
         self.turns = len(self.folds) + 1  # number of trainings
 
     def play(self) -> ChallengerRound:
         """Train, compare, and freeze the backbone if the challenger is better."""
-        said = np.full(len(self.truth), -1, np.int64)
-        judged = np.zeros(len(self.truth), bool)
+        said: dict[int, Said] = {}  # by row
         for turn, k in enumerate(self.folds):
             asked = self.train & (self.fold == k)
-            said[asked] = self._answers(turn, f"fold {turn + 1} of {len(self.folds)}", self.train & ~asked, asked)
-            judged |= asked
-            if self._behind(judged, said):
+            answers = self._answers(turn, f"fold {turn + 1} of {len(self.folds)}", self.train & ~asked, asked)
+            said |= zip(np.flatnonzero(asked).tolist(), answers, strict=True)
+            if self._contest(said).gain.value <= 0:
                 break
         backbone = None
         if not self.folds:
-            judged = ~self.train & (self.head >= 0)
+            judged = ~self.train & np.array([each is not None for each in self.head])
             backbone = self._trained(0, "", self.train)
-            said[judged] = self._head_over(backbone, self.train, judged)
-        found = self._found(judged, said)
+            answers = self._head_over(backbone, self.train, judged)
+            said = dict(zip(np.flatnonzero(judged).tolist(), answers, strict=True))
+        found = self._found(said)
         if found.better:
             backbone = backbone or self._trained(len(self.folds), "on all labels", self.train)
             freeze(backbone, self.work.backbones)
@@ -147,34 +150,34 @@ class _Match:
         found.seconds = time.monotonic() - self.began
         return found
 
-    def _behind(self, judged: NDArray[np.bool_], said: NDArray[np.int64]) -> bool:
-        right = self.truth[judged]
-        return bool((said[judged] == right).sum() <= (self.head[judged] == right).sum())
+    def _contest(self, said: Mapping[int, Said]) -> Contest:
+        rows = sorted(said)
+        return self.task.contest(self.truth[rows], [self.head[row] for row in rows], [said[row] for row in rows])
 
-    def _found(self, judged: NDArray[np.bool_], said: NDArray[np.int64]) -> ChallengerRound:
-        truth, n = self.truth[judged], int(judged.sum())
-        pairs = pair(truth, self.head[judged], said[judged])
+    def _found(self, said: Mapping[int, Said]) -> ChallengerRound:
+        contest = self._contest(said)
         return ChallengerRound(
             round=self.asked["round"],
             labels=self.asked["labels"],
             ground=self.asked["ground"],
-            accuracy=wilson(pairs.both_right + pairs.only_candidate, n),
-            head=wilson(pairs.both_right + pairs.only_base, n),
-            gain=pairs.gain,
-            p=pairs.p,
-            better=pairs.p < SURE and pairs.gain.value > 0,
+            metric=self.task.goal,
+            accuracy=contest.candidate,
+            head=contest.base,
+            gain=contest.gain,
+            p=contest.p,
+            better=contest.p < SURE and contest.gain.value > 0,
             notes=self.notes,
         )
 
-    def _answers(self, turn: int, named: str, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Class ids for the rows `asked`, predicted by a head on the network trained on the rows `learn`."""
+    def _answers(self, turn: int, named: str, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[Said]:
+        """What a head on the network trained on the rows `learn` says of the rows `asked`."""
         kept = self.work.folder / f"fold-{turn}.json"
         ids = [each.image_id for each, wanted in zip(self.photos.images, asked, strict=True) if wanted]
         if kept.is_file():
             known = {int(each): said for each, said in json.loads(kept.read_text(encoding="utf-8")).items()}
-            return np.array([known.get(each, -1) for each in ids], np.int64)
+            return [known[each] for each in ids]
         said = self._head_over(self._trained(turn, named, learn), learn, asked)
-        write_whole(kept, json.dumps(dict(zip(ids, said.tolist(), strict=True))).encode())
+        write_whole(kept, json.dumps(dict(zip(ids, said, strict=True))).encode())
         return said
 
     def _trained(self, turn: int, named: str, learn: NDArray[np.bool_]) -> TorchBackbone:
@@ -186,6 +189,7 @@ class _Match:
         epochs = int(np.clip(PASSES // len(rows), *EPOCHS))
         epochs = 1 + epochs if self.has_weights else FROM_SCRATCH * epochs  # the first epoch trains only the classifier
         plan = Plan(
+            objective=objective_of(several=self.task.several),
             epochs=epochs,
             batch_size=BATCH,
             learning_rate=RATE,
@@ -226,10 +230,8 @@ class _Match:
             published=start.published,
         )
 
-    def _head_over(
-        self, backbone: TorchBackbone, learn: NDArray[np.bool_], asked: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """Class ids (n,) for `asked`, predicted by a head fitted on the embeddings of `learn` by `backbone`."""
+    def _head_over(self, backbone: TorchBackbone, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[Said]:
+        """What a head fitted on the embeddings of `learn` by `backbone` says of `asked`."""
         vectors = {}
         for name, mask in (("learn", learn), ("asked", asked)):
             rows = np.flatnonzero(mask)
@@ -241,14 +243,13 @@ class _Match:
         pool = vectors["learn"] if not self.folds else np.concatenate(list(vectors.values()))
         start = starting_shares(pool, backbone.blocks)
         projection = fit_projection(pool.mean(axis=0), pool, backbone.blocks, start)
-        one_hot = np.eye(int(self.truth.max()) + 1)[self.truth[learn]]
+        numbers = self.task.as_numbers(self.truth[learn])
         projection = projection.reweighed(
-            learned_shares(projection.transform(vectors["learn"]), one_hot, projection, start)
+            learned_shares(projection.transform(vectors["learn"]), numbers, projection, start)
         )
-        seed = self.work.settings.seed
-        head = fit_head(projection.transform(vectors["learn"]), self.truth[learn], seed=seed)
-        said = head.predict_proba(projection.transform(vectors["asked"])).argmax(axis=1)
-        return np.asarray(head.classes[said], np.int64)
+        learned, seed = projection.transform(vectors["learn"]), self.work.settings.seed
+        head = self.task.learner.fit(learned, self.truth[learn], previous=None, seed=seed)
+        return self.task.says(head, projection.transform(vectors["asked"]))
 
 
 def _start(work: Work, device: torch.device) -> tuple[TorchBackbone, bool]:

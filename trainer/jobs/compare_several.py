@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.tasks.multilabel import NONE_OF_THESE
-from shared.wire.evaluation import Interval
 from shared.wire.jobs import Comparison, ComparisonRequest, Difference, Scores
 from trainer.evaluation import multilabel_metrics
-from trainer.evaluation.model_comparison import curves_of, decide, gain_of
+from trainer.evaluation.model_comparison import curves_of, decide
 from trainer.evaluation.multilabel_metrics import Answered
 from trainer.jobs.compare import predictions
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES
@@ -111,7 +110,7 @@ def compared(
         request,
         pairs=None,
         images=len(truth),
-        macro_f1_gain=_gain(one, other),
+        macro_f1_gain=multilabel_metrics.macro_f1_gain(one, other)[0],
     )
 
 
@@ -160,17 +159,6 @@ def _scores(answered: Answered, said: SeveralAnswers, names: Mapping[int, str]) 
         classes=[each.model_copy(update={"threshold": None}) for each in measured.details["classes"]],
         curves=curves,
     )
-
-
-def _gain(base: Answered, candidate: Answered) -> Interval:
-    """The gain in macro F1, with its 95 % bootstrap interval."""
-    n = int(base.known.any(axis=1).sum())
-    if n == 0:
-        return Interval(value=0.0, low=-1.0, high=1.0, n=0)
-    weights = np.concatenate([np.ones((1, len(base.yes))), multilabel_metrics.resamples(base)])
-    one, other = (multilabel_metrics.resampled_f1(each, weights)[0] for each in (base, candidate))
-    differ = ((base.predicted != candidate.predicted) & base.known).any(axis=1)
-    return gain_of(other - one, images=n, differing=int(differ.sum()))
 
 
 def _by_class(said: SeveralAnswers, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -119,7 +119,7 @@ class ModelJobs:
         if not task.enough(task.targets([row["class_id"] for row in images if row["split"] == "train"])):
             chose = " selected by 'train'" if request.train else ""
             raise ValueError(f"Training needs {task.to_train}{chose}.")
-        return self._jobs.submit("train", said, map(partial(_written, self._replica.fold.task), images))
+        return self._jobs.submit("train", said, map(partial(as_row, self._replica.fold.task), images))
 
     def check_network(self, name: str, weights: Weights = "auto") -> None:
         """Raise ValueError for a network that cannot be trained; an empty name means the network in the settings.
@@ -165,8 +165,10 @@ def _of_several(request: ComparisonRequest) -> ComparisonRequest:
     return request.model_copy(update={"min_delta": wanted})
 
 
-def _written(task: SharedTask, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of a labeled image, as JSON: a class is its `class_id`, and any other value its `answer`."""
+def as_row(task: SharedTask, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of an image, as JSON: a class is its `class_id`, and any other value its `answer`."""
+    if row["class_id"] is None:
+        return row
     said = task.to_row(row["class_id"])
     return {**row, "class_id": said.get("label"), "answer": said.get("answer")}
 
@@ -210,7 +212,8 @@ def chosen(images: list[dict[str, Any]], request: TrainRequest, fold: Fold) -> l
 
     def taken(row: dict[str, Any]) -> bool:
         wanted = filters[row["split"]]
-        return (wanted.label is None or row["class_id"] == classes[wanted.label]) and (
+        has = fold.task.classes_in(row["class_id"])
+        return (wanted.label is None or classes[wanted.label] in has) and (
             wanted.annotator is None or wanted.annotator in fold.state(row["image_id"]).answered
         )
 

@@ -3,33 +3,42 @@
 All current labels count. Train images are trained on, validation images choose the epoch, and test images are used
 once, when nothing is left to choose. Without enough validation labels, a part of the train labels replaces them; if
 even that would be too small, all are learned and no epoch is chosen. The version records this.
+
+Where an image can have several classes, their thresholds follow from labels that the network has not learned. So a
+small part of the train labels is spared for them even if no epoch is chosen.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shared.images.opening import ImageProblem
+from shared.tasks import registry as shared_tasks
 from shared.wire.evaluation import Evaluation
 from shared.wire.models import Description, ModelClass, Trained, TrainRequest
 from trainer.embeddings.backbones.preparation import Preprocessing
 from trainer.embeddings.backbones.torch_networks import device_named
-from trainer.evaluation.metrics import accuracy_alone, evaluate
 from trainer.jobs.starting_weights import begin, classifier_of
 from trainer.learners.batch_norm import Statistics
-from trainer.learners.fine_tuner import Plan, Step, fine_tune
-from trainer.tasks.classification import Classification
-from trainer.versions.networks import FineTunedNetwork
+from trainer.learners.fine_tuner import Plan, Step, fine_tune, logits_of
+from trainer.learners.sigmoid_head import UNKNOWN, YES
+from trainer.learners.thresholds import Calibration, calibrate
+from trainer.objectives.objective import objective_of
+from trainer.tasks.network_task import NetworkTask
+from trainer.tasks.registry import network_task
+from trainer.tasks.task import Ids, Targets
+from trainer.versions.networks import FineTunedNetwork, FineTunedSigmoids
 from trainer.versions.predictor import Classifier
-from trainer.versions.saved_learners import FINE_TUNER, holds_whole_network
+from trainer.versions.saved_learners import holds_whole_network
 from trainer.work.job_context import LabeledImage, Work
 
 ENOUGH_VALIDATION = 50
@@ -58,7 +67,7 @@ class Photographs:
 
     work: Work
     images: Sequence[LabeledImage]
-    targets: NDArray[np.int64]
+    targets: Targets
     size: int
     _kept: dict[int, NDArray[np.uint8]]
     _room: int
@@ -81,18 +90,12 @@ def run(work: Work) -> dict[str, Any]:
         return again
     asked = _with_base(work, TrainRequest.model_validate(work.job.request["train"]))
     names = {int(each): said for each, said in work.job.request["classes"]["names"].items()}
-    parts = {split: [each for each in work.images if each.split == split] for split in ("train", "validation", "test")}
+    task, values = tasks_of(work)
     notes: list[str] = []
-    held_out = len(parts["validation"]) < ENOUGH_VALIDATION
-    if held_out and HELD_OUT * len(parts["train"]) >= ENOUGH_VALIDATION:
-        parts["train"], parts["validation"] = hold_out(parts["train"])
-        notes.append(f"Epochs were chosen on {len(parts['validation'])} held-out train labels: too few for validation.")
-    elif held_out:
-        parts["validation"] = []
-        notes.append("All train labels were learned and no epoch was chosen: too few for validation.")
-    known = sorted({each.class_id for each in parts["train"] if each.class_id is not None})
-    if len(known) < 2:
-        raise ValueError("Training needs labels of at least two classes that are not held out.")
+    parts, chooses = _parts(work, task, values, notes)
+    known = task.learnable(task.targets([values(each) for each in parts["train"]]))
+    if not task.enough(task.targets([values(each) for each in parts["train"]])):
+        raise ValueError(f"Training needs {task.to_train}, which are not held out.")
     network, begun, needs, architecture = begin(work, asked, len(known))
     frozen = 0 if begun == "none" else 1
     asked = _with_length(asked, len(parts["train"]), frozen)
@@ -100,8 +103,10 @@ def run(work: Work) -> dict[str, Any]:
         notes.append(f"No published weights of {architecture!r} were available: it was trained from scratch.")
     classifier = classifier_of(network)
     learned = photographs(work, parts["train"], known, needs.size, notes)
-    judges = photographs(work, parts["validation"], known, needs.size, notes) if parts["validation"] else None
+    spared = photographs(work, parts["validation"], known, needs.size, notes) if parts["validation"] else None
+    judges = spared if chooses else None
     plan = Plan(
+        objective=objective_of(several=task.several),
         epochs=asked.epochs or 1,
         batch_size=asked.batch_size or 1,
         learning_rate=asked.learning_rate,
@@ -123,15 +128,17 @@ def run(work: Work) -> dict[str, Any]:
 
     checkpoint = work.folder / "checkpoint.safetensors"
     done = fine_tune(network, learned, judges, plan, checkpoint=checkpoint, device=device, on_step=show)
-    tested = Classifier(
-        name,
-        [ModelClass(id=k, name=names[k]) for k in known],
-        needs,
-        FineTunedNetwork(network, needs).eval().to(device),
-        device,
-    )
+    module: FineTunedNetwork = FineTunedNetwork(network, needs)
+    more: dict[str, NDArray[np.float32]] = {}
+    if task.several:
+        found = _calibration(logits_of(network, spared, plan, done.batch_size, device), spared) if spared else None
+        found = found or Calibration.plain(len(known))
+        more = {"thresholds": found.thresholds, "temperature": np.array([found.temperature], np.float32)}
+        module = FineTunedSigmoids(network, needs, **more)
+    classes = [ModelClass(id=k, name=names[k]) for k in known.tolist()]
+    tested = Classifier(name, classes, needs, module.eval().to(device), device, thresholds=more.get("thresholds"))
     work.tell(0, 1, "Measuring on the test images")
-    evaluation = _measure(work, tested, parts["test"], names, len(parts["train"]))
+    evaluation = _measure(work, task, tested, parts["test"], names, len(parts["train"]))
     trained = Trained(
         version=name,
         epochs=done.epoch,
@@ -146,15 +153,15 @@ def run(work: Work) -> dict[str, Any]:
         "weights": begun,
         "learning_rate": done.learning_rate,
         "batch_size": done.batch_size,
-        "validation_accuracy": done.best_accuracy if parts["validation"] else None,
+        f"validation_{plan.objective.measure}": done.best_score if chooses else None,
         "validation_images": len(parts["validation"]),
         "job": work.job.id,
         "trained": trained.model_dump(),
     }
-    given = [each.class_id for each in parts["train"] if each.class_id is not None]
+    given = [values(each) for each in parts["train"]]
     description = Description(
         parent=asked.base,
-        learner=FINE_TUNER,
+        learner=task.network,
         architecture=architecture,
         config=config,
         classes=tested.classes,
@@ -162,34 +169,74 @@ def run(work: Work) -> dict[str, Any]:
         log_id=work.job.request["log_id"],
         acked_seq=work.job.request["acked_seq"],
         labels=len(given),
-        labels_by_class=Classification().counts(given, names),
+        labels_by_class=task.counts(given, names),
         metrics=evaluation,
         seconds=trained.seconds,
         reason=f"trained by job {work.job.id}",
-        how_to_use=HOW_TO_USE,
+        how_to_use=HOW_TO_USE[task.several],
     )
-    tensors = {key: tensor.detach().cpu().numpy() for key, tensor in network.state_dict().items()}
+    tensors = {key: tensor.detach().cpu().numpy() for key, tensor in network.state_dict().items()} | more
     rows = [
         {
             "image_id": each.image_id,
             "uri": each.uri,
             "sha256": each.sha256,
-            "split": "train" if split == "validation" and held_out else split,
-            "label": names[each.class_id] if each.class_id is not None else "",
-            "class_id": each.class_id,
+            "split": each.split,
+            **task.cells(values(each), names),
         }
-        for split, images in parts.items()
+        for images in parts.values()
         for each in images
     ]
     work.registry.save(name, tensors, description, rows)
     return trained.model_dump(mode="json")
 
 
-HOW_TO_USE = (
+_LOGITS = (
     "Divide the prepared values by 255, subtract mean, divide by std, "
     "apply the timm network `architecture` with as many classes as there are (for a module:function: the network that "
-    "it returns, and a linear layer on its vectors), then softmax."
+    "it returns, and a linear layer on its vectors), then "
 )
+HOW_TO_USE = {
+    False: f"{_LOGITS}softmax.",
+    True: f"{_LOGITS}divide by temperature; probabilities are 1 / (1 + exp(-logits)), one for each class; a class is "
+    "predicted from its threshold on.",
+}
+"""By whether an image can have several classes."""
+
+
+def tasks_of(work: Work) -> tuple[NetworkTask, Callable[[LabeledImage], Any]]:
+    """The task of the job, and what gives the label of a labeled image as the task has it."""
+    name = str(work.job.request.get("task", "classification"))  # absent in a job of an older version
+    return network_task(name), shared_tasks.task_named(name).of_row
+
+
+def _parts(
+    work: Work, task: NetworkTask, values: Callable[[LabeledImage], Any], notes: list[str]
+) -> tuple[dict[str, list[LabeledImage]], bool]:
+    """The images of each part, and whether the validation part chooses the epoch."""
+    parts = {split: [each for each in work.images if each.split == split] for split in ("train", "validation", "test")}
+    if len(parts["validation"]) >= ENOUGH_VALIDATION:
+        return parts, True
+
+    def spare() -> int:
+        kinds = task.kinds(task.targets([values(each) for each in parts["train"]]))
+        parts["train"], parts["validation"] = hold_out(parts["train"], kinds)
+        return len(parts["validation"])
+
+    if HELD_OUT * len(parts["train"]) >= ENOUGH_VALIDATION:
+        notes.append(f"Epochs were chosen on {spare()} held-out train labels: too few for validation.")
+        return parts, True
+    if task.several:
+        notes.append(f"No epoch was chosen: too few for validation. {spare()} train labels were spared for thresholds.")
+        return parts, False
+    parts["validation"] = []
+    notes.append("All train labels were learned and no epoch was chosen: too few for validation.")
+    return parts, False
+
+
+def _calibration(logits: torch.Tensor, judged: Photographs) -> Calibration:
+    """The thresholds and the temperature that suit logits (n, K) of labels that were not learned."""
+    return calibrate(logits.numpy().astype(np.float64), judged.targets == YES, judged.targets != UNKNOWN)
 
 
 def _saved_before(work: Work, name: str) -> dict[str, Any] | None:
@@ -231,25 +278,27 @@ def _with_length(asked: TrainRequest, images: int, frozen: int) -> TrainRequest:
     return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, 3 * epochs // 4)})
 
 
-def hold_out(images: list[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage]]:
-    """Split train images into those kept and those held out: HELD_OUT of each class, by content hash, but never all."""
+def hold_out(images: list[LabeledImage], kinds: Ids) -> tuple[list[LabeledImage], list[LabeledImage]]:
+    """Split train images into those kept and those held out: HELD_OUT of each of the `kinds` (n,), by content hash, but
+    never all."""
     held: set[int] = set()
-    for label in {each.class_id for each in images}:
-        mine = sorted((each for each in images if each.class_id == label), key=lambda each: each.sha256)
+    for kind in np.unique(kinds):
+        mine = sorted((images[row] for row in np.flatnonzero(kinds == kind).tolist()), key=lambda each: each.sha256)
         held |= {each.image_id for each in mine[: min(max(round(HELD_OUT * len(mine)), 1), len(mine) - 1)]}
     return [each for each in images if each.image_id not in held], [each for each in images if each.image_id in held]
 
 
-def photographs(
-    work: Work, images: Sequence[LabeledImage], known: list[int], size: int, notes: list[str]
-) -> Photographs:
-    """The readable `images` whose class is in `known`, decoded ahead as far as memory allows. Raises ValueError if
-    none.
+def photographs(work: Work, images: Sequence[LabeledImage], known: Ids, size: int, notes: list[str]) -> Photographs:
+    """The readable `images` whose labels say something about the classes `known`, decoded ahead as far as memory
+    allows. Raises ValueError if none.
     """
     room = CACHE_BYTES // (3 * size * size)
-    wanted = [each for each in images if each.class_id in known]
+    task, values = tasks_of(work)
+    targets, says = task.outputs(task.targets([values(each) for each in images]), known)
+    wanted = [images[row] for row in np.flatnonzero(says).tolist()]
+    targets = targets[says]
     kept: dict[str, NDArray[np.uint8]] = {}
-    readable: list[LabeledImage] = []
+    readable: list[int] = []
 
     def look(image: LabeledImage) -> tuple[LabeledImage, NDArray[np.uint8] | None]:
         try:
@@ -258,40 +307,64 @@ def photographs(
             return image, None
 
     with ThreadPoolExecutor(2, thread_name_prefix="reading") as threads:
-        for number, (image, pixels) in enumerate(threads.map(look, wanted), 1):
-            work.tell(number, len(wanted) + 1, "Reading images")
+        for row, (image, pixels) in enumerate(threads.map(look, wanted)):
+            work.tell(row + 1, len(wanted) + 1, "Reading images")
             if pixels is not None:
-                readable.append(image)
+                readable.append(row)
                 if len(kept) < room:
                     kept[image.sha256] = pixels
     if len(readable) < len(wanted):
         notes.append(f"{len(wanted) - len(readable)} images cannot be read and were left out.")
     if not readable:
         raise ValueError("None of the labeled images can be read.")
-    given = np.array([each.class_id for each in readable], np.int64)
-    targets = np.searchsorted(known, given).astype(np.int64)
-    pixels_of = {number: kept[each.sha256] for number, each in enumerate(readable) if each.sha256 in kept}
-    return Photographs(work, readable, targets, size, pixels_of, room)
+    found = [wanted[row] for row in readable]
+    pixels_of = {number: kept[each.sha256] for number, each in enumerate(found) if each.sha256 in kept}
+    return Photographs(work, found, targets[readable], size, pixels_of, room)
+
+
+@dataclass(frozen=True)
+class _Measurable:
+    """A classifier in the form in which a task measures its models."""
+
+    classifier: Classifier
+
+    @property
+    def classes(self) -> Ids:
+        """The class ids (K,)."""
+        return np.array([each.id for each in self.classifier.classes], np.int64)
+
+    @property
+    def thresholds(self) -> NDArray[np.float32] | None:
+        """(K,), if each class has one."""
+        return self.classifier.thresholds
+
+    def predict_proba(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Probabilities (n, K)."""
+        return self.classifier.predict_proba(inputs)
 
 
 def _measure(
-    work: Work, classifier: Classifier, images: Sequence[LabeledImage], names: dict[int, str], labels: int
+    work: Work,
+    task: NetworkTask,
+    classifier: Classifier,
+    images: Sequence[LabeledImage],
+    names: dict[int, str],
+    labels: int,
 ) -> Evaluation | None:
-    """Evaluate on the readable labeled test images; None without any."""
-    inputs, truth = [], []
+    """Evaluate on the readable test images with labels; None without any."""
+    inputs, given, values = [], [], tasks_of(work)[1]
     for image in images:
         try:
             inputs.append(work.read(image, classifier.preprocessing))
-            truth.append(image.class_id)
+            given.append(values(image))
         except ImageProblem:
             continue
     if not inputs:
         return None
-    ids = np.array([each.id for each in classifier.classes], np.int64)
-    measured = evaluate(np.array(truth, np.int64), classifier.predict_proba(inputs), ids, names).measured()
+    measured = task.measure(_Measurable(classifier), inputs, task.targets(given), names)
     active = bool(work.job.request.get("active"))  # absent in a job of an older version
     if active:
-        measured = accuracy_alone(measured)
+        measured = task.of_labeled_alone(measured)
     return measured.evaluation(
         log_id=UUID(work.job.request["log_id"]),
         acked_seq=work.job.request["acked_seq"],

@@ -27,7 +27,7 @@ from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 from trainer.tasks.registry import task_named
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
-from trainer.versions.saved_learners import FINE_TUNER
+from trainer.versions.saved_learners import FINE_TUNER, SIGMOID_FINE_TUNER
 from trainer.work.job_context import LabeledImage, Work
 
 
@@ -91,7 +91,7 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
         from trainer.jobs import challenge
 
         return challenge.run
-    if _network_of(job) == FINE_TUNER:
+    if _network_of(job) in (FINE_TUNER, SIGMOID_FINE_TUNER):
         from trainer.jobs import train
 
         return train.run

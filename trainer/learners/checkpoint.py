@@ -19,14 +19,14 @@ from trainer.embeddings.backbones.torch_networks import Module
 class Run:
     """The state of a training after an epoch, and its result at the end. `best` are weights by name.
 
-    `best` is the latest epoch within one standard error of the highest accuracy: on few validation images, small
+    `best` is the latest epoch within one standard error of the highest score: on few validation images, small
     differences are random, and a cycle ends in better weights than it passes through.
     """
 
     epoch: int = 0
     best_epoch: int = 0
-    best_accuracy: float = -1.0
-    peak: tuple[float, float] = (-1.0, -math.inf)  # the highest accuracy and, among equals, the lowest loss, negated
+    best_score: float = -1.0  # the accuracy, or for several classes per image the mean average precision
+    peak: tuple[float, float] = (-1.0, -math.inf)  # the highest score and, among equals, the lowest loss, negated
     peak_epoch: int = 0
     learning_rate: float = 0.0
     batch_size: int = 0
@@ -53,7 +53,8 @@ def resume(network: Module, path: Path) -> Run | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            run = Run(**json.loads(file.metadata()["run"]))
+            said = json.loads(file.metadata()["run"])
+            run = Run(**{"best_score" if key == "best_accuracy" else key: value for key, value in said.items()})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         network.load_state_dict({name[4:]: each for name, each in tensors.items() if name.startswith("now.")})
     except (OSError, SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:

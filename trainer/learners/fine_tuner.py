@@ -4,7 +4,8 @@ Arrays and a network in, better weights out; it knows neither versions nor label
 `fine_tune`: first the new classifier alone, then all layers in one cycle, early layers ten times slower than late ones
 (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier starts as a logistic regression on
 the unchanged features, because a random one would damage them (Kumar et al. 2022, "LP-FT"). Epochs are chosen on
-validation images, and training ends when these stop improving. Without validation images, no epoch is chosen; so they
+validation images, and training ends when these stop improving. What is learned, and how good it is, is said by an
+objective (`trainer.objectives`). Without validation images, no epoch is chosen; so they
 can judge the result.
 
 After each epoch, the current and the best weights are written to one file atomically. A killed run continues at the
@@ -29,15 +30,14 @@ from fastai.callback.fp16 import MixedPrecision
 from fastai.callback.schedule import Learner
 from fastai.data.core import DataLoaders, TfmdDL
 from fastai.data.transforms import IntToFloatTensor, Normalize
-from fastai.losses import CrossEntropyLossFlat
-from fastai.torch_core import TensorCategory, TensorImage, set_seed
+from fastai.torch_core import TensorBase, TensorImage, set_seed
 from fastai.vision.augment import aug_transforms
 from numpy.typing import NDArray
 
 from trainer.embeddings.backbones.torch_networks import Module
 from trainer.learners.batch_norm import Statistics, Still, renew
 from trainer.learners.checkpoint import Run, resume, save, weights
-from trainer.learners.linear_probe import fit_classifier
+from trainer.objectives.objective import Objective
 
 FASTER = 10.0
 """Factor by which the last layers learn faster than the first, if pretrained; at 100 the first learned nothing."""
@@ -54,11 +54,11 @@ SMALLEST_BATCH = 2
 
 
 class Samples(Protocol):
-    """Labeled images: `pixels(i)` is (3, S, S) uint8, `targets` (n,) their class positions."""
+    """Labeled images: `pixels(i)` is (3, S, S) uint8, `targets` (n, …) what their labels say."""
 
     @property
-    def targets(self) -> NDArray[np.int64]:
-        """Class positions (n,) of all images, in order."""
+    def targets(self) -> NDArray[Any]:
+        """Of all images, in order, as the objective of the plan reads them."""
         ...
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
@@ -74,6 +74,8 @@ class Plan:
     the classifier's tensors. It is trained alone in the first `frozen` epochs (0 from scratch), but never in the last
     one. `statistics` are those of batch normalisation. `mean` and `std` are per channel, for values from 0 to 1.
     """
+
+    objective: Objective
 
     epochs: int
     batch_size: int
@@ -154,11 +156,18 @@ def _begin(
         size = min(run.batch_size, len(rows))  # a single image has no batch statistics
         renew(network, _batches(train, rows[: len(rows) // size * size], plan, size, device))
     images = _batches(train, rows, plan, run.batch_size, device)
-    if fit_classifier(network, plan.classifier, images, train.targets[rows]) and validation is not None:
-        images = _batches(validation, np.arange(len(validation.targets)), plan, run.batch_size, device)
-        logits = torch.cat([network(batch).cpu() for batch in images])
-        accuracy, loss = _score(logits, validation)
-        run.best_accuracy, run.peak, run.best = accuracy, (accuracy, -loss), weights(network)
+    if plan.objective.begin(network, plan.classifier, images, train.targets[rows]) and validation is not None:
+        logits = logits_of(network, validation, plan, run.batch_size, device)
+        score, loss = plan.objective.score(logits, validation.targets)
+        run.best_score, run.peak, run.best = score, (score, -loss), weights(network)
+
+
+@torch.no_grad()
+def logits_of(network: Module, samples: Samples, plan: Plan, size: int, device: torch.device) -> torch.Tensor:
+    """The logits (n, K) of all samples, without augmentation, in batches of `size`."""
+    network.eval()
+    images = _batches(samples, np.arange(len(samples.targets)), plan, size, device)
+    return torch.cat([network(batch).float().cpu() for batch in images])
 
 
 def _batches(
@@ -169,12 +178,6 @@ def _batches(
     for start in range(0, len(rows), size):
         pixels = np.stack([samples.pixels(int(row)) for row in rows[start : start + size]])
         yield (torch.from_numpy(pixels).to(device).float() / 255 - mean) / std
-
-
-def _score(logits: torch.Tensor, validation: Samples) -> tuple[float, float]:
-    """Accuracy and log loss."""
-    truth = torch.from_numpy(validation.targets)
-    return float((logits.argmax(1) == truth).float().mean()), float(torch.nn.functional.cross_entropy(logits, truth))
 
 
 def _train(
@@ -191,7 +194,7 @@ def _train(
         learner = Learner(
             _loaders(train, validation, plan, run.batch_size, device),
             network,
-            loss_func=CrossEntropyLossFlat(),
+            loss_func=plan.objective.loss,
             splitter=lambda model: _groups(model, plan.classifier),
             path=scratch,
             cbs=[
@@ -271,14 +274,15 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
             run.peak_epoch = run.epoch  # without validation nothing ends training
             self._keep()
         else:
-            accuracy, loss = _score(torch.cat(self.logits), self.validation)
-            self.said = {"accuracy": accuracy, "loss": loss}
-            said |= {"validation_loss": loss, "validation_accuracy": accuracy}
-            if (accuracy, -loss) > tuple(run.peak):
-                run.peak, run.peak_epoch = (accuracy, -loss), run.epoch
+            objective = self.plan.objective
+            score, loss = objective.score(torch.cat(self.logits), self.validation.targets)
+            self.said = {objective.measure: score, "loss": loss}
+            said |= {"validation_loss": loss, f"validation_{objective.measure}": score}
+            if (score, -loss) > tuple(run.peak):
+                run.peak, run.peak_epoch = (score, -loss), run.epoch
             highest = run.peak[0]
-            if accuracy >= highest - math.sqrt(highest * (1 - highest) / len(self.validation.targets)):
-                run.best_accuracy = accuracy
+            if score >= highest - math.sqrt(highest * (1 - highest) / len(self.validation.targets)):
+                run.best_score = score
                 self._keep()
         run.history.append({name: value for name, value in said.items() if math.isfinite(value)})
         self.finished = run.epoch - run.peak_epoch >= self.plan.patience and run.epoch > self.plan.frozen
@@ -329,7 +333,7 @@ class _Dataset:
 
     def __getitem__(self, number: int) -> tuple[Any, Any]:
         pixels = torch.from_numpy(self._samples.pixels(number))
-        return TensorImage(pixels), TensorCategory(int(self._samples.targets[number]))
+        return TensorImage(pixels), TensorBase(torch.as_tensor(self._samples.targets[number]))
 
 
 def _groups(network: Module, classifier: str) -> list[list[torch.nn.Parameter]]:

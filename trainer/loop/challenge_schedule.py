@@ -19,24 +19,26 @@ from typing import Any
 
 import numpy as np
 
-from shared.figures import duration, many, p_in_words, percent
+from shared.figures import METRIC_NAMES, duration, many, p_in_words, percent
 from shared.settings.services import TrainerSettings
+from shared.tasks import registry as shared_tasks
 from shared.wire.fields import Split
 from shared.wire.jobs import ENDED, Job
 from shared.wire.trainer import ChallengerRound, ChallengerView
 from trainer.embeddings.precomputed import OwnVectors
 from trainer.embeddings.space import Space
-from trainer.evaluation.cross_validation import folds_of, head_says
-from trainer.evaluation.model_comparison import SURE, pair
+from trainer.evaluation.cross_validation import folds_of
+from trainer.evaluation.model_comparison import SURE
 from trainer.jobs.challenge_cost import seconds_of_round, seconds_per_image
 from trainer.jobs.job_queue import Jobs
-from trainer.jobs.requests import classes_of, image_rows
+from trainer.jobs.requests import as_row, classes_of, image_rows
 from trainer.loop.ingest import Ingest
 from trainer.loop.loop import Loop
 from trainer.loop.rounds import fit
 from trainer.loop.swap import Replacement
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.registry import network_task
 from trainer.tasks.targets import held_out, train_targets
 from trainer.versions.active_backbone import AGAIN
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
@@ -150,8 +152,8 @@ class Challenger:
             raise ValueError("The challenger learned labels of another log.")
         name = f"challenger-{job.id}"
         reason = (
-            f"the challenger took over: {percent(found.accuracy.value, 1)} against {percent(found.head.value, 1)} on "
-            f"{found.accuracy.n} images ({found.ground}), {p_in_words(found.p)}"
+            f"the challenger took over: {METRIC_NAMES[found.metric]} {percent(found.accuracy.value, 1)} against "
+            f"{percent(found.head.value, 1)} on {found.accuracy.n} images ({found.ground}), {p_in_words(found.p)}"
         )
         self._loop.swap(Replacement(self._prepare(found.embeddings), name, reason, found.seconds))
 
@@ -287,17 +289,20 @@ class Challenger:
             return
         images = [{**row, **judges.get(int(row["image_id"]), {})} for row in image_rows(self._replica)]
         labels = len(train_targets(space, snapshot)[0])
-        truth, head = np.array([(row["class_id"], row["head"]) for row in images if "head" in row]).T
-        if pair(truth, head, truth).p >= SURE:
+        task, written = network_task(snapshot.task), shared_tasks.task_named(snapshot.task)
+        judged = [row for row in images if "head" in row]
+        truth, head = task.targets([row["class_id"] for row in judged]), [row["head"] for row in judged]
+        if task.contest(truth, head, task.true(truth)).p >= SURE:
             self._spared = (
                 labels,
-                f"the head errs on {(head != truth).sum()} of {len(truth)} images, too few for any network to be "
-                "significantly better",
+                f"the head errs on {task.errs(truth, head).sum()} of {len(truth)} images, too few for any network to "
+                "be significantly better",
             )
             return
         with self._replica.lock:
             classes = classes_of(self._replica.fold)
         said = {
+            "task": task.name,
             "challenge": {
                 "round": number,
                 "labels": labels,
@@ -309,36 +314,31 @@ class Challenger:
             "log_id": str(snapshot.log_id),
             "acked_seq": snapshot.acked_seq,
         }
-        kept = [row for row in images if row["split"] != "test"] + [
-            {**row, "class_id": None}
-            for row in images
-            if row["split"] == "test"  # only embedded again
-        ]
-        self._jobs.submit("challenge", said, kept)
+        # Test images are only embedded again.
+        blind = ({**row, "class_id": None} if row["split"] == "test" else row for row in images)
+        self._jobs.submit("challenge", said, (as_row(written, row) for row in blind))
 
-    def _judges(self, space: Space, snapshot: Snapshot) -> tuple[str | None, dict[int, dict[str, int]]]:
+    def _judges(self, space: Space, snapshot: Snapshot) -> tuple[str | None, dict[int, dict[str, Any]]]:
         """What is compared on, and for each judging image the head's prediction and its fold."""
         rows, given = train_targets(space, snapshot)
-        seed = self._settings.seed
+        task, seed = network_task(snapshot.task), self._settings.seed
         asked = _validation(space, snapshot.labels, snapshot.splits)
         if len(asked) >= ENOUGH_VALIDATION:
             model = fit(space, snapshot, None, seed=seed)
             if model is not None:
                 held = space.held.rows[[space.held.row_of[image] for image in asked]]
-                said = model.head.classes[model.head.predict_proba(held).argmax(axis=1)]
-                return "validation", {image: {"head": int(k)} for image, k in zip(asked, said, strict=True)}
+                says = task.says(model.head, held)
+                return "validation", {image: {"head": each} for image, each in zip(asked, says, strict=True)}
         ids = space.train.ids[rows]
         judged = ~np.isin(ids, list(self._learned()))
         if judged.sum() < LEAST:
             self._why = f"the next challenger needs {LEAST} labels new to the last one; there are {judged.sum()}"
             return None, {}
         vectors = space.train.rows[rows]
-        fold = folds_of(vectors, given, judged, folds=FOLDS, seed=seed)
-        said = head_says(vectors, given, fold, seed=seed)
+        fold = folds_of(vectors, task.kinds(given), judged, folds=FOLDS, seed=seed)
+        says = task.says_out_of_fold(vectors, given, fold, seed=seed)
         return "out of fold", {
-            int(image): {"fold": int(k), "head": int(label)}
-            for image, k, label in zip(ids, fold, said, strict=True)
-            if k >= 0
+            int(image): {"fold": int(k), "head": each} for image, k, each in zip(ids, fold, says, strict=True) if k >= 0
         }
 
     def _aim_of(self, space: Space, labels: int) -> str:

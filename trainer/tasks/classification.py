@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 from shared.wire.evaluation import RandomEstimate
 from trainer.evaluation import active_sample
 from trainer.evaluation.measured import Measured
-from trainer.evaluation.metrics import accuracy_alone, evaluate
+from trainer.evaluation.metrics import accuracy_alone, evaluate, wilson
+from trainer.evaluation.model_comparison import pair
 from trainer.evaluation.prediction_powered import Unlabeled, accuracy
 from trainer.evaluation.random_baseline import beside_chosen, random_baseline, still_holds
 from trainer.learners.kernel_head import Head, KernelHead, fit_head
 from trainer.learners.learner import Matrix
-from trainer.tasks.head_task import HeadTask
-from trainer.tasks.task import Names, Targets, Value
+from trainer.tasks.network_task import Contest, NetworkTask, Said
+from trainer.tasks.task import Ids, Names, Targets, Value
 
 
-class Classification(HeadTask):
+class Classification(NetworkTask):
     """The outcomes are class ids."""
 
     name: ClassVar[str] = "classification"
     learner = KernelHead()
     network: ClassVar[str] = "fine_tuner"
-    has_challenger = True
     has_named_outcomes = True
     finds_label_issues = True
     tests_actively = True
@@ -51,6 +51,36 @@ class Classification(HeadTask):
     def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Head:
         """As `fit_head`."""
         return fit_head(rows, targets, seed=seed)
+
+    def learnable(self, targets: Targets) -> Ids:
+        """The classes that occur."""
+        return np.unique(targets)
+
+    def outputs(self, targets: Targets, classes: Ids) -> tuple[Targets, NDArray[np.bool_]]:
+        """The position of each class among `classes`."""
+        return np.searchsorted(classes, targets).clip(max=len(classes) - 1), np.isin(targets, classes)
+
+    def kinds(self, targets: Targets) -> Ids:
+        """The classes."""
+        return np.asarray(targets, np.int64)
+
+    def says(self, model: Head, rows: Matrix) -> list[Said]:
+        """The most likely class."""
+        return list(self.answers(model, rows).tolist())
+
+    def true(self, targets: Targets) -> list[Said]:
+        """The classes."""
+        return list(targets.tolist())
+
+    def errs(self, targets: Targets, said: Sequence[Said]) -> NDArray[np.bool_]:
+        """Where another class is said."""
+        return np.asarray(targets != np.array(said))
+
+    def contest(self, targets: Targets, base: Sequence[Said], candidate: Sequence[Said]) -> Contest:
+        """By the accuracy, with McNemar's exact test."""
+        pairs = pair(targets, np.array(base, np.int64), np.array(candidate, np.int64))
+        one, other = (wilson(pairs.both_right + only, len(targets)) for only in (pairs.only_base, pairs.only_candidate))
+        return Contest(other, one, pairs.gain, pairs.p)
 
     def measure(self, model: Head, rows: Matrix, truth: Targets, names: Names) -> Measured:
         """Accuracy, macro F1, log loss, calibration, the figures of each class and the confusion matrix."""

@@ -16,19 +16,20 @@ from shared.wire.evaluation import RandomEstimate
 from shared.wire.queries import Suggestion
 from trainer.evaluation import multilabel_metrics
 from trainer.evaluation.measured import Measured
+from trainer.evaluation.multilabel_metrics import Answered
 from trainer.evaluation.random_baseline import several_baseline, several_beside_chosen, still_holds
 from trainer.learners.learner import Matrix
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES, SigmoidHead, Sigmoids, fit_sigmoids, learnable
 from trainer.strategies.ranking import Pool, Rarity
 from trainer.tasks import pool_scores
-from trainer.tasks.head_task import HeadTask
+from trainer.tasks.network_task import Contest, NetworkTask, Said
 from trainer.tasks.task import SUGGESTIONS, Ids, Names, Targets, Value
 
 SEPARATOR = ";"
 """Between the classes of an image in a cell of a table."""
 
 
-class Multilabel(HeadTask):
+class Multilabel(NetworkTask):
     """A target (C,) is 1 for each class id that the image has, 0 for those that it lacks, and −1 where nobody said."""
 
     name: ClassVar[str] = "multilabel"
@@ -39,10 +40,8 @@ class Multilabel(HeadTask):
         {"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"}
     )
     goal: ClassVar[str] = "macro_f1"
-    no_network = (
-        "In a multi-label project, only the head on the frozen network is trained: a whole network cannot be trained "
-        "for several classes per image yet."
-    )
+    network: ClassVar[str] = "sigmoid_fine_tuner"
+    to_train = "a class that some train images have and others lack"
     no_model = (
         "There is no model yet: label images until some have a class and others lack it, or are answered with "
         "'none of these'."
@@ -107,6 +106,41 @@ class Multilabel(HeadTask):
             for k in likeliest[:SUGGESTIONS]
         ]
 
+    def learnable(self, targets: Targets) -> Ids:
+        """The classes that some images have and others lack."""
+        return learnable(targets)
+
+    def outputs(self, targets: Targets, classes: Ids) -> tuple[Targets, NDArray[np.bool_]]:
+        """What is said of each of the `classes`."""
+        said = np.full((len(targets), len(classes)), UNKNOWN, np.int8)
+        there = classes < targets.shape[1]
+        said[:, there] = targets[:, classes[there]]
+        return said, (said != UNKNOWN).any(axis=1)
+
+    def kinds(self, targets: Targets) -> Ids:
+        """The rarest class that an image has; −1 if it has none."""
+        counts = (targets == YES).sum(axis=0)
+        rarest = np.where(targets == YES, counts, np.inf).argmin(axis=1)
+        return np.where((targets == YES).any(axis=1), rarest, -1)
+
+    def says(self, model: Sigmoids, rows: Matrix) -> list[Said]:
+        """The classes at or above their thresholds."""
+        return [model.classes[each].tolist() for each in model.decide(model.predict_proba(rows))]
+
+    def true(self, targets: Targets) -> list[Said]:
+        """The classes that the images have."""
+        return [np.flatnonzero(each == YES).tolist() for each in targets]
+
+    def errs(self, targets: Targets, said: Sequence[Said]) -> NDArray[np.bool_]:
+        """Where anything else is said of a class that is known."""
+        return multilabel_metrics.errors(_answered(targets, said))
+
+    def contest(self, targets: Targets, base: Sequence[Said], candidate: Sequence[Said]) -> Contest:
+        """By the macro F1, with a permutation test."""
+        one, other = _answered(targets, base), _answered(targets, candidate)
+        gain, p = multilabel_metrics.macro_f1_gain(one, other)
+        return Contest(multilabel_metrics.macro_f1(other), multilabel_metrics.macro_f1(one), gain, p)
+
     def measure(self, model: Sigmoids, rows: Matrix, truth: Targets, names: Names) -> Measured:
         """F1, average precision and exact match with intervals; the figures of each class; pairs of classes."""
         answered = multilabel_metrics.aligned(truth, model.predict_proba(rows), model.thresholds, model.classes, names)
@@ -145,6 +179,14 @@ class Multilabel(HeadTask):
             "label": cell_of(names.get(each, str(each)) for each in yes),
             "class_id": SEPARATOR.join([*map(str, yes), *(f"-{each}" for each in no)]),
         }
+
+
+def _answered(targets: Targets, said: Sequence[Said]) -> Answered:
+    """What a model says, by class ids, of images with these targets (n, C)."""
+    chosen = np.zeros(targets.shape, np.bool_)
+    for row, classes in zip(chosen, said, strict=True):
+        row[[each for each in classes if each < len(row)]] = True
+    return Answered.decided(targets, chosen)
 
 
 def _rarity(model: Sigmoids, targets: Targets | None, names: Names | None) -> Rarity:

@@ -7,17 +7,21 @@ learner = load_learner("unpacked zip", "folder of photos"); learner.predict("pho
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import timm
+import torch
 from fastai.vision.all import (
+    BCEWithLogitsLossFlat,
     CategoryBlock,
     ColReader,
     DataBlock,
     ImageBlock,
     IndexSplitter,
     Learner,
+    MultiCategoryBlock,
     Normalize,
     PILImage,
     RandomSplitter,
@@ -56,13 +60,17 @@ def load_learner(folder: str, photos: str) -> Learner:
     config = timm.get_pretrained_cfg(architecture)
     fixed = {"img_size": size} if config is not None and config.fixed_input_size else {}
     network = timm.create_model(architecture, num_classes=len(said["classes"]), **fixed)
-    network.load_state_dict(load_file(Path(folder) / "model.safetensors"))
+    tensors = load_file(Path(folder) / "model.safetensors")
+    several = "thresholds" in tensors  # an image can have several classes, each from its own threshold on
+    network.load_state_dict({name: each for name, each in tensors.items() if name not in ("thresholds", "temperature")})
     classes = [each["name"] for each in said["classes"]]
     table = pd.read_csv(Path(folder) / "dataset.csv", dtype=str)
-    table[["uri", "label"]] = table[["uri", "label"]].apply(
+    cells = ["uri", "label", "class_id"] if several else ["uri", "label"]
+    table[cells] = table[cells].apply(
         lambda cells: cells.str.replace(r"(?<![^;|\t\r\n])'('*[^\S\t\r\n]*[=+\-@\t\r＝＋－＠])", r"\1", regex=True)
     )  # drop the apostrophes that keep spreadsheets from running a cell as a formula
-    table = table[(table["split"] != "test") & table["label"].isin(classes)].reset_index(drop=True)
+    usable = table["class_id"].notna() if several else table["label"].isin(classes)
+    table = table[(table["split"] != "test") & usable].reset_index(drop=True)
     held_out = table.index[table["split"] == "validation"].tolist()
 
     class Photo(PILImage):  # type: ignore[misc]  # fastai is not typed
@@ -73,11 +81,47 @@ def load_learner(folder: str, photos: str) -> Learner:
             """Open and prepare the file."""
             return cls(prepare(str(file), size, squeezed=False))
 
+    def answers(cell: str) -> list[int]:
+        """1 for each class that the image has, 0 for those that it lacks, -1 where nobody said: "3;-5" has 3, not 5."""
+        said_of = {each.lstrip("-"): int(not each.startswith("-")) for each in cell.split(";")}
+        return [said_of.get(str(each["id"]), -1) for each in said["classes"]]
+
+    target = MultiCategoryBlock(encoded=True, vocab=classes) if several else CategoryBlock(vocab=classes, sort=False)
     block = DataBlock(
-        (ImageBlock(Photo), CategoryBlock(vocab=classes, sort=False)),
+        (ImageBlock(Photo), target),
         get_x=ColReader("uri", pref=f"{photos}/"),
-        get_y=ColReader("label"),
+        get_y=(lambda row: answers(row["class_id"])) if several else ColReader("label"),
         splitter=IndexSplitter(held_out) if held_out else RandomSplitter(seed=0),
         batch_tfms=Normalize.from_stats(said["input"]["mean"], said["input"]["std"], cuda=False),
     )
-    return Learner(block.dataloaders(table, bs=min(32, len(table) // 2)), network, metrics=accuracy)
+    data = block.dataloaders(table, bs=min(32, len(table) // 2))
+    if several:
+        loss = KnownAnswers(thresh=tensors["thresholds"])
+        loss.temperature = tensors["temperature"]
+        return Learner(data, network, loss_func=loss, metrics=known_accuracy)
+    return Learner(data, network, metrics=accuracy)
+
+
+class KnownAnswers(BCEWithLogitsLossFlat):  # type: ignore[misc]  # fastai is not typed
+    """Binary cross-entropy of the answers that are known: a target of -1 is not."""
+
+    temperature: torch.Tensor
+
+    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, **_: object) -> Any:
+        """The mean loss."""
+        known = targets >= 0
+        return super().__call__(logits[known], targets[known])
+
+    def activation(self, logits: torch.Tensor) -> torch.Tensor:
+        """Probabilities, as Flywheel gives them."""
+        return torch.sigmoid(logits / self.temperature)
+
+    def decodes(self, probabilities: torch.Tensor) -> Any:
+        """Which classes are predicted."""
+        return probabilities >= self.thresh
+
+
+def known_accuracy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The share of the known answers that the network gives too, at one half."""
+    known = targets >= 0
+    return ((logits[known] > 0) == (targets[known] == 1)).float().mean()

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from shared.wire.models import ModelInput
 from trainer.embeddings.backbones.safe_weights import ModelFileError
-from trainer.embeddings.backbones.saved_backbone import Normalised, fill, own_network, thaw
+from trainer.embeddings.backbones.saved_backbone import Normalised, own_network, thaw
 from trainer.embeddings.backbones.torch_networks import Module, first_line
 from trainer.learners.custom_network import own_classifier
 from trainer.learners.kernel_head import GAMMA
@@ -74,6 +74,24 @@ class FineTunedNetwork(Module):
         return torch.softmax(self.network(images), dim=1)
 
 
+class FineTunedSigmoids(FineTunedNetwork):
+    """Images → a probability for each class. A class is predicted from its own threshold on."""
+
+    thresholds: torch.Tensor
+    temperature: torch.Tensor
+
+    def __init__(
+        self, network: Module, needs: ModelInput, thresholds: NDArray[np.float32], temperature: NDArray[np.float32]
+    ) -> None:
+        super().__init__(network, needs)
+        self.register_buffer("thresholds", torch.from_numpy(thresholds))
+        self.register_buffer("temperature", torch.from_numpy(temperature))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Values from 0 to 255 (B, 3, S, S) → probabilities (B, K), which do not sum to 1."""
+        return torch.sigmoid(self.network(images) / self.temperature)
+
+
 def head_network(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
     """The module of a head and its frozen backbone in the folder `backbones`. Raises RefusedVersion."""
     return _head_network(HeadNetwork, {}, version, needs, backbones, model_fn)
@@ -128,8 +146,22 @@ def _head_network(
     return network
 
 
-def fine_tuned_network(version: Version, needs: ModelInput, _backbones: Path, model_fn: str) -> Module:
+def fine_tuned_network(version: Version, needs: ModelInput, model_fn: str) -> Module:
     """The module of a network that was trained as a whole. Raises RefusedVersion."""
+    return FineTunedNetwork(_filled(version, needs, model_fn, {})[0], needs)
+
+
+def fine_tuned_sigmoids(version: Version, needs: ModelInput, model_fn: str) -> Module:
+    """The same of a network for several classes per image. Raises RefusedVersion."""
+    shapes = {"thresholds": (len(version.description.classes),), "temperature": (1,)}
+    network, more = _filled(version, needs, model_fn, shapes)
+    return FineTunedSigmoids(network, needs, more["thresholds"], more["temperature"])
+
+
+def _filled(
+    version: Version, needs: ModelInput, model_fn: str, more: Mapping[str, tuple[int, ...]]
+) -> tuple[Module, dict[str, NDArray[np.float32]]]:
+    """The trained network, and the arrays that are saved beside its own; `more` are their shapes."""
     said = version.description
     try:
         network = _architecture(said.architecture, needs.size, len(said.classes), model_fn)
@@ -137,14 +169,12 @@ def fine_tuned_network(version: Version, needs: ModelInput, _backbones: Path, mo
         raise RefusedVersion(
             f"Version {version.name!r} names the network {said.architecture!r}, which cannot be created ({error})."
         ) from None
-    tensors = version.tensors({name: tuple(each.shape) for name, each in network.state_dict().items()})
+    own = {name: tuple(each.shape) for name, each in network.state_dict().items()}
+    tensors = version.tensors({**own, **more})
     if not all(np.isfinite(each).all() for each in tensors.values()):
         raise version.refused("contains numbers that are not finite")
-    try:
-        fill(network, version.model_file, version.shapes())
-    except ModelFileError as error:
-        raise version.refused(error) from None
-    return FineTunedNetwork(network, needs)
+    network.load_state_dict({name: torch.from_numpy(tensors[name]) for name in own})
+    return network, {name: np.asarray(tensors[name], np.float32) for name in more}
 
 
 def _architecture(name: str, size: int, classes: int, model_fn: str) -> Module:

@@ -75,7 +75,22 @@ class SavedFineTuner:
         """See `SavedLearner.load`."""
         from trainer.versions.networks import fine_tuned_network
 
-        return fine_tuned_network(version, needs, backbones, model_fn)
+        return fine_tuned_network(version, needs, model_fn)
+
+
+class SavedSigmoidFineTuner:
+    """A network for several classes per image that was trained as a whole."""
+
+    in_words = "A fine-tuned network with one sigmoid for each class"
+    whole_network = True
+    several = True
+    boxes = False
+
+    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+        """See `SavedLearner.load`. The probabilities do not sum to 1."""
+        from trainer.versions.networks import fine_tuned_sigmoids
+
+        return fine_tuned_sigmoids(version, needs, model_fn)
 
 
 class SavedBoxes:
@@ -94,11 +109,13 @@ class SavedBoxes:
 
 
 FINE_TUNER = "fine_tuner"
+SIGMOID_FINE_TUNER = "sigmoid_fine_tuner"
 DETECTOR = "detector"
 LEARNERS: dict[str, SavedLearner] = {
     "head": SavedHead(),
     "sigmoid_head": SavedSigmoidHead(),
     FINE_TUNER: SavedFineTuner(),
+    SIGMOID_FINE_TUNER: SavedSigmoidFineTuner(),
     DETECTOR: SavedBoxes(),
 }
 """By the name in `model.json`."""

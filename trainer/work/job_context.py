@@ -25,7 +25,7 @@ class LabeledImage:
     """A row of images.jsonl: an image and its class today, or None. Other tasks have an `answer` instead: multi-label
     the class ids of `yes` and `no`, detection the `boxes`, each with class, corner and size.
 
-    If a challenger is judged on the image: its `fold` (None for all at once) and the class that the `head` predicts.
+    If a challenger is judged on the image: its `fold` (None for all at once) and what the `head` predicts.
     """
 
     image_id: int
@@ -34,7 +34,7 @@ class LabeledImage:
     split: str
     class_id: int | None
     fold: int | None = None
-    head: int | None = None
+    head: Any = None
     answer: dict[str, list[Any]] | None = None
 
     @property

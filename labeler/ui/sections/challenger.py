@@ -7,7 +7,7 @@ import streamlit as st
 from labeler import service
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain, time_left
-from shared.figures import interval_in_words, p_in_words, percent
+from shared.figures import METRIC_NAMES, interval_in_words, p_in_words, percent
 from shared.wire.trainer import ChallengerRound
 
 SOONEST_SECONDS = 2
@@ -46,8 +46,9 @@ def in_words(found: ChallengerRound) -> str:
     outcome = "It was significantly better and took over" if found.better else stays
     notes = "".join(f" {note}" for note in found.notes)
     right, head = percent(found.accuracy.value, 1), percent(found.head.value, 1)
+    test = "McNemar's" if found.metric == "accuracy" else "permutation test,"
     return (
-        f"Round {found.round}, at {found.labels:,} labels: {right} accuracy "
+        f"Round {found.round}, at {found.labels:,} labels: {right} {METRIC_NAMES[found.metric]} "
         f"({interval_in_words(found.accuracy)}) against the head's {head}, on "
-        f"{found.accuracy.n:,} {GROUNDS[found.ground]} (McNemar's {p_in_words(found.p)}). {outcome}.{notes}"
+        f"{found.accuracy.n:,} {GROUNDS[found.ground]} ({test} {p_in_words(found.p)}). {outcome}.{notes}"
     )

@@ -4,6 +4,7 @@ import os
 import signal
 from collections import Counter
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -96,10 +97,10 @@ def test_what_is_held_out_leaves_every_class_something_to_learn():
     counts = {1: 400, 2: 40, 3: 2, 4: 1}
     given = [label for label, count in counts.items() for _ in range(count)]
     images = [LabeledImage(i, "", f"{i * 2_654_435_761 % 2**32:08x}", "train", k) for i, k in enumerate(given)]
-    learned, held = hold_out(images)
+    learned, held = hold_out(images, np.array(given))
     assert Counter(each.class_id for each in held) == {1: 60, 2: 6, 3: 1}
     assert sorted([*learned, *held], key=lambda each: each.image_id) == images
-    assert hold_out(images[::-1])[1] == held[::-1]  # by their content, whatever their order
+    assert hold_out(images[::-1], np.array(given[::-1]))[1] == held[::-1]  # by their content, whatever their order
 
 
 def test_filters_that_choose_nothing_to_learn_from_are_refused(many):

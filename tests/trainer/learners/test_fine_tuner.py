@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.learners.fine_tuner import RATES, Plan, fine_tune
+from trainer.learners.fine_tuner import RATES, Plan, fine_tune, logits_of
+from trainer.objectives.objective import OneClass, SeveralClasses
 
 CPU = torch.device("cpu")
 
@@ -21,6 +22,15 @@ class Colours:
 
     def pixels(self, number):
         return self._pixels[number]
+
+
+class Both(Colours):
+    """The same, as the questions whether an image is red and whether it is blue. Some are left open."""
+
+    def __init__(self, count, seed):
+        super().__init__(count, seed)
+        self.targets = np.stack([1 - self.targets, self.targets], axis=1).astype(np.int8)
+        self.targets[::5, 1] = -1
 
 
 class Network(nn.Module):
@@ -41,6 +51,7 @@ class Network(nn.Module):
 
 def plan(**more):
     given = {
+        "objective": OneClass(),
         "epochs": 5,
         "batch_size": 8,
         "learning_rate": 0.01,
@@ -67,11 +78,41 @@ def test_it_learns_and_keeps_the_best_weights(tmp_path):
     network, steps = Network(), []
     run = train(tmp_path, network, plan(), steps.append)
     assert run.epoch == 5
-    assert run.best_accuracy == 1.0
+    assert run.best_score == 1.0
     assert run.images == 5 * 32
     assert (steps[-1].done, steps[-1].total) == (20, 20)
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(tensor, run.best[name])
+
+
+def test_each_question_is_learned_of_the_images_that_answer_it(tmp_path):
+    network, shown = Network(), []
+    with torch.no_grad():
+        network.fc.weight.zero_()
+    run = fine_tune(
+        network,
+        Both(32, 0),
+        Both(16, 1),
+        plan(objective=SeveralClasses(), epochs=2),
+        checkpoint=tmp_path / "run",
+        device=CPU,
+        on_step=shown.append,
+    )
+    assert run.best_score == 1.0
+    assert shown[-1].metrics["mean_average_precision"] == 1.0
+    judged = Both(16, 2)
+    said = torch.sigmoid(logits_of(network, judged, plan(), 8, CPU)).numpy() > 0.5
+    known = judged.targets >= 0
+    assert (said == (judged.targets == 1))[known].mean() > 0.9
+
+
+def test_what_nobody_said_has_no_loss():
+    logits = torch.tensor([[3.0, -2.0], [0.5, 9.0]])
+    some, all_known = torch.tensor([[1, -1], [0, -1]]), torch.tensor([[1], [0]])
+    objective = SeveralClasses()
+    torch.testing.assert_close(objective.loss(logits, some), objective.loss(logits[:, :1], all_known))
+    assert objective.score(logits, some.numpy())[0] == 1.0
+    assert objective.score(logits, np.full((2, 2), -1))[0] == 0.0
 
 
 def test_the_rate_is_found_where_none_is_given(tmp_path):
@@ -135,12 +176,12 @@ def test_only_the_classifier_moves_at_first(tmp_path):
 
 
 def test_it_begins_with_a_classifier_that_fits(tmp_path):
-    assert train(tmp_path, Network(), plan(epochs=1, learning_rate=1e-12)).best_accuracy == 1.0
+    assert train(tmp_path, Network(), plan(epochs=1, learning_rate=1e-12)).best_score == 1.0
 
 
 def test_the_last_of_statistically_equal_epochs_is_kept(tmp_path):
     run = train(tmp_path, Network(), plan(learning_rate=1e-12, statistics="kept"))
-    assert (run.best_epoch, run.epoch, run.best_accuracy) == (5, 5, 1.0)
+    assert (run.best_epoch, run.epoch, run.best_score) == (5, 5, 1.0)
 
 
 def test_it_ends_when_nothing_gets_better(tmp_path):

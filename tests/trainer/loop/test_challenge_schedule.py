@@ -3,15 +3,17 @@
 import json
 import os
 from hashlib import sha256
+from uuid import uuid4
 
 import psutil
 import pytest
 from starlette.testclient import TestClient
 
+from shared.wire.log import Row
 from tests import forks
 from tests.trainer.jobs.test_job_queue import running
 from tests.trainer.learning import picture, settings_for, teach, truth, wait_for
-from tests.trainer.logs import LOG, batch, class_rows, entry, label_rows
+from tests.trainer.logs import LOG, WHEN, batch, class_rows, entry, label_rows
 from trainer.loop import challenge_schedule
 from trainer.routes.api import create_api
 from trainer.service import Trainer
@@ -110,6 +112,36 @@ def test_no_round_is_begun_where_the_head_hardly_errs(tmp_path, folder):
         wait_for(lambda: client.get("/status").json()["labels"] == 64)
         wait_for(lambda: "next round begins at 66 labels" in challenger(client)["message"])
         assert trainer.rounds.list() == []
+    finally:
+        trainer.close()
+
+
+def several(client, numbers):
+    """Answers to what the network sees, whether an image has blue, and to what it does not see, whether it has red."""
+    rows = class_rows("red", "blue")
+    for number in numbers:
+        yes = [1] if number % 2 == 0 else []
+        said = {"image_id": number, "answer": {"yes": yes, "no": [each for each in (1, 2) if each not in yes]}}
+        row = Row(id=uuid4(), seq=len(rows) + 1, action="label", annotator="ann", created_at=WHEN, **said)
+        rows.append(row)
+    message = batch(rows, catalog=150).model_copy(update={"task": "multilabel"})
+    assert client.post("/annotations", json=message.model_dump(mode="json")).status_code == 200
+
+
+def test_a_round_of_several_classes_learns_what_the_head_misses_and_no_test_image(tmp_path, folder, monkeypatch):
+    monkeypatch.setenv(forks.CONSTANTS, json.dumps({"trainer.jobs.challenge.EPOCHS": [300, 300]}))
+    trainer, client = begin(tmp_path, folder)
+    try:
+        several(client, [*range(70), *range(120, 150)])
+        (job,) = wait_for(trainer.rounds.list, 60)
+        lines = (trainer.rounds.folder / job.id / "images.jsonl").read_text().splitlines()
+        told = {row["image_id"]: row for line in lines if (row := json.loads(line)).get("answer")}
+        assert set(told) == set(range(70))
+        assert told[0]["answer"] == {"yes": [1], "no": [2]}
+        assert {row["fold"] for row in told.values()} == {0, 1, 2}
+        assert {tuple(row["head"]) for row in told.values()} <= {(), (1,)}
+        assert (job.request["task"], job.request["challenge"]["judges"]) == ("multilabel", 70)
+        running(trainer.rounds)
     finally:
         trainer.close()
 

@@ -20,6 +20,7 @@ from trainer.strategies import STRATEGIES, strategy_named
 from trainer.strategies.ranking import Pool, Rarity
 from trainer.strategies.uncertainty import entropy
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.multilabel import Multilabel
 from trainer.tasks.pool_scores import score
 from trainer.tasks.registry import task_named
 from trainer.versions.library import as_predictions
@@ -239,3 +240,40 @@ def test_a_class_with_a_semicolon_in_its_name_stays_one_class_in_a_cell():
     assert names_in_cell(TASK.cells(Classes({1, 2}), names)["label"]) == ["a;b", "c"]
     said = as_predictions("v1", ["a;b", "c"], np.float32([[0.9, 0.8]]), np.array([[True, True]])).predictions[0]
     assert (names_in_cell(said.label), said.labels) == (["a;b", "c"], ["a;b", "c"])
+
+
+def test_what_two_models_say_is_compared_where_somebody_said_what_is_true():
+    task = Multilabel()
+    truth = task.targets([Classes({1}, {2}), Classes({2}, {1}), Classes({1, 2}), Classes((), {1})] * 10)
+    right = task.true(truth)
+    assert right[:4] == [[1], [2], [1, 2], []]
+    assert not task.errs(truth, right).any()
+    knows_no_two = [[each for each in said if each != 2] for said in right]
+    assert task.errs(truth, knows_no_two).tolist() == [False, True, True, False] * 10
+    nobody_knows = [[*said, 2] if number % 4 == 3 else said for number, said in enumerate(right)]
+    assert not task.errs(truth, nobody_knows).any()
+    found = task.contest(truth, knows_no_two, right)
+    assert (found.base.value, found.candidate.value, found.gain.value) == (0.5, 1.0, 0.5)
+    assert found.p < 0.001
+    assert task.contest(truth, right, nobody_knows).p == 1.0
+    back = task.contest(truth, right, knows_no_two)
+    assert (back.gain.value, back.p) == (-0.5, found.p)
+
+
+def test_a_few_images_that_all_favour_one_model_can_be_chance():
+    task = Multilabel()
+    truth = task.targets([Classes({1}, {2})] * 5 + [Classes({2}, {1})] * 20)
+    right, wrong = task.true(truth), [[2]] * 25
+    assert task.contest(truth, wrong, right).p == pytest.approx(2 / 2**5, abs=0.01)  # as a sign test of five images
+
+
+def test_a_network_has_an_output_for_each_class_that_some_have_and_others_lack():
+    task = Multilabel()
+    truth = task.targets([Classes({1}, {3}), Classes({3}, {2}), Classes({1}, {2}), Classes((), {3}), Classes({4})])
+    classes = task.learnable(truth)
+    assert classes.tolist() == [3]
+    said, says = task.outputs(truth, classes)
+    assert says.tolist() == [True, True, False, True, False]
+    assert said[says].tolist() == [[0], [1], [0]]
+    assert task.outputs(truth, np.array([3, 9]))[0][:, 1].tolist() == [-1] * 5  # of a class that nobody named
+    assert task.kinds(truth).tolist() == [1, 3, 1, -1, 4]

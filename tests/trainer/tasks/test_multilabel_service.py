@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import runpy
 from hashlib import sha256
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 
 from shared.wire.fields import Split
 from shared.wire.log import Row
+from tests.services import HOME
 from tests.standing import api_of
 from tests.trainer.learning import learning, wait_for
 from tests.trainer.logs import WHEN, batch, class_rows, entry
@@ -137,15 +138,36 @@ def test_thresholds_name_what_is_measured(api):
     assert taken.status_code == 200
 
 
-def test_what_is_not_there_for_several_classes_is_a_sentence(api):
-    training = api.post("/models", json={"name": "whole", "train": {}})
-    assert training.status_code == 422
-    assert "only the head on the frozen network is trained" in training.json()["detail"]
-    challenger = api.get("/status").json()["challenger"]
-    assert challenger["state"] == "off"
+@pytest.fixture(scope="module")
+def whole(api):
+    """A whole network, as a version; it was trained from scratch."""
+    asked = {"architecture": "test_resnet", "weights": "none", "input_size": 32, "epochs": 12, "learning_rate": 0.01}
+    refused = api.post("/models", json={"name": "whole", "train": {**asked, "train": {"label": "green"}}})
+    assert (refused.status_code, "that some train images have and others lack" in refused.text) == (422, True)
+    job = api.post("/models", json={"name": "whole", "train": {**asked, "batch_size": 8}}).json()["id"]
+    ended = wait_for(lambda: (seen := api.get(f"/jobs/{job}").json())["state"] in ("done", "failed") and seen, 200)
+    assert ended["state"] == "done", ended
+    assert any("train labels were spared for thresholds" in note for note in ended["result"]["notes"])
+    return api.get("/models/whole").json()
 
 
-def test_two_versions_are_compared_on_the_same_images(api):
+def test_a_whole_network_learns_several_classes_and_answers(api, whole):
+    assert whole["learner"] == "sigmoid_fine_tuner"
+    assert [each["name"] for each in whole["classes"]] == ["red", "blue"]  # nobody said anything about green
+    assert whole["metrics"]["macro_f1"] > 0.8
+    assert whole["metrics"]["micro_f1"]["n"] == TEST
+    assert whole["labels"] < 40
+    asked = list(range(40, 55))
+    said = api.post("/predict", params={"version": "whole"}, json={"image_ids": asked}).json()["predictions"]
+    assert np.mean([each["labels"] == names(number) for each, number in zip(said, asked, strict=True)]) > 0.8
+    card = api.get("/models/whole/export", params={"format": "card"}).text
+    assert "A fine-tuned network with one sigmoid for each class" in card
+    assert "| mean average precision |" in card
+    assert api.post("/models/whole/promote").status_code == 200
+    assert api.post("/models/now/promote").status_code == 200
+
+
+def test_two_versions_are_compared_on_the_same_images(api, whole):
     assert api.post("/models", json={"name": "second"}).status_code in (200, 201)
     both = {"base": "first", "candidate": "second"}
     refused = api.post("/models/compare", json={**both, "min_delta": {"map_50": 0}})
@@ -161,18 +183,31 @@ def test_two_versions_are_compared_on_the_same_images(api):
     assert found["decision"] == "discard"
     assert "the gain in macro F1 is not significant" in found["reason"]
     assert [curve["name"] for curve in found["base"]["curves"]] == [None, "red", "blue", "green"]
+    job = api.post("/models/compare", json={"base": "first", "candidate": whole["version"]}).json()["id"]
+    ended = wait_for(lambda: (seen := api.get(f"/jobs/{job}").json())["state"] in ("done", "failed") and seen, 120)
+    assert (ended["result"]["images"], ended["result"]["candidate"]["macro_f1"]) == (TEST, whole["metrics"]["macro_f1"])
     recorded = api.post("/models/compare", json={**both, "recorded": True}).json()["result"]
     assert recorded["candidate"]["micro_f1"]["n"] == TEST
 
 
-def test_an_onnx_export_holds_the_thresholds(api, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
+@pytest.mark.parametrize("version", ["first", "whole"])
+def test_an_onnx_export_says_the_same_without_flywheel(api, whole, version, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    answer = api.get("/models/first/export", params={"format": "onnx"})
+    answer = api.get(f"/models/{version}/export", params={"format": "onnx"})
     assert answer.status_code == 200, answer.text
-    session = onnxruntime.InferenceSession(answer.content, providers=["CPUExecutionProvider"])
-    kept = session.get_modelmeta().custom_metadata_map
-    assert len(json.loads(kept["thresholds"])) == 2
+    (tmp_path / "model.onnx").write_bytes(answer.content)
+    asked = [41, 42, 45]
+    for number in asked:
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    script = runpy.run_path(str(HOME / "docs" / "files" / "run_export.py"))
+    script["main"](str(tmp_path / "model.onnx"), *(str(tmp_path / f"{number}.png") for number in asked))
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    said = api.post("/predict", params={"version": version}, json={"image_ids": asked}).json()["predictions"]
+    assert [line[1] for line in lines] == ["; ".join(each["labels"]) or "none of these" for each in said]
+    for line, each in zip(lines, said, strict=True):
+        sure = [float(share) for share in line[2].split("; ") if share]
+        assert sure == pytest.approx([each["probabilities"][name] for name in each["labels"]], abs=2e-3)
 
 
 def test_doubtful_answers_come_by_the_same_route(api):

@@ -15,7 +15,14 @@ from shared.wire.evaluation import ClassMetrics, Evaluation, Interval
 from shared.wire.models import ModelClass
 from tests.services import HOME
 from tests.trainer.logs import LOG, WHEN
-from tests.trainer.versions.test_predictor import pictures, pixel_backbone, saved_head, saved_network, torch_backbone
+from tests.trainer.versions.test_predictor import (
+    pictures,
+    pixel_backbone,
+    saved_head,
+    saved_network,
+    saved_sigmoids,
+    torch_backbone,
+)
 from trainer.versions.exporting import export, to_onnx
 from trainer.versions.model_card import model_card
 from trainer.versions.predictor import load_classifier
@@ -146,14 +153,16 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
     assert "Not measured" in model_card(unmeasured)
 
 
-def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path):
+@pytest.mark.parametrize("several", [False, True])
+def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path, several):
     """Run in its own process, which knows neither Flywheel nor this test."""
     rows = []
     for number, picture in enumerate(pictures(12)[0]):
         picture.save(tmp_path / f"{number}.png")
         split = "test" if number < 4 else "train"
-        rows.append({"uri": f"{number}.png", "split": split, "label": ("red", "blue")[number % 2]})
-    version, _ = saved_network(tmp_path, rows)
+        row = {"uri": f"{number}.png", "split": split, "label": ("red", "blue")[number % 2]}
+        rows.append(row | {"class_id": ("1;-2", "-1", "1;2", "-2")[number % 4]} if several else row)
+    version, _ = (saved_sigmoids if several else saved_network)(tmp_path, rows)
     folder = tmp_path / "unpacked"
     with zipfile.ZipFile(exported(tmp_path, version, "fastai")) as archive:
         archive.extractall(folder)
@@ -167,7 +176,7 @@ with learner.no_bar(), learner.no_logging():
     seen = sorted(int(row) for row in learner.dls.train_ds.items["uri"].str.removesuffix(".png"))
     seen += sorted(int(row) for row in learner.dls.valid_ds.items["uri"].str.removesuffix(".png"))
     learner.fit(1)
-print(label, *probabilities.tolist())
+print(label if isinstance(label, str) else ";".join(label) or "none", *probabilities.tolist())
 print(*sorted(seen))
 """
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path)
@@ -176,7 +185,9 @@ print(*sorted(seen))
     classifier = load_classifier(version, tmp_path / "backbones")
     (expected,) = classifier.predict_proba([classifier.preprocessing.cut(pictures(1)[0][0])])
     np.testing.assert_allclose([float(each) for each in said], expected, atol=1e-3)
-    assert label == [each.name for each in version.description.classes][expected.argmax()]
+    names = [each.name for each in version.description.classes]
+    limits = expected.max() if classifier.thresholds is None else classifier.thresholds
+    assert label == ";".join(name for name, has in zip(names, expected >= limits, strict=True) if has) or "none"
     assert [int(each) for each in seen] == list(range(4, 12))  # no test image
 
 

@@ -124,6 +124,43 @@ def saved_network(tmp_path, dataset=(), **more):
     return version, network.eval()
 
 
+THRESHOLDS, TEMPERATURE = np.array([0.45, 0.6], np.float32), np.array([1.5], np.float32)
+
+
+def saved_sigmoids(tmp_path, dataset=(), **more):
+    """The same network, with a sigmoid for each class."""
+    _, network = saved_network(tmp_path / "one")
+    needs = ModelInput(size=32, preparation="middle square", mean=[0.5] * 3, std=[0.5] * 3)
+    given = {"learner": "sigmoid_fine_tuner", "architecture": "test_resnet", "input": needs}
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    tensors |= {"thresholds": THRESHOLDS, "temperature": TEMPERATURE, **more}
+    version = Registry(tmp_path / "models").save("tuned", tensors, description(**given), dataset)
+    return version, network
+
+
+def test_a_fine_tuned_network_for_several_classes_says_what_it_said(tmp_path):
+    version, network = saved_sigmoids(tmp_path)
+    classifier = load_classifier(version, tmp_path / "backbones")
+    inputs = [classifier.preprocessing.cut(image) for image in pictures(3)[0]]
+    with torch.inference_mode():
+        expected = torch.sigmoid(network((torch.from_numpy(np.stack(inputs)).float() / 255 - 0.5) / 0.5) / 1.5)
+    np.testing.assert_allclose(classifier.predict_proba(inputs), expected, atol=1e-5)
+    np.testing.assert_array_equal(classifier.thresholds, THRESHOLDS)
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"thresholds": np.zeros(3, np.float32)}, "contains 'thresholds' with shape"),
+        ({"thresholds": np.array([np.nan, 0], np.float32)}, "contains numbers that are not finite"),
+        ({"more": np.zeros(1, np.float32)}, "contains 'more', which does not belong there"),
+    ],
+)
+def test_a_network_for_several_classes_is_checked_before_it_is_used(tmp_path, more, why):
+    with pytest.raises(RefusedVersion, match=why):
+        load_classifier(saved_sigmoids(tmp_path, **more)[0], tmp_path / "backbones")
+
+
 def test_a_fine_tuned_network_says_what_it_said(tmp_path):
     version, network = saved_network(tmp_path)
     classifier = load_classifier(version, tmp_path / "backbones")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.learners.linear_probe import fit_classifier
+from trainer.objectives.linear_probe import fit_classifier
 
 
 class Net(torch.nn.Module):
