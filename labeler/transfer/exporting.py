@@ -25,6 +25,8 @@ from labeler.visibility import Visibility
 from shared.tasks.detection import DETECTION
 from shared.wire.dataset import ExportCount
 
+_AT_ONCE = 5_000  # images counted under one hold of the lock
+
 
 class Exports:
     """The exports of one workspace."""
@@ -119,5 +121,10 @@ class Exports:
         with self._store.lock:
             if wanted.label is not None:
                 wanted = replace(wanted, label=name_of(self._log.fold, wanted.label))
-            images, labeled = count_rows(self._log, self._tally.splits, wanted)
+            there = list(self._tally.splits.items())
+        images = labeled = 0
+        for start in range(0, len(there), _AT_ONCE):
+            with self._store.lock:  # for a moment: a label must not wait until a million images are counted
+                some, with_label = count_rows(self._log, there[start : start + _AT_ONCE], wanted)
+            images, labeled = images + some, labeled + with_label
         return ExportCount(images=images, labeled=labeled)

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 class Spool:
     """JSON values that are appended, and then read from the first one. The file is temporary: it ends with the `with`
-    block."""
+    block, or with `close`."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed by `__exit__`
@@ -26,6 +26,10 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete the file."""
         self._file.close()
 
     def __len__(self) -> int:

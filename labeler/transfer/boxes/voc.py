@@ -10,13 +10,16 @@ of the XML file under `Annotations`.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from labeler.transfer.files.archives import Pipe
+from labeler.transfer.files.archives import Pipe, write_table
+from labeler.transfer.files.spooled import spool
 from labeler.transfer.files.whole_files import check_xml, content_of
 from labeler.transfer.files.xml_names import meant, written
 from labeler.transfer.rows.boxed_rows import told_boxes
@@ -24,7 +27,9 @@ from labeler.transfer.rows.boxes import BoxRow, number
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
+from shared.images.sources.source import folded
 from shared.storage.safe_names import plain
+from shared.storage.zip_writer import ZipWriter
 from shared.wire.fields import Split
 from shared.wire.imports import ImportIssue, NamedBoxes
 
@@ -38,28 +43,34 @@ _PLACES = ("JPEGImages", "images", "Images")
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
     """Write a zip with an XML file per labeled image, and the names of each split; it contains no images."""
-    pipe, sets, taken = Pipe(), dict[str, list[str]](), set[str]()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+    pipe, sets, taken = Pipe(), dict[str, IO[bytes]](), set[int]()
+    with ExitStack() as stack, ZipWriter(pipe, zipfile.ZIP_DEFLATED) as archive:
         for row in rows:
             if row.boxes is None:
                 continue
             name = _name(row, taken)
-            taken.add(name.lower())
-            sets.setdefault(_SETS[row.split], []).append(name)
+            taken.add(folded(name.lower()))
+            split = _SETS[row.split]
+            if split not in sets:
+                sets[split] = stack.enter_context(spool())
+            sets[split].write(f"{name}\n".encode("utf-8", "backslashreplace"))
             archive.writestr(zipfile.ZipInfo(f"{FOLDER}/{name}.xml"), _annotation(row))
             yield pipe.drain()
-        for split, names in sets.items():
-            archive.writestr(zipfile.ZipInfo(f"{SETS}/{split}.txt"), "\n".join(names) + "\n")
-    yield pipe.drain()
+        for split, table in sets.items():
+            yield from write_table(archive, pipe, f"{SETS}/{split}.txt", table)
+    yield from pipe.rest()
 
 
-def _name(row: ExportRow, taken: set[str]) -> str:
-    """The name of an image without its ending, as VOC has it; with its ending if another has the same."""
+def _name(row: ExportRow, taken: Collection[int]) -> str:
+    """The name of an image without its ending, as VOC has it; with its ending if another has the same.
+
+    `taken` has a number for each name in lower case, which takes less memory.
+    """
     path = PurePosixPath("/".join(plain(part) for part in PurePosixPath(row.uri).parts if part not in ("/", "..")))
     name = path.with_suffix("").as_posix()
-    if name.lower() not in taken:
+    if folded(name.lower()) not in taken:
         return name
-    return path.as_posix() if path.as_posix().lower() not in taken else f"{row.id}-{path.name}"
+    return path.as_posix() if folded(path.as_posix().lower()) not in taken else f"{row.id}-{path.name}"
 
 
 def _annotation(row: ExportRow) -> str:

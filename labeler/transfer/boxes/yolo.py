@@ -32,6 +32,7 @@ from labeler.transfer.rows.imported import SPLITS, Chosen, Read
 from labeler.transfer.rows.left_out import LeftOut
 from shared.images.finding import is_image_file
 from shared.settings.services import SettingsError
+from shared.storage.zip_writer import ZipWriter
 from shared.wire.imports import NamedBoxes
 
 IMAGES, LABELS = "images", "labels"
@@ -51,7 +52,7 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
     """
     numbers = {name: number for number, name in enumerate(classes)}
     pipe, used, left_out = Pipe(), set[str](), list[str]()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+    with ZipWriter(pipe) as archive:
         for row in rows:
             if row.boxes is None or not row.width or not row.height:
                 continue
@@ -73,7 +74,7 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
         about = {**known, "nc": len(numbers), "names": dict(enumerate(numbers))}
         archive.writestr(zipfile.ZipInfo("data.yaml"), yaml.safe_dump(about, sort_keys=False, allow_unicode=True))
         write_left_out(archive, left_out)
-    yield pipe.drain()
+    yield from pipe.rest()
 
 
 def _lines(row: ExportRow, numbers: dict[str, int]) -> str:

@@ -18,8 +18,10 @@ from labeler.errors import Problem
 from labeler.transfer.files.spooled import pieces, spool
 from labeler.transfer.rows.exported import ExportRow, Extras
 from shared.storage.safe_names import plain
+from shared.storage.zip_writer import ZipWriter
 
 LEFT_OUT = "left_out.txt"
+_PARTS = 10_000  # pieces that the archive wrote and nobody took yet
 
 
 class Pipe(RawIOBase):
@@ -27,6 +29,7 @@ class Pipe(RawIOBase):
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
+        self._spilled: IO[bytes] | None = None  # earlier parts, if there are many, as of a table of contents
 
     def writable(self) -> bool:
         """An archive can be written."""
@@ -35,12 +38,24 @@ class Pipe(RawIOBase):
     def write(self, data: Any) -> int:
         """Keep until drained."""
         self._parts.append(bytes(data))
+        if len(self._parts) >= _PARTS:
+            self._spilled = self._spilled or spool()
+            self._spilled.write(b"".join(self._parts))
+            self._parts = []
         return len(data)
 
     def drain(self) -> bytes:
         """Take what was written since."""
-        parts, self._parts = b"".join(self._parts), []
-        return parts
+        return b"".join(self.rest())
+
+    def rest(self) -> Iterator[bytes]:
+        """Take it piece by piece, for the end, when the archive writes its table of contents at once."""
+        spilled, parts = self._spilled, self._parts
+        self._spilled, self._parts = None, []
+        if spilled is not None:
+            with spilled:
+                yield from pieces(spilled)
+        yield b"".join(parts)
 
 
 def file_name(image_id: int, uri: str) -> str:
@@ -94,7 +109,7 @@ def write_splits(
     pipe = Pipe()
     tables: dict[str, SpooledTemporaryFile[bytes]] = {}
     with ExitStack() as stack:
-        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        with ZipWriter(pipe) as archive:
             for row, name in write_answered(rows, extras, archive, lambda row: row.split):
                 record = {"file_name": name, "original": row.uri, **{column: of(row) for column, of in own.items()}}
                 record |= {column: value for column, value in row.record(extras).items() if column not in without}
@@ -104,4 +119,4 @@ def write_splits(
                 yield pipe.drain()
             for split, table in tables.items():
                 yield from write_table(archive, pipe, f"{split}/metadata.jsonl", table)
-        yield pipe.drain()
+        yield from pipe.rest()

@@ -20,6 +20,7 @@ from labeler.transfer.files.whole_files import content_of
 from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import SPLITS
 from shared.settings.services import SettingsError
+from shared.storage.zip_writer import ZipWriter
 
 TRUTH = "ground_truth"
 PREDICTED = frozenset({"prediction", "predictions"})
@@ -35,7 +36,7 @@ def write(
     with spool() as samples:
         samples.write(b'{"samples": [')
         comma = b"\n"
-        with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+        with ZipWriter(pipe) as archive:
             for row, name in write_answered(rows, extras, archive, lambda _: "data"):
                 samples.write(comma + json.dumps(sample(row, name)).encode())
                 comma = b",\n"
@@ -44,7 +45,7 @@ def write(
             yield from write_table(archive, pipe, "samples.json", samples)
             about = {"media_type": "image", "info": {"classes": {TRUTH: [*classes]}}}
             archive.writestr(zipfile.ZipInfo("metadata.json"), json.dumps(about) + "\n")
-        yield pipe.drain()
+        yield from pipe.rest()
 
 
 def sample_of(

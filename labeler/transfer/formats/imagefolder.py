@@ -27,6 +27,7 @@ from shared.cells import harmless, meant
 from shared.images.finding import LEFT_BEHIND
 from shared.storage.safe_names import SafeNames
 from shared.storage.safe_names import meant as meant_by
+from shared.storage.zip_writer import ZipWriter
 
 NAMES = "names.csv"
 _AS_NAMED: Mapping[str, str] = MappingProxyType({})
@@ -47,7 +48,7 @@ def write_folders(
     """The zip, with these names. `ending` returns what is appended to an image's name, or raises Problem to skip it."""
     pipe = Pipe()
     left_out: list[str] = []
-    with names, zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:
+    with names, ZipWriter(pipe) as archive:
         for row in rows:
             if row.label is None:
                 continue
@@ -67,7 +68,7 @@ def write_folders(
                 for each in chain([piece], table):
                     member.write(each)
                     yield pipe.drain()
-    yield pipe.drain()
+    yield from pipe.rest()
 
 
 class ExportNames:

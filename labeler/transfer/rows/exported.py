@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -160,10 +160,10 @@ class Wanted:
         )
 
 
-def count_rows(log: AnnotationLog, splits: Mapping[int, Split], wanted: Wanted) -> tuple[int, int]:
+def count_rows(log: AnnotationLog, splits: Iterable[tuple[int, Split]], wanted: Wanted) -> tuple[int, int]:
     """Number of images that `export_rows` would yield from `splits`, and of labeled ones among them; from memory."""
     fold, images, labeled = log.fold, 0, 0
-    for image_id, split in splits.items():
+    for image_id, split in splits:
         state = fold.state(image_id)
         classes, label = _class_names(fold, state.label), fold.text(state.label)
         if (
