@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 
 import httpx
@@ -222,11 +221,7 @@ def test_a_finger_picks_rejects_moves_and_draws_and_a_sweep_confirms(
         card.says("Box 1 of 1: red")  # on to the next one
         card.touch(finger, (750, 500), (850, 600), (950, 700))
         card.says("red, 300 × 200 at 8")
-        for _ in range(3):  # a tap so soon after a move is at times not noticed
-            card.touch(finger, (1700, 300))  # lets it go
-            with contextlib.suppress(AssertionError):
-                expect(card.part("chosen")).to_contain_text("1 box: 1 red", timeout=2_000)
-                break
+        card.touch(finger, (1700, 300))  # lets it go
         card.says("1 box: 1 red")
         card.touch(finger, (1700, 900))
         expect(card.part("message")).to_have_text("Tap the opposite corner.")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, CDPSession, ViewportSize, expect
+from playwright.sync_api import Browser, BrowserContext, CDPSession, Locator, ViewportSize, expect
 
 from tests.browser.card import Card
-from tests.browser.labeler import CLASSES, SHARED, class_ids, post, pushed, take_all_back
+from tests.browser.labeler import CLASSES, SHARED, class_ids, post, pushed, rows_of, take_all_back
 from tests.services import Services, running_services
 
 pytestmark = pytest.mark.browser
@@ -73,6 +73,14 @@ class Finger:
         points = [{"x": self.x + way, "y": self.y, "id": number} for number, way in enumerate(ways)]
         self.devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
+    def tap(self, button: Locator) -> None:
+        """In the middle of it, at once."""
+        box = button.bounding_box()
+        assert box is not None
+        point = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        for kind, points in (("touchStart", [point]), ("touchEnd", [])):
+            self.devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
 
 def test_everything_fits_and_is_as_large_as_a_finger(swiped: Card) -> None:
     card = swiped
@@ -111,6 +119,20 @@ def test_a_sweep_takes_the_suggestion_or_skips(suggesting: Services, swiped: Car
         ("label", taken, class_ids(suggesting)["green"]),
         ("skip", skipped, None),
     ]
+
+
+def test_a_tap_right_after_a_quick_sweep_counts(suggesting: Services, swiped: Card) -> None:
+    card, classes = swiped, class_ids(suggesting)
+    finger, red = Finger(card), card.class_button("red")
+    for _ in range(4):
+        for answer in (lambda: finger.sweep(120), lambda: finger.tap(red)):
+            shown = card.image_id
+            answer()
+            expect(card.part("stage")).not_to_have_attribute("data-image-id", str(shown))
+            card.wait_for_image()
+    card.wait_saved()
+    given = [row["label"] for row in rows_of(suggesting, card.annotator)]
+    assert given == [classes["green"], classes["red"]] * 4
 
 
 def test_two_fingers_zoom_and_then_one_moves_the_image(swiped: Card) -> None:

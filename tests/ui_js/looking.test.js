@@ -126,6 +126,19 @@ test("a finger that goes up or down scrolls and does not swipe", () => {
   assert.equal(swipe.moves(finger(10, FAR + 1)), false);
 });
 
+test("the page may scroll with a finger until it goes across", () => {
+  const { swipe } = swiped();
+  swipe.begins(finger(0), true);
+  const scrolls = [finger(0), finger(5), finger(20, 30), finger(40, 30), finger(20, 30)].map((each) => {
+    swipe.moves(each);
+    return swipe.scrolls();
+  });
+  assert.deepEqual(scrolls, [true, true, true, false, true]);
+  swipe.moves(finger(40));
+  swipe.begins(finger(0), true);
+  assert.equal(swipe.scrolls(), true);
+});
+
 /** An area with a gesture that wants every pointer; what it heard. */
 function touched(gesture = {}, options = {}) {
   const area = Object.assign(new EventTarget(), { setPointerCapture: (id) => heard.push(["capture", id]) });
@@ -140,6 +153,7 @@ function touched(gesture = {}, options = {}) {
   ];
   new Pointers(area, gestures, {
     pinch: (...given) => heard.push(["pinch", ...given]),
+    tap: note("tap"),
     hover: note("hover"),
     ...options,
   });
@@ -148,8 +162,66 @@ function touched(gesture = {}, options = {}) {
     Object.defineProperty(event, "target", { value: { closest } });
     area.dispatchEvent(event);
   };
-  return { heard, send };
+  const scrolls = () => area.dispatchEvent(new Event("touchmove", { cancelable: true }));
+  return { heard, send, scrolls };
 }
+
+const TOUCH = { pointerType: "touch" };
+
+test("a finger that is lifted where it was pressed taps, however long it rests, and after its gesture has ended", () => {
+  const { heard, send } = touched();
+  send("down", 1, 0, TOUCH);
+  send("move", 1, 6, TOUCH);
+  send("up", 1, 8, TOUCH);
+  assert.deepEqual(heard.slice(-2), [
+    ["ends", 8],
+    ["tap", 8],
+  ]);
+});
+
+test("no tap comes from a drag, not even back to where it began, from a mouse, a pinch or a cancelled finger", () => {
+  const { heard, send } = touched();
+  const press = (more) => send("down", 1, 0, more);
+  press(TOUCH);
+  send("move", 1, 60, TOUCH);
+  send("move", 1, 0, TOUCH);
+  send("up", 1, 0, TOUCH);
+  press(TOUCH);
+  send("up", 1, 60, TOUCH);
+  press({ pointerType: "mouse" });
+  send("up", 1, 0);
+  press(TOUCH);
+  send("down", 2, 100, TOUCH);
+  send("up", 2, 100, TOUCH);
+  send("up", 1, 0, TOUCH);
+  press(TOUCH);
+  send("cancel", 1, 0, TOUCH);
+  send("up", 1, 0, TOUCH);
+  assert.deepEqual(
+    heard.filter(([name]) => name === "tap"),
+    [],
+  );
+  press(TOUCH);
+  send("up", 1, 0, TOUCH);
+  assert.deepEqual(heard.at(-1), ["tap", 0]);
+});
+
+test("the browser makes no fling of a finger that a gesture owns, so that the next tap clicks", () => {
+  const { send, scrolls } = touched();
+  assert.equal(scrolls(), true);
+  send("down", 1, 0, TOUCH);
+  assert.equal(scrolls(), false);
+  send("up", 1, 0, TOUCH);
+  assert.equal(scrolls(), true);
+  const swipe = touched({ scrolls: () => true });
+  swipe.send("down", 1, 0, TOUCH);
+  assert.equal(swipe.scrolls(), true);
+  swipe.send("down", 2, 100, TOUCH);
+  assert.equal(swipe.scrolls(), false); // two fingers pinch
+  const nobodys = touched({ begins: () => false });
+  nobodys.send("down", 1, 0, TOUCH);
+  assert.equal(nobodys.scrolls(), true);
+});
 
 test("a gesture owns the pointer from press to lift, also outside the area", () => {
   const { heard, send } = touched();

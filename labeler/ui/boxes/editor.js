@@ -62,7 +62,6 @@ export class Editor {
 
   listen() {
     const { area } = this;
-    area.addEventListener("click", (event) => this.tap(/** @type {PointerEvent} */ (event)));
     area.addEventListener("pointerleave", () => this.hover(null));
     area.addEventListener("mousedown", (event) => this.keepFocus(event));
     new ResizeObserver(() => this.measure()).observe(area);
@@ -185,11 +184,10 @@ export class Editor {
     this.changed();
   }
 
-  /** A finger that moved nothing; the mouse is heard by `ends`. @param {PointerEvent} event */
-  tap(event) {
-    const target = /** @type {Element} */ (event.target);
-    if (event.pointerType !== "touch" || this.taken || !this.open || target.closest("button")) return;
-    const at = this.placeOf({ x: event.clientX, y: event.clientY });
+  /** A finger that moved nothing; one that holds a box is heard by `ends`, as the mouse is. @param {Pointer} pointer */
+  tap(pointer) {
+    if (this.taken || !this.open) return;
+    const at = this.placeOf(pointer);
     this.hand.press(at, { touch: true });
     this.lift(at);
   }

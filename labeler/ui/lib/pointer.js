@@ -1,5 +1,6 @@
 // Mouse, pen and fingers on one area. At any moment one gesture owns them: panning, a swipe, a lasso, dragging a row. A
-// second finger ends that gesture and begins a pinch.
+// second finger ends that gesture and begins a pinch. A finger's tap is heard here as well: browsers send no click for a press
+// longer than half a second.
 
 /**
  * Where a pointer is.
@@ -23,7 +24,10 @@
  * @property {(pointer: Pointer, before: Pointer) => unknown} moves false gives the pointer up
  * @property {(pointer: Pointer) => void} [ends]
  * @property {() => void} [cancels]
+ * @property {() => boolean} [scrolls] whether the page may still scroll with the finger; by default it may not
  */
+
+const TAP = 10; // pixels that a tap may move
 
 export class Pointers {
   /**
@@ -31,15 +35,17 @@ export class Pointers {
    * @param {Gesture[]} gestures
    * @param {object} [options]
    * @param {(factor: number, x: number, y: number) => void} [options.pinch] two fingers moved apart or together about a point
+   * @param {(pointer: Pointer) => void} [options.tap] one finger was lifted where it was pressed, after its gesture has ended
    * @param {(pointer: Pointer) => void} [options.hover] a pointer moves over the area with nothing pressed
    * @param {string} [options.ignore] elements in the area that keep their own presses
    * @param {number[]} [options.buttons] of the mouse that count; by default the left one
    * @param {AbortSignal} [options.signal]
    */
-  constructor(area, gestures, { pinch, hover, ignore, buttons = [0], signal } = {}) {
+  constructor(area, gestures, { pinch, tap, hover, ignore, buttons = [0], signal } = {}) {
     this.area = area;
     this.gestures = gestures;
     this.pinch = pinch;
+    this.tap = tap;
     this.hover = hover;
     this.ignore = ignore;
     this.buttons = buttons;
@@ -48,11 +54,14 @@ export class Pointers {
     this.pressed = new Map();
     /** @type {Gesture | null} */
     this.owner = null;
+    /** @type {Pointer | null} */
+    this.tapped = null; // the press of what may become a tap
     const options = { signal };
     area.addEventListener("pointerdown", (event) => this.down(event), options);
     area.addEventListener("pointermove", (event) => this.move(event), options);
     area.addEventListener("pointerup", (event) => this.up(event), options);
     area.addEventListener("pointercancel", (event) => this.cancel(event), options);
+    area.addEventListener("touchmove", (event) => this.keep(event), { passive: false, signal });
   }
 
   /** @param {PointerEvent} event */
@@ -65,6 +74,7 @@ export class Pointers {
     if (!owner && !this.pinch) return; // a captured pointer clicks on nothing in the area
     this.pressed.set(pointer.id, pointer);
     this.area.setPointerCapture(pointer.id); // so that lifting it outside is heard, too
+    this.tapped = alone && pointer.type === "touch" ? pointer : null;
     if (alone) this.owner = owner ?? null;
     else this.give();
   }
@@ -78,6 +88,7 @@ export class Pointers {
       return;
     }
     this.pressed.set(now.id, now);
+    if (this.tapped && distance(now, this.tapped) > TAP) this.tapped = null;
     if (this.pressed.size > 1) return this.spread(now, before);
     this.owner ??= this.gestures.find((each) => each.begins(now, false)) ?? null;
     if (this.owner?.moves(now, before) === false) this.give();
@@ -86,14 +97,27 @@ export class Pointers {
   /** @param {PointerEvent} event */
   up(event) {
     if (!this.pressed.delete(event.pointerId)) return;
-    const { owner } = this;
-    this.owner = null;
-    owner?.ends?.(read(event));
+    const { owner, tapped } = this;
+    this.owner = this.tapped = null;
+    const pointer = read(event);
+    owner?.ends?.(pointer);
+    if (tapped && distance(pointer, tapped) <= TAP) this.tap?.(pointer);
   }
 
   /** @param {PointerEvent} event */
   cancel(event) {
+    this.tapped = null;
     if (this.pressed.delete(event.pointerId)) this.give();
+  }
+
+  /**
+   * Tell the browser that the finger is ours. It takes a quick one for a fling else, also where it may not scroll, and the next
+   * tap only stops that fling: there is no click.
+   * @param {TouchEvent} event comes after the pointer's own
+   */
+  keep(event) {
+    const ours = this.pressed.size > 1 || (this.owner && !this.owner.scrolls?.());
+    if (ours && event.cancelable) event.preventDefault();
   }
 
   /** The owner loses the pointer without having ended. */
@@ -108,9 +132,17 @@ export class Pointers {
     const others = [...this.pressed.values()].filter(({ id }) => id !== now.id);
     if (others.length !== 1) return;
     const [other] = others;
-    const apart = (/** @type {Pointer} */ at) => Math.hypot(at.x - other.x, at.y - other.y);
-    this.pinch?.(apart(now) / Math.max(1, apart(before)), (now.x + other.x) / 2, (now.y + other.y) / 2);
+    this.pinch?.(
+      distance(now, other) / Math.max(1, distance(before, other)),
+      (now.x + other.x) / 2,
+      (now.y + other.y) / 2,
+    );
   }
+}
+
+/** @param {Pointer} one @param {Pointer} other */
+function distance(one, other) {
+  return Math.hypot(one.x - other.x, one.y - other.y);
 }
 
 /** @param {PointerEvent} event @returns {Pointer} */

@@ -15,6 +15,7 @@ import { within, Zoom } from "./zoom.js";
  * @property {(pointer: Pointer) => unknown} moves
  * @property {(pointer: Pointer) => void} ends
  * @property {() => void} cancels
+ * @property {(pointer: Pointer) => void} tap a finger that moved nothing, whoever owned it
  * @property {(pointer: Pointer) => void} hover
  * @property {(pointer: Pointer) => boolean} pans whether this pointer moves an enlarged image
  * @property {(shift?: number) => void} moved the picture was zoomed or moved, or follows a finger by so many pixels
@@ -53,6 +54,7 @@ export class Stage {
     const swipe = new Swipe({ ...answers, allowed: () => !this.zoom.closer, show: (sweep) => this.sweep(sweep) });
     new Pointers(this.stage, [this.using(), swipe, this.panning()], {
       pinch: (factor, x, y) => this.zoomBy(factor, x, y),
+      tap: (pointer) => this.tool?.tap(pointer),
       hover: (pointer) => this.tool?.hover(pointer),
       ignore: "button",
       buttons: [LEFT, MIDDLE],

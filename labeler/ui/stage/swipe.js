@@ -13,6 +13,7 @@
  */
 
 export const FAR = 72; // pixels
+const ACROSS = 8; // pixels after which a finger that goes across does not scroll any more
 
 /** @implements {Gesture} */
 export class Swipe {
@@ -23,18 +24,21 @@ export class Swipe {
     this.allowed = allowed;
     this.show = show;
     this.from = { x: 0, y: 0 };
+    this.across = false;
   }
 
   /** @param {Pointer} pointer @param {boolean} fresh */
   begins(pointer, fresh) {
     if (!fresh || pointer.type !== "touch" || !this.allowed()) return false;
     this.from = { x: pointer.x, y: pointer.y };
+    this.across = false;
     return true;
   }
 
   /** False once the finger goes up or down, which scrolls. @param {Pointer} now */
   moves(now) {
     const way = now.x - this.from.x;
+    this.across = Math.abs(way) > Math.max(ACROSS, Math.abs(now.y - this.from.y));
     if (Math.abs(now.y - this.from.y) > Math.max(FAR, Math.abs(way))) return false;
     const words = this.words(directionOf(way)) ?? "";
     const far = Math.abs(way) >= FAR;
@@ -51,6 +55,10 @@ export class Swipe {
 
   cancels() {
     this.show(null);
+  }
+
+  scrolls() {
+    return !this.across;
   }
 }
 
