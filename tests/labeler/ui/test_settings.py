@@ -29,7 +29,8 @@ def script() -> None:
 def pair(tmp_path: Path) -> Iterator[tuple[Service, Follower]]:
     photos(tmp_path / "photos", 1)
     with following() as (follower, url), labeler(tmp_path, trainer_url=url, trainer_poll_seconds=3_600) as service:
-        wait_for(service.trainer.status, "the trainer")
+        # Its status alone is too early: a first message that meets no trainer takes the status back.
+        wait_for(lambda: follower.batches and service.trainer.status(), "the trainer")
         yield service, follower
 
 
