@@ -65,13 +65,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Te
         follower.said = {each: (CAT if each % 2 else DOG, 0.9) for each in ids}
         follower.groups = [ids]
         held = [each for each in ids if service.tally.splits[each] != "train"]
-        follower.copies = {"differing": [[1, each] for each in held], "across": dict.fromkeys(held, "test")}
+        pairs = [[one, other] for one in ids for other in ids if one < other]
+        follower.copies = {"differing": pairs, "across": dict.fromkeys(ids, "test")}
         follower.issues = [doubt(each, held) for each in ids]
         follower.model_version = "m1"
         wait_for(lambda: (status := service.trainer.status()) and status.log_id and status.model_version)
         said = [Suggestion(label=CAT, confidence=0.9)]
         queries = [Query(image_id=each, score=0.7, reason="perhaps cat", suggestions=said) for each in ids]
         service.push(pushed(service, [], queries=queries))
+        wait_for(lambda: (found := service.oddities.lists()).measured == found.total)
         service.catalog.move([train(service)[-1]], "test")  # named by a list while it was a train image
         service.annotate([answer(each) for each in ids[: COUNT // 2]])
         with TestClient(create_api(service)) as client:
@@ -117,8 +119,10 @@ def test_no_list_holds_a_held_out_image(pair: tuple[Service, TestClient], route:
     reply = client.get(route.format(image_id=there[0]), params=asked)
     assert reply.status_code == 200
     named = {each for each in values(reply.json(), IDS) if isinstance(each, int)}
-    assert named or route == "/oddities"
+    assert named
     assert named <= set(there)
+    if route == "/oddities":
+        assert all(reply.json()[each] for each in ("differing", "across", "dark"))
 
 
 def test_held_out_images_are_asked_without_a_hint(pair: tuple[Service, TestClient]) -> None:
@@ -146,22 +150,33 @@ def test_exports_hold_predictions_of_train_images_alone(pair: tuple[Service, Tes
 
 def test_in_blind_mode_no_route_gives_a_hint(pair: tuple[Service, TestClient]) -> None:
     service, client = pair
+    there = train(service)[0]
+    views = [(route, each) for route, several in LISTS.items() for each in several if route != "/review"]
+    asked = [(route, each) for route, each in views if not {"by", "predicted"} & each.keys()]
+    asked += [("/queue", {"annotator": "bob", "limit": 200})]
+    asked += [("/images/{image_id}/question", {"annotator": "eve"})]
+
+    def telling() -> set[str]:
+        """The routes that hint at what the model thinks."""
+        found = set()
+        for route, params in asked:
+            given = {name: there if value == "TRAIN" else value for name, value in params.items()}
+            reply = client.get(route.format(image_id=there), params=given)
+            assert reply.status_code == 200, route
+            if any(values(reply.json(), HINTS)):
+                found.add(route)
+        return found
+
+    assert telling() == {"/grid", "/grid/images", "/map", "/queue", "/images/{image_id}/question"}
+    assert client.get(f"/images/{there}/similar").json()["images"]
     service.running.change({"blind_mode": True})
     try:
         for route, params in ONLY_HINTS:
             refused = client.get(route, params=params)
             assert (refused.status_code, "Blind mode" in refused.json()["detail"]) == (409, True)
         assert client.get("/export", params={"format": "csv", "include": "predictions"}).status_code == 409
-        views = [(route, each) for route, several in LISTS.items() for each in several if route != "/review"]
-        asked = [(route, each) for route, each in views if not {"by", "predicted"} & each.keys()]
-        asked += [("/queue", {"annotator": "eve", "limit": 200})]
-        asked += [("/images/{image_id}/question", {"annotator": "eve"})]
-        for route, params in asked:
-            there = train(service)[0]
-            given = {name: there if value == "TRAIN" else value for name, value in params.items()}
-            reply = client.get(route.format(image_id=there), params=given)
-            assert reply.status_code == 200, route
-            assert not any(values(reply.json(), HINTS)), route
-        assert client.get(f"/images/{train(service)[0]}/similar").json() == {"images": []}
+        assert telling() == set()
+        assert client.get("/queue", params={"annotator": "bob", "limit": 200}).json()["items"]
+        assert client.get(f"/images/{there}/similar").json() == {"images": []}
     finally:
         service.running.change({"blind_mode": False})

@@ -164,15 +164,23 @@ def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert_refused(LabelerSettings, "broken.toml", file=broken)
 
 
-@given(st.sampled_from(sorted(LabelerSettings.model_fields)), st.one_of(st.text(max_size=5), st.integers(), st.none()))
-def test_any_value_is_taken_or_refused_in_one_sentence(name: str, value: object) -> None:
-    refusal = ""
+VALUES = st.one_of(
+    st.text(max_size=5), st.integers(), st.floats(), st.none(), st.lists(st.text(max_size=3), max_size=2)
+)
+
+
+@pytest.mark.parametrize("settings", [LabelerSettings, TrainerSettings])
+@given(st.data())
+def test_any_value_is_taken_or_refused_in_one_sentence(settings: type[ServiceSettings], data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(sorted(settings.model_fields)))
+    value = data.draw(VALUES)
     try:
-        LabelerSettings.load(command_line={name: value})
-    except SettingsError as problem:
-        refusal = str(problem)
-    assert not refusal or name in refusal
-    assert "\n" not in refusal
+        loaded, sources = settings.load(command_line={name: value})
+    except SettingsError:
+        assert_refused(settings, name, command_line={name: value})
+    else:
+        assert sources[name] == ("default" if value is None else "command line")
+        assert settings.load(command_line={name: getattr(loaded, name)})[0] == loaded
 
 
 def test_a_change_while_running_is_checked_too() -> None:

@@ -140,14 +140,32 @@ def _messages(kind: type[Message]) -> Iterator[type[Message]]:
         yield from _messages(each)
 
 
-@pytest.mark.parametrize("kind", sorted({*_messages(Message)}, key=str), ids=str)
-def test_ids_and_times_come_as_text(kind: type[Message]) -> None:
-    samples = {"uuid": str(uuid4()), "date-time": "2026-01-02T03:04:05Z"}
-    for name, schema in kind.model_json_schema()["properties"].items():
-        for form in {part.get("format") for part in schema.get("anyOf", [schema])} & samples.keys():
-            with pytest.raises(ValidationError) as raised:
-                kind.model_validate({name: samples[form], "no such field": 1})
-            assert name not in {error["loc"][0] for error in raised.value.errors()}
+SAMPLES: dict[str, object] = {"uuid": str(uuid4()), "date-time": "2026-01-02T03:04:05Z"}
+
+
+def _formatted() -> Iterator[tuple[type[Message], str, str]]:
+    """Each message with a field that is an id or a time: the field and its format."""
+    for kind in sorted({*_messages(Message)}, key=str):
+        for name, schema in kind.model_json_schema()["properties"].items():
+            for form in {part.get("format") for part in schema.get("anyOf", [schema])} & SAMPLES.keys():
+                yield kind, name, form
+
+
+def _refused(kind: type[Message], given: dict[str, object]) -> set[object]:
+    """The fields that it complains of."""
+    with pytest.raises(ValidationError) as raised:
+        kind.model_validate(given | {"no such field": 1})
+    return {error["loc"][0] for error in raised.value.errors() if error["type"] != "missing"}
+
+
+@pytest.mark.parametrize(("kind", "field", "form"), list(_formatted()))
+def test_ids_and_times_come_as_text(kind: type[Message], field: str, form: str) -> None:
+    assert _refused(kind, {field: SAMPLES[form]}) == {"no such field"}
+    assert _refused(kind, {field: 7}) == {"no such field", field}
+
+
+def test_there_are_ids_and_times_to_try() -> None:
+    assert {form for _, _, form in _formatted()} == SAMPLES.keys()
 
 
 @pytest.mark.parametrize("value", [True, "3", 3.5, -1, LARGEST + 1, None, [], {}])
