@@ -1,9 +1,9 @@
-"""The active test: which test image comes next if hard ones are to come more often, as the trainer suggests.
+"""The active test: asks about hard test images more often, as the trainer suggests.
 
-The trainer suggests rates; the order follows from the labeler's own `TestClock`, whose alarms it does not know. The
-clock is stored whenever it gets other rates, because the chances of all answers follow from it: from then on, every
-accuracy is weighed, even if the setting `test_order` is random again and all rates are equal. Callers hold the store's
-lock.
+The trainer suggests rates. The order follows from the labeler's own `TestClock`, whose alarms the trainer does not
+know. The clock is stored whenever it gets other rates, because the probabilities of all answers depend on it. From then
+on every accuracy is weighted, even if the setting `test_order` returns to random and all rates are equal. Callers hold
+the store's lock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEY = "test_clock"
 
 
 def stored_clock(store: Store, share: float) -> TestClock:
-    """The workspace's clock. `share` is that of the test split."""
+    """The workspace's clock. `share` is the share of the test split."""
     kept = store.kept(KEY)
     return TestClock(share, json.loads(kept) if kept is not None else None)
 
@@ -49,7 +49,7 @@ class ActiveTest:
         present.follow(self.moved)
 
     def moved(self, image_id: int, _before: Split | None, split: Split | None, _place: float) -> None:
-        """The image is in another split now. The queue and the sample know it already."""
+        """Update: the image is in another split now. The queue and the sample have been updated already."""
         if split == "test" and self._clock.used:
             self._queue.place_test(image_id, self._sample.due(image_id))
 
@@ -65,7 +65,7 @@ class ActiveTest:
             self._set_rates({})
 
     def chances(self) -> list[TestChance]:
-        """As `RandomSample.chances`, for the trainer."""
+        """`RandomSample.chances` in the form that is sent to the trainer."""
         return [TestChance(image_id=each, chance=chance) for each, chance in self._sample.chances().items()]
 
     def _set_rates(self, rates: Mapping[int, float]) -> None:

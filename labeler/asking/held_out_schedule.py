@@ -1,4 +1,4 @@
-"""When the queue asks about a held-out image: a pure function of the number of images asked so far.
+"""Decides when the queue asks about a held-out image: a pure function of the number of images asked so far.
 
 The first labels are for training and include no test images. Then test images come at a fixed share, so that the
 interval shrinks quickly, and later at a smaller one (see config/labeler.toml for the values). The number due depends
@@ -10,7 +10,7 @@ from __future__ import annotations
 from shared.settings.services import LabelerSettings
 
 VALIDATION_ENOUGH = 200
-"""Validation labels that suffice for the trainer to choose between models."""
+"""Number of validation labels with which the trainer can choose between models."""
 
 
 def due_test_images(asked: int, settings: LabelerSettings) -> int:

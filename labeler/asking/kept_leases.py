@@ -1,6 +1,6 @@
-"""Leases in the database, so that a labeler that starts gives no image to a second person while a page still holds it.
+"""Stores leases in the database, so that a restarted labeler gives no image to a second person while a page holds it.
 
-Nobody waits for the disk: a killed process loses nothing of this, and after a power failure there is no page left.
+Writes do not wait for the disk: if the process is killed, nothing is lost, and after a power failure no page is left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from shared.storage.database import open_engine, write
 
 
 class KeptLeases:
-    """Keeps what pages hold. Fills `leases` with what they held before a restart."""
+    """Stores leases, and fills `leases` with those from before a restart."""
 
     def __init__(self, store: Store, leases: Leases) -> None:
         self._store = store
@@ -34,10 +34,10 @@ class KeptLeases:
                 leases.take(row["image_id"], row["session"], row["annotator"], left, restored=True)
 
     def hold(self, image_ids: Collection[int], session: str, annotator: str, seconds: float, *, only: bool) -> None:
-        """The session holds these images for `seconds` from now; with `only`, no others any more.
+        """Lease these images to the session for `seconds` from now; with `only`, end its other leases.
 
-        Hold the store's lock. A full disk, which pages tell of anyway, keeps nobody from looking at images. Raises
-        DatabaseAway.
+        Hold the store's lock. A full disk is ignored here: pages report it anyway, and nobody is kept from looking at
+        images. Raises DatabaseAway.
         """
         now = datetime.now(UTC)
         until = now + timedelta(seconds=seconds)

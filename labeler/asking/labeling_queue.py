@@ -1,10 +1,10 @@
 """The queue: the order in which images are asked, and which page gets which image.
 
 First come images named by a pushed list: the newest list first, in its own order. Then come images that no list has
-named, in the order of their salted hash: random, but fixed. This is for open images of the train split. Test and
-validation images are drawn only by hash and inserted by `held_out_schedule`. If several people answer each image
-(`overlap`), images begun by others come before all of these. A push only replaces places: images that it does not name
-keep their order behind it, and an image held by a page (`leases`) stays with that page.
+named, in the order of their salted hash: random, but fixed. This holds for open images of the train split. Test and
+validation images are ordered only by hash, and `held_out_schedule` inserts them. If several people answer each image
+(`overlap`), images begun by others come before all of these. A push only changes positions: images that it does not
+name keep their order behind it, and an image leased by a page (`leases`) stays with that page.
 
 The order is stored in the tables `query` and `push`, and kept in memory as plain lists to answer in under a
 millisecond.
@@ -43,7 +43,7 @@ _CHUNK = 500  # ids in one SQL statement
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The position of an image in the newest list that names it, with the list's score, reason, suggestions, boxes."""
+    """An image's position in the newest list that names it, with the list's score, reason, suggestions, boxes."""
 
     version: int
     position: int
@@ -60,7 +60,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """An image to ask about. `place` is None if the model has no part in it."""
+    """An image to ask about. `place` is None if the model did not choose it."""
 
     image_id: int
     split: Split
@@ -91,7 +91,7 @@ class LabelingQueue:
         self._load()
 
     def close(self) -> None:
-        """Close the connections of its own."""
+        """Close the queue's own connections."""
         self._kept_leases.close()
 
     @property
@@ -100,8 +100,10 @@ class LabelingQueue:
         return sum(len(order) for order in self._orders.values())
 
     def moved(self, image_id: int, before: Split | None, split: Split | None, place: float) -> None:
-        """The image is in another split now, or there no more (None). `place` in [0, 1) is its salted hash."""
-        if before is None and split is not None and image_id not in self._log.fold.images:  # a new one, as most are
+        """Update the order: the image is in another split, or was removed (None). `place` in [0, 1) is its
+        salted hash.
+        """
+        if before is None and split is not None and image_id not in self._log.fold.images:  # new, as most are
             self._orders[split].add(image_id, place)
             self._orders[split].open(image_id)
             return
@@ -128,11 +130,11 @@ class LabelingQueue:
                 order.close(image_id)
 
     def hold_back(self, rests: Callable[[int], bool]) -> None:
-        """Give no image of which this says that it cannot be shown now."""
+        """Skip images for which `rests` returns True, because they cannot be shown now."""
         self._rests = rests
 
     def place_test(self, image_id: int, place: float) -> None:
-        """Give a test image another place in the order."""
+        """Move a test image to another position in the order."""
         self._orders["test"].add(image_id, place)
 
     def refresh_all(self) -> None:
@@ -153,11 +155,11 @@ class LabelingQueue:
     def ranked_after(self, key: Key, count: int, version: int) -> list[tuple[int, Key]]:
         """The next `count` images of `ranked` behind `key` (FIRST: from the start), each with its own key.
 
-        `version` is that of the queue when the caller began. Images that a later list names come behind all lists: some
-        of them a second time, and none never.
+        `version` is the queue version when the caller began. Images that a later list names come last: some occur a
+        second time, but none is left out.
         """
         train, found = self._orders["train"], list[tuple[int, Key]]()
-        if key[0] < 0:  # among those that a list named
+        if key[0] < 0:  # among the images of lists
             key_of = _key_in_lists(self._places)
             start = bisect_right(self._ranked, key, key=key_of) if key != FIRST else 0
             lists = islice(self._ranked, start, None)
@@ -178,11 +180,11 @@ class LabelingQueue:
         return self._tally.counts("train")
 
     def asks(self, image_id: int) -> bool:
-        """Whether the image is one of `ranked`."""
+        """Whether `ranked` contains the image."""
         return image_id in self._orders["train"]
 
     def begun(self) -> list[int]:
-        """Open images with fewer answers than `overlap`, the oldest first."""
+        """Open images with fewer answers than `overlap`, oldest first."""
         return list(self._begun)
 
     def held_out(self, split: Split) -> Iterator[int]:
@@ -192,8 +194,8 @@ class LabelingQueue:
     def push(self, push: QueryPush) -> QueryReceipt:
         """Merge a ranked list into the order; returns the new queue version.
 
-        Raises Conflict for a list of another workspace, and for one whose model knew less of the log than the current
-        list, or more than there is.
+        Raises Conflict for a list of another workspace, and if the list's model had seen less of the log than the
+        current list's, or more than there is.
         """
         known = self._pushed(push.id)
         if known is not None:
@@ -231,7 +233,7 @@ class LabelingQueue:
         return picks
 
     def lease(self, image_id: int, annotator: str, session: str) -> None:
-        """Lease this image to the session, beside those that it holds."""
+        """Lease this image to the session, in addition to its other leases."""
         self._take(image_id, annotator, session)
         self._kept_leases.hold([image_id], session, annotator, self._settings.lease_seconds, only=False)
 
@@ -239,7 +241,7 @@ class LabelingQueue:
         self._leases.take(image_id, session, annotator, self._settings.lease_seconds)
 
     def pick(self, image_id: int) -> Pick:
-        """What the page is told about an image; nothing from the model for a held-out image."""
+        """The image with what the page is told about it: for a held-out image, nothing from the model."""
         split = self._tally.splits.get(image_id, "train")
         return Pick(image_id, split, self._places.get(image_id) if split == "train" else None)
 
@@ -281,7 +283,8 @@ class LabelingQueue:
     def _asked(self, session: str) -> dict[Split, int]:
         """Number of images asked so far per split, including those on screens.
 
-        Train images on other screens do not count: a page that was closed would bring the first test images forward.
+        Train images on other screens do not count, because a page that was closed would bring the first test images
+        forward.
         """
         asked = {split: self._tally.asked[split] for split in PURPOSES}
         for image_id in self._leases.leased():
@@ -297,8 +300,9 @@ class LabelingQueue:
         return self._tally.counts("validation").total / total if total else 0.0
 
     def may_hold(self, image_id: int, annotator: str, session: str) -> bool:
-        """Whether the image is open, not answered by the annotator, and not on as many other screens as it needs
-        answers. The annotator's own pages from before a restart count as closed."""
+        """Whether the image is open, not answered by the annotator, and on fewer other screens than it needs answers.
+        The annotator's own pages from before a restart count as closed.
+        """
         split = self._tally.splits.get(image_id)
         if split is None or image_id not in self._orders[split]:
             return False
@@ -362,7 +366,7 @@ class LabelingQueue:
                 self._ranked.append(row["image_id"])
         if newest is not None:
             self.version = newest["query_version"]
-            # After restoring an older log, it may end before the rows that the last list knew.
+            # After an older log is restored, it may end before rows that the last list's model has seen.
             self.acked_seq = newest["acked_seq"] if newest["log_id"] == self._log.log_id else 0
             self.model_version, self.strategy = newest["model_version"], newest["strategy"]
 

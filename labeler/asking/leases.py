@@ -1,8 +1,8 @@
 """Leases: which page holds which image, and until when.
 
-A lease belongs to the session of a page, so that two tabs of one person never show the same image. It expires unless
-the page renews it by asking again. They are in memory; `kept_leases` keeps them for the next start. Leases decide what
-is served, never whether an answer is accepted.
+A lease belongs to a page's session, so two tabs of one person never show the same image. It expires unless the page
+renews it by asking again. Leases are in memory; `kept_leases` stores them for the next start. Leases decide what is
+served, never whether an answer is accepted.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One image held by one session until `expires` (seconds, by the clock of `Leases`). `restored`: it is from before
-    the labeler was started, and its page may be gone."""
+    """One image held by one session until `expires` (seconds, by the clock of `Leases`). `restored`: it is older than
+    the labeler's start, so its page may be gone.
+    """
 
     session: str
     annotator: str

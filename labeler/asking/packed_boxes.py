@@ -1,4 +1,4 @@
-"""The boxes that the model suggests for one image, in a tenth of the memory: a list may have ten thousand images."""
+"""The suggested boxes of one image, packed to a tenth of the memory, because a list may have ten thousand images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PackedBoxes:
 
     @classmethod
     def of(cls, boxes: Iterable[SuggestedBox]) -> PackedBoxes:
-        """These boxes."""
+        """Pack these boxes."""
         packed = b"".join(_BOX.pack(each.label, each.confidence, each.x, each.y, each.w, each.h) for each in boxes)
         return cls(packed) if packed else NO_BOXES
 

@@ -1,7 +1,7 @@
 """Iterates over open images in the order of their hashes.
 
-The list is sorted on the next iteration: while a folder is scanned, images come in batches, and sorting an almost
-sorted list of 100,000 takes about 5 ms, once per batch.
+The list is sorted at the next iteration, not at each insertion: during a scan, images come in batches, and sorting an
+almost sorted list of 100,000 takes about 5 ms per batch.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from itertools import islice
 
 Key = tuple[float, int]
-"""A place in the order of `LabelingQueue.ranked`: minus the list's version and the place in it, or place and id."""
+"""Sort key of `LabelingQueue.ranked`: (minus the list's version, position in it), or (hash, id)."""
 FIRST: Key = (-math.inf, 0)
 BEHIND_LISTS: Key = (-0.5, 0)
 
 
 class HashOrder:
-    """Image ids by place. Finished images stay in the list until they are the majority, and are then removed."""
+    """Image ids by place. Finished images stay in the list until they are the majority; then they are removed."""
 
     def __init__(self) -> None:
         self._places: dict[int, float] = {}
@@ -26,10 +26,10 @@ class HashOrder:
         self._in_list: set[int] = set()
         self._open: set[int] = set()
         self._sorted = True
-        self._moved = False  # a listed image has another place now
+        self._moved = False  # whether a listed image has another place now
 
     def add(self, image_id: int, place: float) -> None:
-        """Set the image's place, the first or another; iteration includes it once it is open."""
+        """Set or change the image's place. Iteration includes the image once it is open."""
         self._moved |= image_id in self._in_list and self._places[image_id] != place
         self._places[image_id] = place
 
@@ -55,7 +55,7 @@ class HashOrder:
         return len(self._open)
 
     def after(self, key: Key, count: int) -> list[tuple[float, int]]:
-        """The next `count` open images behind `key`, each with its place. The last one is the key to go on with."""
+        """The next `count` open images behind `key`, each with its place. Continue with the key of the last one."""
         self._put_in_order()
         start = bisect_right(self._listed, key)
         return list(islice((entry for entry in islice(self._listed, start, None) if entry[1] in self._open), count))

@@ -1,15 +1,15 @@
-"""Whether the test images asked so far are a random sample of all test images.
+"""Tells whether the test images asked so far are a random sample of all test images.
 
-The trainer may then correct the accuracy by the model's confidence on those not asked yet. The queue asks test images
-in the order of their salted hash, which knows nothing of their content. So those asked are a random sample as long as
-every test image had the same chance to come before the last of them. That is not so if
+If so, the trainer can correct the accuracy with the model's confidence on those not asked yet. The queue asks test
+images in the order of their salted hash, which does not depend on their content. So the asked images are a random
+sample as long as every test image had the same chance to come before the last of them. That is not so if
 
-- splits were drawn again, or an import or somebody else chose the split of an image;
-- an imported label makes an image a labeled test image that nobody was asked about;
-- images were passed over: those of photos added later, or somebody opened an image out of turn.
+- splits were drawn again, or an import or a person chose the split of an image;
+- an imported label made an image a labeled test image that nobody was asked about;
+- images were passed over: photos that were added later, or because somebody opened an image out of turn.
 
-A page that holds an image passes none over; its answer comes later. If hard test images are to come more often, the
-order is that of the `TestClock`, and all of this holds for it. Callers hold the store's lock.
+An image that a page holds is not passed over, because its answer comes later. If hard test images come more often, the
+order is that of the `TestClock`, and the same conditions apply to it. Callers hold the store's lock.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from shared.log import Fold
 from shared.wire.fields import Split
 
 TOLERATED = 50
-"""One of so many asked images may be passed over: an answer that was undone, or a page that was closed."""
+"""One in this many asked images may be passed over, because an answer was undone or a page closed."""
 
 LAST_ID = 2**63
-"""Above every id."""
+"""Larger than every id."""
 
 
 class RandomSample:
@@ -39,20 +39,20 @@ class RandomSample:
         self._fold = fold
         self._leases = leases
         self._clock = clock
-        self._share = drawing.test  # 0: a folder of its own has all test images
+        self._share = drawing.test  # 0: all test images are in a folder of their own
         self._places: dict[int, float] = {}  # of the test images
-        self._line: list[tuple[float, int]] | None = None  # all of them, in the order in which they come
+        self._line: list[tuple[float, int]] | None = None  # all test images, in the order in which they come
         self._asked: set[int] = set()
-        self._brought: set[int] = set()  # labeled, but never asked
-        self._chosen: set[int] = set()  # their split is not the drawn one
+        self._brought: set[int] = set()  # test images that are labeled, but were never asked
+        self._chosen: set[int] = set()  # test images whose split is not the drawn one
         for image_id, split in present.splits.items():
             self.moved(image_id, None, split, present.place(image_id))
         present.follow(self.moved)
 
     def moved(self, image_id: int, before: Split | None, split: Split | None, place: float) -> None:
-        """The image is in another split now, or there no more (None)."""
+        """Update: the image is in another split, or was removed (None)."""
         if before is None and split != "test" and place >= self._share:
-            return  # of a million, few have to do with the test split
+            return  # few of a million images concern the test split
         if split == "test":
             self._places[image_id], self._line = place, None
         elif self._places.pop(image_id, None) is not None:
@@ -64,7 +64,7 @@ class RandomSample:
         self.refresh(image_id)
 
     def refresh(self, image_id: int) -> None:
-        """Look at the image again, after a new log row about it."""
+        """Re-examine the image after a new log row about it."""
         tested = image_id in self._places
         asked = tested and image_id in self._fold.answered_here
         brought = tested and not asked and self._fold.state(image_id).label is not None
@@ -73,7 +73,7 @@ class RandomSample:
 
     @property
     def holds(self) -> bool:
-        """Whether they are a random sample."""
+        """Whether the asked images are a random sample."""
         if self._chosen or self._brought:
             return False
         if not self._asked:
@@ -85,7 +85,7 @@ class RandomSample:
         return passed <= len(self._asked) // TOLERATED
 
     def due(self, image_id: int) -> float:
-        """When the test image comes: by the clock, or by its place while the clock is not used."""
+        """When the test image comes: by the clock, or by its hash while the clock is not used."""
         place = self._places[image_id]
         return self._clock.due(image_id, place) if self._clock.used else place
 
@@ -96,7 +96,7 @@ class RandomSample:
 
     @property
     def now(self) -> float:
-        """The clock's time: that of the next image which nobody was asked about; infinite if there is none."""
+        """The clock's time: that of the next image that nobody was asked about; infinite if there is none."""
         held = set(self._leases.leased())
         waiting = (image_id for _, image_id in self._in_line() if image_id not in self._asked and image_id not in held)
         image_id = next(waiting, None)
@@ -110,14 +110,14 @@ class RandomSample:
         return max(came, default=0.0)
 
     def chances(self) -> dict[int, float]:
-        """For each image that was asked, the chance that it has come by now; empty while all have the same."""
+        """For each image that was asked, the probability that it has come by now; empty while all are equal."""
         if not self._clock.used:
             return {}
         now = self.now
         return {image_id: self._clock.chance(image_id, now) for image_id in self._asked}
 
     def order_again(self) -> None:
-        """The clock has other rates now."""
+        """Re-sort, because the clock has new rates."""
         self._line = None
 
     def _in_line(self) -> list[tuple[float, int]]:

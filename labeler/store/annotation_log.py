@@ -29,14 +29,14 @@ from shared.wire.log import Action, AnnotationPage, AnsweringPage, Row
 from shared.wire.review import ACCEPTED, REVIEW
 
 UNDO_DEPTH = 1_000
-"""Steps per annotator that can be undone one after another."""
+"""Maximum number of steps per annotator that can be undone."""
 GRID = "grid"
-"""The source of answers for many images at once: those of one post are one step."""
+"""The source of answers for many images at once. Those of one post are one step."""
 _TOGETHER = frozenset({GRID, ACCEPTED})
 _PAGES: dict[str, AnsweringPage] = {GRID: "grid", REVIEW: "review", ACCEPTED: "review"}
 _CHUNK = 500  # ids in one SQL statement
-_AT_ONCE = 500  # rows held while the log is read: an answer may have a thousand boxes
-_ROW_BYTES = 600  # of a row in a message, without its texts
+_AT_ONCE = 500  # rows in memory while the log is read: an answer may have a thousand boxes
+_ROW_BYTES = 600  # size of a row in a message, without its texts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ class Draft:
     source: str | None = None
     confidence: float | None = None
     proposed: int | None = None
-    created_at: datetime | None = None  # import: when it was given; None is now
+    created_at: datetime | None = None  # import: when it was given; None means now
 
 
 Step = list[tuple[UUID, int]]
@@ -85,7 +85,7 @@ class AnnotationLog:
         self._store = store
         self._listeners: list[Listener] = []
         self._steps: dict[str, deque[_Step]] = defaultdict(lambda: deque(maxlen=UNDO_DEPTH))
-        self._batches: dict[str, object] = {}  # annotator → what their last answers to many images have in common
+        self._batches: dict[str, object] = {}  # annotator → key of their last answers to many images
         self.log_id = UUID(store.settled("log_id", str(uuid4())))
         self.fold = Fold(task=task)
 
@@ -95,7 +95,7 @@ class AnnotationLog:
         return self.fold.last_seq
 
     def load(self, observe: Callable[[Row], None]) -> None:
-        """Read the log from disk, once, before anything else; `observe` gets each row before the fold does."""
+        """Read the log from disk, once, before any other call. `observe` gets each row before the fold does."""
         with self._store.lock, self._store.read() as connection:
             for row in _rows(connection):
                 observe(row)
@@ -127,7 +127,7 @@ class AnnotationLog:
             return rows
 
     def page(self, after: int, limit: int) -> AnnotationPage:
-        """At most `limit` rows after `after`, in order; fewer if they are long, so that they fit one request."""
+        """Up to `limit` rows after `after`, in order. Fewer if they are long, so that they fit one request."""
         with self._store.read() as connection, closing(_rows(connection, after=after, limit=limit)) as found:
             rows = next(parts(found, _length, most=limit), [])
         end = max(self.last_seq, after + len(rows))
@@ -144,7 +144,7 @@ class AnnotationLog:
         return found
 
     def known(self, ids: Sequence[UUID]) -> set[UUID]:
-        """Which of `ids` exist, without their rows."""
+        """The ids among `ids` that exist, without their rows."""
         known: set[UUID] = set()
         with self._store.read() as connection:
             for start in range(0, len(ids), _CHUNK):
@@ -191,8 +191,9 @@ class AnnotationLog:
         return found
 
     def last_step(self, annotator: str, page: AnsweringPage | None = None) -> tuple[Step, AnsweringPage]:
-        """The annotator's newest step, overall or on one page: its answers still in force, and its page. Empty if there
-        is none."""
+        """The annotator's newest step, overall or on one page: its answers in force, and its page. Empty if there is
+        none.
+        """
         steps = self._steps[annotator]
         while steps and not self._standing(steps[-1].answers):
             steps.pop()
@@ -202,12 +203,12 @@ class AnnotationLog:
         return [], page or "label"
 
     def step_of(self, annotator: str, row_id: UUID) -> Step:
-        """The step of an answer: its answers still in force."""
+        """The step of an answer: its answers in force."""
         steps = (step.answers for step in self._steps[annotator] if any(row_id == each for each, _ in step.answers))
         return self._standing(next(steps, []))
 
     def written_with(self, row: Row) -> list[Row]:
-        """The rows that were written by the same request as `row`, from it on."""
+        """The rows of the same request as `row`, from that row on."""
         batch = _batch(row)
         with self._store.read() as connection:
             return [each for each in _rows(connection, after=row.seq - 1, limit=MAX_ROWS) if _batch(each) == batch]
@@ -240,7 +241,7 @@ def _length(row: Row) -> int:
 
 
 def _batch(row: Row) -> object:
-    """What the rows of one request have in common. Logs of earlier versions have no batch, but one time for all."""
+    """A key shared by the rows of one request. Rows of earlier versions have no batch id, but share their time."""
     return row.batch or row.created_at
 
 
@@ -249,7 +250,7 @@ def _content(draft: Draft) -> dict[str, Any]:
 
 
 def _rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Generator[Row, None, None]:
-    """Close it if not all rows are read: a server keeps a cursor for them."""
+    """Yield rows in order. Close the generator if not all are read, because a server keeps a cursor for them."""
     statement = select(LOG).where(LOG.c.seq > after).order_by(LOG.c.seq).limit(limit)
     with closing(connection.execute(statement.execution_options(yield_per=_AT_ONCE))) as found:
         yield from map(_row, found.mappings())

@@ -1,4 +1,4 @@
-"""Copies a labeler's database into another one, of the same kind or not: a server's into a file, for a backup."""
+"""Copies a labeler's database into another one, of the same or another kind: for a backup, from a server to a file."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from labeler.store.writer import ROW, Writer
 from shared.settings.services import SettingsError
 from shared.storage.database import masked, open_engine, read, write
 
-CHUNK = 5_000  # rows in memory
+CHUNK = 5_000  # maximum rows in memory
 
 
 def copy(source: str, target: str) -> None:
-    """Replace what `target` holds by what `source` holds at this moment; both are database addresses.
+    """Replace the content of `target` by the current content of `source`; both are database addresses.
 
-    The copy gets a `log_id` of its own, so that a trainer that has seen newer rows starts again. Raises SettingsError
-    if a database cannot be opened, and Taken if a labeler writes to `target`; nothing of it is changed then.
+    The copy gets its own `log_id`, so that a trainer that has seen newer rows starts over. Raises SettingsError if a
+    database cannot be opened, and Taken if a labeler writes to `target`; `target` is unchanged then.
     """
     give, take = open_engine(source), open_engine(target)
     writer: Writer | None = None
@@ -44,7 +44,7 @@ def copy(source: str, target: str) -> None:
 
 
 def update(address: str) -> None:
-    """Bring a database of an earlier version of Flywheel to the tables of this one. Raises SettingsError."""
+    """Update a database of an earlier Flywheel version to the current tables. Raises SettingsError."""
     engine = open_engine(address)
     try:
         with write(engine) as connection:
@@ -56,7 +56,7 @@ def update(address: str) -> None:
 
 
 def answers(address: str) -> tuple[int, str | None]:
-    """How many answers a database holds, and the day of the last one. Raises SQLAlchemyError, ImportError."""
+    """The number of answers in a database, and the day of the latest one. Raises SQLAlchemyError, ImportError."""
     engine = open_engine(address)
     try:
         with read(engine) as connection:
@@ -72,7 +72,7 @@ def answers(address: str) -> tuple[int, str | None]:
 
 
 def is_server(address: str) -> bool:
-    """Whether the address names a database server, and not a file."""
+    """Whether the address names a database server rather than a file."""
     return bool(address) and make_url(address).get_backend_name() != "sqlite"
 
 
@@ -92,7 +92,7 @@ def _replace(stored: Connection, connection: Connection) -> None:
 
 
 def _go_on_counting(connection: Connection, table: str) -> None:
-    """Let the server number the next rows after those that were copied with their numbers."""
+    """Make the server continue numbering after the rows that were copied with their numbers."""
     columns = connection.execute(
         text(
             "SELECT column_name, pg_get_serial_sequence(quote_ident(:table), column_name) "

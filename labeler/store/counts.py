@@ -22,28 +22,28 @@ class Counts:
         self._fold = fold
         self.splits = present.splits
         present.follow(self.moved)
-        self.asked: Counter[Split] = Counter()  # images that somebody answered here
+        self.asked: Counter[Split] = Counter()  # images that somebody answered here, by split
         self._totals: Counter[Split] = Counter()
-        self._counted: dict[int, tuple[Split, Status, bool]] = {}  # images that have an answer; whether one from here
+        self._counted: dict[int, tuple[Split, Status, bool]] = {}  # answered images; the flag: whether answered here
         self._counts: Counter[tuple[Split, Status]] = Counter()
-        self._labels: dict[int, Value] = {}  # image id → what it is labeled, of the images that are there
+        self._labels: dict[int, Value] = {}  # image id → label, for existing images
         self._per_class: Counter[int] = Counter()
-        self.labeled_here = 0  # images labeled now that somebody answered here, not only in an import
+        self.labeled_here = 0  # labeled images that somebody answered here, not only in an import
         self._imported: set[int] = set()
         self.pace = Pace()
         self.shared: set[int] = set()  # images that more than one annotator answered
 
     def moved(self, image_id: int, before: Split | None, split: Split | None, _place: float) -> None:
-        """The image is in another split now, or there no more (None)."""
+        """Update the counts: the image is in another split now, or was removed (None)."""
         if before is not None:
             self._totals[before] -= 1
         if split is not None:
             self._totals[split] += 1
-        if before is not None or image_id in self._fold.images:  # of a million new images, no row says anything
+        if before is not None or image_id in self._fold.images:  # a new image has no rows, and there may be a million
             self.refresh(image_id)
 
     def refresh(self, image_id: int) -> None:
-        """Count the image by its current state."""
+        """Recount the image by its current state."""
         self._uncount(image_id)
         self._relabel(image_id)
         split, state = self.splits.get(image_id), self._fold.state(image_id)

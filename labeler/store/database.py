@@ -34,8 +34,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Store:
-    """The labeler's database. Raises SettingsError if it cannot be opened, Taken if another labeler writes to it; later
-    NotSaved if the disk refuses writes, and DatabaseAway if the server does not answer.
+    """The labeler's database. Raises SettingsError if it cannot be opened, and Taken if another labeler writes to it.
+    Later it raises NotSaved if the disk fails, and DatabaseAway if the server does not answer.
 
     `writer` is None for SQLite, whose file has one writer at a time anyway.
     """
@@ -80,7 +80,9 @@ class Store:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Turn disk errors of the database into NotSaved, and those of the connection to a server into DatabaseAway."""
+        """Turn database errors caused by the disk into NotSaved, and those caused by a lost connection into
+        DatabaseAway.
+        """
         try:
             yield
         except DBAPIError as error:
@@ -94,13 +96,13 @@ class Store:
             raise
 
     def announce(self, address: str, on_lost: Callable[[], None]) -> None:
-        """Tell labelers that stand by where this one is. `on_lost` is called if it must end, see `Writer`."""
+        """Tell standby labelers this one's address. `on_lost` is called if it must end, see `Writer`."""
         if self.writer is not None:
             self.writer.on_lost = on_lost
             self.writer.announce(self.engine, address)
 
     def settled(self, key: str, value: str) -> str:
-        """The workspace's fixed value for `key`; set to `value` on the first call."""
+        """The workspace's permanent value for `key`; the first call sets it to `value`."""
         with self.write() as connection:
             found = connection.execute(select(META.c.value).where(META.c.key == key)).scalar()
             if found is None:
@@ -120,7 +122,7 @@ class Store:
                 connection.execute(META.insert().values(key=key, value=value))
 
     def close(self) -> None:
-        """Close all connections; another labeler may write then."""
+        """Close all connections; then another labeler can write."""
         self.engine.dispose()
         if self.writer is not None:
             self.writer.close()
@@ -132,7 +134,7 @@ def database_url(settings: LabelerSettings) -> str:
 
 
 def migrate(connection: Connection) -> None:
-    """Bring the tables to those of this version; makes them in an empty database."""
+    """Update the tables to this version, or create them in an empty database."""
     heads = set(MigrationContext.configure(connection).get_current_heads())
     if heads == _newest():
         return

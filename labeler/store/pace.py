@@ -1,4 +1,4 @@
-"""How fast people label, individually and in total. Counted row by row, so that showing it never reads the log."""
+"""Labeling speed per annotator and in total. Counted row by row, so that showing it never reads the log."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from shared.wire.log import Person, Row
 
 PACE_MINUTES = 5
-_MOST = 2_000  # answers remembered per annotator: 400 per minute
+_MOST = 2_000  # maximum remembered answers per annotator: 400 per minute
 
 
 class Pace:
@@ -24,10 +24,10 @@ class Pace:
         self._recent.setdefault(row.annotator, deque(maxlen=_MOST)).append((row.created_at, row.action == "label"))
 
     def per_minute(self, annotator: str | None = None) -> float:
-        """Labels per minute, rounded to a tenth: of one annotator since their first recent answer, or of everyone.
+        """Labels per minute, to one decimal: of one annotator since their first recent answer, or of everyone.
 
-        Skips and flags take time but are not labels. The total is the sum over annotators, so that nobody is faster
-        than the total.
+        Skips and flags take time but are not labels. The total is the sum over annotators, so that it is never below
+        one annotator's speed.
         """
         now = datetime.now(UTC)
         self._forget(now - timedelta(minutes=PACE_MINUTES))

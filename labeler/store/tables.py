@@ -17,7 +17,7 @@ from sqlmodel import Field, SQLModel
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A point in time, in UTC. SQLite does not store the zone, so it is restored on reading."""
+    """A point in time, in UTC. SQLite does not store the zone, so reading adds it."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -45,7 +45,7 @@ class Meta(LabelerTable, table=True):
 
 
 class Image(LabelerTable, table=True):
-    """One content, wherever its file is. `split` is as drawn; the log may have changed it since."""
+    """One content, wherever its file is. `split` is the drawn one; the log may have changed it since."""
 
     __tablename__ = "image"
 
@@ -57,12 +57,12 @@ class Image(LabelerTable, table=True):
     height: int
     format: str
     split: str
-    place: float  # salted hash in [0, 1): draws the split, and orders images that no list names
+    place: float  # salted hash in [0, 1): decides the split, and orders images that no list names
     changed: int = Field(index=True)  # the catalogue's version at the last change
 
 
 class File(LabelerTable, table=True):
-    """One file. Several may contain one image (duplicates); one with a `reason` contains none (rejected)."""
+    """One file. Several files may contain one image (duplicates). A file with a `reason` was rejected."""
 
     __tablename__ = "file"
     __table_args__ = (UniqueConstraint("root", "uri"),)
@@ -77,7 +77,7 @@ class File(LabelerTable, table=True):
 
 
 class LogRow(LabelerTable, table=True):
-    """`shared.wire.log.Row` as it is stored."""
+    """A stored `shared.wire.log.Row`."""
 
     __tablename__ = "annotation"
 
@@ -104,7 +104,7 @@ class LogRow(LabelerTable, table=True):
 
 
 class ClassLook(LabelerTable, table=True):
-    """How a class looks on the pages, see `labeler.labeling.class_appearance`; its name is in the log."""
+    """The appearance of a class on the pages, see `labeler.labeling.class_appearance`. Its name is in the log."""
 
     __tablename__ = "class_properties"
 
@@ -116,7 +116,7 @@ class ClassLook(LabelerTable, table=True):
 
 
 class Ranked(LabelerTable, table=True):
-    """The place that the newest list naming an image gave it."""
+    """The position of an image in the newest list that names it."""
 
     __tablename__ = "query"
 
@@ -131,7 +131,7 @@ class Ranked(LabelerTable, table=True):
 
 
 class Held(LabelerTable, table=True):
-    """An image that a page holds, see `labeler.asking.kept_leases`."""
+    """An image leased to a page, see `labeler.asking.kept_leases`."""
 
     __tablename__ = "lease"
 
@@ -142,7 +142,7 @@ class Held(LabelerTable, table=True):
 
 
 class Push(LabelerTable, table=True):
-    """A list that was pushed, so that a repeat gets the same version."""
+    """A list that was pushed. Stored so that a repeated push gets the same version."""
 
     __tablename__ = "push"
 
@@ -156,7 +156,7 @@ class Push(LabelerTable, table=True):
 
 
 class Evaluated(LabelerTable, table=True):
-    """An evaluation as the trainer pushed it, in order of arrival."""
+    """An evaluation pushed by the trainer, in order of arrival."""
 
     __tablename__ = "evaluation"
 

@@ -12,7 +12,7 @@ from shared.settings.services import SettingsError
 
 
 class WorkspaceLock:
-    """A lock held from the start until `release`, or until the process ends in any way.
+    """A lock held until `release`, or until the process ends in any way.
 
     Raises SettingsError if another labeler holds it, or if the folder cannot be written to.
     """

@@ -1,5 +1,4 @@
-"""The one labeler that may write to a PostgreSQL database.
-
+"""Ensures that only one labeler writes to a PostgreSQL database.
 A labeler decides from state that it keeps in memory, so two labelers on one database would assign the same numbers
 twice. The labeler that holds the database's advisory lock is the writer. The server frees the lock when that process
 ends in any way, and then a standby labeler takes it (`labeler.standby`).
@@ -33,18 +32,18 @@ from shared.storage.database import PATIENCE
 
 logger = logging.getLogger(__name__)
 
-LOCK = 0x666C79776865656C  # "flywheel": the advisory lock's number, within one database
+LOCK = 0x666C79776865656C  # "flywheel" as a number: the advisory lock, within one database
 ROW = "writer"
 """The key of the writer's name in `meta`."""
 LOOK_SECONDS = 1.0
-"""How often the writer makes sure that it still holds the lock."""
+"""Seconds between checks that the writer still holds the lock."""
 RETRY_SECONDS = 0.1
 UNSURE_SECONDS = 10.0
-"""How long a request waits to learn whether its commit arrived."""
+"""Seconds for which a request waits to learn whether its commit arrived."""
 
 
 class Taken(SettingsError):  # noqa: N818 - an answer, named as one
-    """Another labeler writes to this database; `holder` is its address, if it is known."""
+    """Another labeler writes to this database. `holder` is its address, if known."""
 
     def __init__(self, holder: str | None) -> None:
         self.holder = holder
@@ -58,7 +57,7 @@ _BEGINS = "SELECT pg_current_xact_id()::text, pg_backend_pid(), (SELECT value FR
 @dataclass(frozen=True, slots=True)
 class _Transaction:
     number: str
-    process: int  # of the server, which serves this connection
+    process: int  # id of the server process behind this connection
 
 
 class Writer:
@@ -71,8 +70,8 @@ class Writer:
     def __init__(self, url: Any, on_lost: Callable[[], None] = lambda: None) -> None:
         self.name = str(uuid4())
         self.on_lost = on_lost
-        self._lost: str | None = None  # why it may write no more
-        self._unsure: _Transaction | None = None  # it may have been committed
+        self._lost: str | None = None  # why it must not write any more
+        self._unsure: _Transaction | None = None  # a transaction that may have been committed
         self._engine = _plain_engine(url)
         self._ended = threading.Event()
         held = self._engine.connect()
@@ -84,13 +83,13 @@ class Writer:
         self._thread = threading.Thread(target=self._watch, name="writer", daemon=True)
 
     def begin(self, engine: Engine, address: str | None = None) -> None:
-        """Become the writer, once there is a table `meta`. Waits for transactions of the one before."""
+        """Become the writer, once the table `meta` exists. Waits for transactions of the previous writer."""
         with engine.begin() as connection:
             self._write_name(connection, address)
         self._thread.start()
 
     def announce(self, engine: Engine, address: str) -> None:
-        """Tell labelers that stand by where this one is."""
+        """Tell standby labelers this one's address."""
         with self.transaction(engine) as connection:
             self._write_name(connection, address)
 
@@ -146,14 +145,14 @@ class Writer:
         return _Transaction(str(found[0]), int(found[1]))
 
     def _settle(self) -> None:
-        """Learn whether an earlier transaction was committed. Raises DatabaseAway while that is unknown."""
+        """Find out whether an earlier transaction was committed. Raises DatabaseAway while that is unknown."""
         if self._unsure is None or self._lost:
             return
         if self._committed(self._unsure):
             self._lose("The database holds rows that this labeler has not seen, so it ends; a new start reads them.")
 
     def _committed(self, doubtful: _Transaction, seconds: float = 0.0) -> bool:
-        """Whether the transaction was committed. Raises DatabaseAway if the server does not say so within `seconds`."""
+        """Whether the transaction was committed. Raises DatabaseAway if the server does not tell within `seconds`."""
         end = time.monotonic() + seconds
         while True:
             with suppress(DBAPIError), self._engine.connect() as connection:
@@ -163,7 +162,8 @@ class Writer:
                 if state in ("committed", "aborted"):
                     self._unsure = None
                     return bool(state == "committed")
-                # The server has not noticed that the connection broke: a commit still under way ends, or never was.
+                # The server has not noticed that the connection broke: a commit that is still under way either ends or
+                # never began.
                 connection.execute(text("SELECT pg_terminate_backend(:process)"), {"process": doubtful.process})
             if time.monotonic() >= end:
                 raise DatabaseAway
@@ -177,7 +177,7 @@ class Writer:
                 self._drop()
 
     def _look(self) -> None:
-        """Make sure of the lock; take it again after the server was away."""
+        """Check the lock; take it again after the server was away."""
         if self._held is None:
             held = self._engine.connect()
             if not _lock(held):
@@ -218,7 +218,7 @@ def is_free(url: Any) -> bool:
 
 
 def _plain_engine(url: Any) -> Engine:
-    """Each connection is a new one, and each statement its own transaction."""
+    """An engine without a pool, in which each statement is its own transaction."""
     return create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=PATIENCE)
 
 
@@ -234,7 +234,7 @@ def _name(connection: Connection) -> str | None:
 def _holder(connection: Connection) -> str | None:
     try:
         address = _said(_name(connection)).get("address")
-    except DBAPIError:  # no table yet: it is just beginning
+    except DBAPIError:  # no table yet, because the other labeler is just starting
         return None
     return address if isinstance(address, str) else None
 

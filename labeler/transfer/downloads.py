@@ -1,4 +1,4 @@
-"""Progress of files being written for somebody, so that a page can show it: browsers show no remaining time."""
+"""Tracks the progress of downloads, so that a page can show it: browsers cannot, because the size is unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.wire.dataset import Download, DownloadState
 T = TypeVar("T")
 MOST = 20
 SHOWN_SECONDS = 60.0
-"""How long a finished download is still listed."""
+"""Seconds for which a finished download is still listed."""
 
 
 class Running:
@@ -30,11 +30,11 @@ class Running:
         self.ended: float | None = None
 
     def send(self, total: int | None) -> None:
-        """Mark the file as made; now it is being sent."""
+        """Note that the file is ready and is now being sent."""
         self.state, self.total, self.writing_since = "writing", total, time.monotonic()
 
     def end(self, error: str | None = None) -> None:
-        """Mark the file as done, or as failed with `error`."""
+        """Mark the download as done, or as failed with `error`."""
         self.state, self.error, self.ended = "failed" if error else "done", error, time.monotonic()
 
     def view(self) -> Download:
@@ -65,14 +65,14 @@ class Downloads:
         self._running: list[Running] = []
 
     def begin(self, name: str, unit: Literal["image", "byte"], total: int | None = None) -> Running:
-        """Start to track a file."""
+        """Start to track a download."""
         with self._lock:
             running = Running(next(self._ids), name, unit, total)
             self._running = [*self._running[-MOST:], running]
             return running
 
     def counted(self, items: Iterable[T], running: Running) -> Iterator[T]:
-        """Yield the same items and count them as they are consumed: an image as one, bytes by their length."""
+        """Yield the items and count them as they are consumed: an image counts one, bytes count by length."""
         error: str | None = "It was interrupted."
         try:
             for item in items:
@@ -86,7 +86,7 @@ class Downloads:
             running.end(error)
 
     def list(self) -> list[Download]:
-        """Newest first."""
+        """All downloads, newest first."""
         now = time.monotonic()
         with self._lock:
             shown = [each for each in self._running if each.ended is None or now - each.ended < SHOWN_SECONDS]

@@ -43,7 +43,9 @@ class Exports:
         predictions: Callable[[], Mapping[int, Prediction]],
         content: Callable[[int], tuple[bytes, str, str]],
     ) -> None:
-        """`predictions` returns the prediction for each image; `content` an image's bytes, media type and hash."""
+        """`predictions` returns the prediction for each image. `content` returns an image's bytes, media type
+        and hash.
+        """
         self._store = store
         self._log = log
         self._tally = tally

@@ -1,10 +1,10 @@
-"""Turns the rows of one import into answers: which are written, and what happens to those that contradict others.
+"""Turns the rows of one import into answers: decides which are written, and how contradictions are resolved.
 
-An imported row may differ from an earlier answer, given here or imported. The person who imports then chooses which
-counts (`shared.wire.imports.Conflicts`), and the receipt lists each such row and its outcome. Contradicting rows within
-one import leave the image open, because nobody knows which one is right.
+An imported row may differ from an earlier answer, given here or imported. The person who imports chooses which one
+counts (`shared.wire.imports.Conflicts`), and the receipt lists each such row with its outcome. Contradicting rows
+within one import leave the image open, because nobody knows which one is right.
 
-A row is judged after all rows before it (`import_plan`), so it does not matter where a post ends.
+A row is judged after all rows before it (`import_plan`), no matter how rows are divided into posts.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ Outcome = Literal["write", "keep", "overwrite", "reopen"]
 
 @dataclass(slots=True)
 class Given:
-    """A row whose image and answers are known. `values` maps each label to what it means."""
+    """A row whose image and answers are known. `values` maps each label to its value."""
 
     row: ImportRow
     image_id: int
     values: dict[str | NamedAnswer, Value]
 
     def value(self, given: str | NamedAnswer | None) -> Value | None:
-        """What a label means."""
+        """The value of a label."""
         return None if given is None else self.values[given]
 
 
@@ -52,7 +52,7 @@ class ImportAnswers:
         self.drafts: list[Draft] = []
 
     def take(self, each: Given, ids: Sequence[UUID]) -> None:
-        """Process a row; its answers get these ids."""
+        """Process a row. Its answers get these ids."""
         if each.row.answers:
             self._votes(each, ids)
         elif each.row.action != "open":  # an open row only has a split
@@ -101,7 +101,9 @@ class ImportAnswers:
             )
 
     def _is_known(self, image_id: int, entry: Entry) -> bool:
-        """Whether an earlier row said this. A row of an earlier import then counts as said by this import, too."""
+        """Whether an earlier row gave this answer. An answer from an earlier import is then counted for this
+        one, too.
+        """
         if self._plan.said.has(image_id, entry.id):
             return True
         if self._known and UUID(bytes=entry.id) in self._known:
@@ -136,7 +138,7 @@ class ImportAnswers:
         if state.status == "unlabeled" and not state.disputed:
             return "write", ""
         if state.label is not None and not state.settled and not self._differ(state.label, label):
-            return "write", ""  # says more, and contradicts nothing
+            return "write", ""  # adds information and contradicts nothing
         by_hand = state.settled or each.image_id in self._log.fold.answered_here
         if not by_hand and state.disputed and annotator not in state.answered:
             return "write", ""  # one more vote
@@ -154,7 +156,9 @@ class ImportAnswers:
         return "keep", f"is {has} here: that is kept, {name} is skipped"
 
     def _with_earlier(self, image_id: int, annotator: str, label: Value | None) -> Value | None:
-        """The label with what the annotator said of other classes: each row of a file may be about one class."""
+        """The label combined with the annotator's answers for other classes, because each row may be about one
+        class.
+        """
         if not self._task.by_class or label is None:
             return label
         _, given = self._plan.now(image_id)[1].get(annotator, ("", None))
@@ -164,8 +168,9 @@ class ImportAnswers:
         return one is not None and other is not None and self._task.differ([one, other])
 
     def _overwrote(self, image_id: int, said: Sequence[tuple[Entry, bool]]) -> bool:
-        """Whether one of these rows replaced another label when this file was imported before; it then does so
-        again."""
+        """Whether one of these rows replaced another label when this file was imported before. Then it does so
+        again.
+        """
         if not self._plan.said.knew(image_id):
             return False  # avoids database queries on a first import
         rows = self._log.rows_about([image_id]).get(image_id, [])
@@ -179,7 +184,7 @@ class ImportAnswers:
         )
 
     def _opens(self, each: Given, annotator: str, label: Value | None, has: str) -> str:
-        """The result of a vote that contradicts another, as the end of a sentence."""
+        """The result of a contradicting vote, as the end of a sentence."""
         vote = Entry(b"", "label", label, self._free(each.image_id, annotator))
         after = self._plan.now(each.image_id, [vote])[0]
         votes = [said for action, said in self._plan.now(each.image_id, [vote])[1].values() if action == "label"]
@@ -188,7 +193,7 @@ class ImportAnswers:
         return f"is labeled {self._name(each)} in this row, but already {has}: {ends}"
 
     def _would_tie(self, image_id: int, state: ImageState, label: Value | None, *, by_hand: bool) -> bool:
-        """Whether one more vote makes the image open again; not if it is settled or a majority remains."""
+        """Whether one more vote reopens the image. It does not if the image is settled or a majority remains."""
         if state.settled:
             return False
         if state.label is None:
@@ -197,14 +202,14 @@ class ImportAnswers:
         return self._task.merge([*votes, label]) is None or bool(self._task.tied([*votes, label]))
 
     def _is_of_this_import(self, image_id: int) -> bool:
-        """Whether all answers for the image were imported since this import, continued in this post, began."""
+        """Whether all answers for the image were imported since this import began."""
         if self._plan.began is None:
             return False
         rows = self._log.answers_about([image_id]).get(image_id, [])
         return bool(rows) and all(row.source == IMPORT and row.seq > self._plan.began for row in rows)
 
     def _is_answered(self, each: Given) -> bool:
-        """Whether a skip or flag comes too late; reported unless the image already has that status."""
+        """Whether a skip or flag comes too late. Reported unless the image already has that status."""
         state = self._plan.state(each.image_id)
         if not state.answered and not state.settled:
             return False
@@ -219,7 +224,7 @@ class ImportAnswers:
     # ------------------------------------------------------------ answers of several people
 
     def _votes(self, each: Given, ids: Sequence[UUID]) -> None:
-        """Write each annotator's answer, except where a different answer or a settle here is to be kept."""
+        """Write each annotator's answer, unless a different answer or a settling answer here is to be kept."""
         plan, image_id = self._plan, each.image_id
         state, here = plan.now(image_id)
         settled = ("settle", state.label) if state.settled else None
@@ -248,7 +253,7 @@ class ImportAnswers:
     def _tell_changed(
         self, each: Given, state: ImageState, here: Answers, written: Sequence[tuple[UUID, ImportedAnswer]]
     ) -> None:
-        """Report a row that changes an answer given here, and let an overwriting row take effect."""
+        """Report a row that changes an answer given here, and overwrite the answer if requested."""
         wanted = each.value(each.row.given)
         after = here | {answer.annotator: (answer.action, each.value(answer.given)) for _, answer in written}
         now = decided(after.values(), self._task.merge)

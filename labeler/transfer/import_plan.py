@@ -1,8 +1,8 @@
-"""One import, in one or many posts: the state when it began, and everything that it has said so far.
+"""One import, in one or many posts: the state when it began, and all its rows so far.
 
-Each row is judged by the log and by the rows before it, never by which post it came in. So a dry run, which writes
-nothing, has the same result as the import, and it does not matter where a post ends. The rows are kept packed, 33 bytes
-per answer and 5 per image, so that a million rows take little memory.
+Each row is judged by the log and by the rows before it, no matter how the rows are divided into posts. So a dry run,
+which writes nothing, has the same result as the import. The rows are packed, 33 bytes per answer and 5 per image, so
+that a million rows take little memory.
 
 In a dry run, a class or image that would be added has a negative id. This module knows nothing about files or HTTP.
 """
@@ -27,8 +27,9 @@ from shared.wire.fields import Split
 from shared.wire.imports import Conflicts, ImportPost, ImportRow, NamedAnswer, NamedClasses
 
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
-"""If one import names two splits for a picture, the later one in this order wins, so that no test image is trained
-on."""
+"""If one import names two splits for an image, the later one in this order wins, so that no test image is used for
+training.
+"""
 Answers = dict[str, tuple[str, int | None]]
 
 _PACKED = struct.Struct("<I16sBiI")  # the image's previous record, id, action with marks, numbers of value, annotator
@@ -38,7 +39,7 @@ _PLAIN = (0, _KNOWN)  # a label that overwrites nothing
 
 
 class Said:
-    """What one import said about images, in the order of its rows."""
+    """The answers that one import has given, by image, in the order of its rows."""
 
     def __init__(self) -> None:
         self._last = (array("I"), array("I"))  # image → its last record; for existing and for new images
@@ -50,7 +51,9 @@ class Said:
         self._written = 0  # bytes of records that are now in the log
 
     def add(self, image_id: int, entry: Entry, *, known: bool = False, overwrites: bool = False) -> None:
-        """Record that a row says this about the image; `known`: the log already had it."""
+        """Record an answer for the image. `known`: the log already had it. `overwrites`: it replaces an answer given
+        here.
+        """
         number = self._numbers.setdefault(entry.annotator, len(self._names))
         if number == len(self._names):
             self._names.append(entry.annotator)
@@ -62,11 +65,11 @@ class Said:
         last[place] = len(self._records) // _PACKED.size
 
     def about(self, image_id: int) -> list[tuple[Entry, bool]]:
-        """What was said about the image, oldest first, each with whether it overwrote an answer."""
+        """The answers for the image, oldest first, each with whether it overwrote an answer."""
         return [(entry, bool(marks & _OVERWRITES)) for entry, marks, _ in reversed([*self._chain(image_id)])]
 
     def pending(self, image_id: int) -> list[Entry]:
-        """What was said about the image and is not in the log, oldest first."""
+        """The answers for the image that are not in the log yet, oldest first."""
         last, place = self._last[image_id < 0], abs(image_id)
         if place >= len(last) or last[place] * _PACKED.size <= self._written:
             return []
@@ -74,7 +77,7 @@ class Said:
         return found[::-1]
 
     def has(self, image_id: int, row_id: bytes) -> bool:
-        """Whether an earlier row said the same."""
+        """Whether an earlier row gave the same answer."""
         last, place = self._last[image_id < 0], abs(image_id)
         number = last[place] if place < len(last) else 0
         while number:
@@ -84,11 +87,11 @@ class Said:
         return False
 
     def knew(self, image_id: int) -> bool:
-        """Whether any of it was in the log before this import."""
+        """Whether any of its answers was in the log before this import."""
         return any(marks & _KNOWN for _, marks, _ in self._chain(image_id))
 
     def agrees(self, image_id: int, value: Value) -> bool:
-        """Whether everything said about the image is this label, and nothing was overwritten; faster than `about`."""
+        """Whether all answers for the image are this label and nothing was overwritten. Faster than `about`."""
         last, place = self._last[image_id < 0], abs(image_id)
         number = last[place] if place < len(last) else 0
         wanted = self._values.number(value)
@@ -99,7 +102,7 @@ class Said:
         return True
 
     def written(self) -> None:
-        """Mark everything said so far as being in the log."""
+        """Mark all answers so far as being in the log."""
         self._written = len(self._records)
 
     def split(self, image_id: int) -> Split | None:
@@ -115,7 +118,7 @@ class Said:
         splits[place] = ORDER.index(split)
 
     def _chain(self, image_id: int) -> Iterator[tuple[Entry, int, int]]:
-        """Each record about the image with its marks and its end, newest first."""
+        """Each record of the image with its marks and its end, newest first."""
         last, place = self._last[image_id < 0], abs(image_id)
         number = last[place] if place < len(last) else 0
         while number:
@@ -142,10 +145,10 @@ class ImportPlan:
         self._log, self._tally, self._catalog = log, tally, catalog
         self._would_add: dict[str, int] = {}
         self._moves: dict[int, Split] = {}
-        self._looked: dict[tuple[Root, str], int | str] = {}  # new file → its future image, or why it cannot have
+        self._looked: dict[tuple[Root, str], int | str] = {}  # new file → its future image, or why it cannot become one
         self._contents: dict[str, int] = {}  # SHA-256 → future image
-        self._sizes: dict[int, tuple[int, int]] = {}  # of future images
-        self._splits: dict[int, Split] = {}  # splits of images that would be new, or back
+        self._sizes: dict[int, tuple[int, int]] = {}  # width and height of future images
+        self._splits: dict[int, Split] = {}  # splits of images that would be added or restored
 
     # ------------------------------------------------------------ images and splits
 
@@ -193,11 +196,11 @@ class ImportPlan:
         self.said.put_split(image_id, split)
 
     def moves(self, answered: Container[int], *, last: bool) -> dict[Split, list[int]]:
-        """The images to move with this post, by split; `answered` get their first answer with it.
+        """The images to move with this post, by split. `answered` get their first answer with it.
 
-        A held-out image that would become less held out waits for the `last` post, because a later row may name the
-        split that it is in. It would otherwise leave and come back each time that the file is imported. One that gets
-        its first answer does not wait: if the import ended early, it would be taken for a test image that was labeled.
+        A held-out image that would become less held out waits for the `last` post, because a later row may name its
+        current split. Otherwise it would leave and come back with each import of the file. An image that gets its first
+        answer does not wait: if the import ended early, it would count as a labeled test image.
         """
         moves: dict[Split, list[int]] = {}
         waiting: dict[int, Split] = {}
@@ -213,7 +216,7 @@ class ImportPlan:
     # ------------------------------------------------------------ classes
 
     def completed(self, rows: Sequence[ImportRow]) -> list[ImportRow]:
-        """The rows, with a no to each class of the file where they say so; see `NamedClasses`."""
+        """The rows, completed with a no to each class of the file where they mean that; see `NamedClasses`."""
         full: dict[NamedClasses, NamedClasses] = {}
 
         def complete(answer: NamedAnswer | None) -> NamedAnswer | None:

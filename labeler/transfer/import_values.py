@@ -1,8 +1,8 @@
-"""What the labels of rows mean: the classes that they name, which an import may add, and where their boxes lie.
+"""Interprets the labels of rows: finds their classes, which an import may add, and places their boxes.
 
-A row that says something impossible is rejected with the reason. So is a row with a box that is outside its image or
-under a pixel: an answer says that all objects are boxed, and a box is never left out in silence. A box that is only
-partly outside is cut at the edge, and the receipt says so.
+An impossible row is rejected with the reason. So is a row with a box outside its image or smaller than a pixel: an
+answer states that all objects are boxed, so no box is silently dropped. A box that is partly outside is clipped, and
+the receipt says so.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ from shared.wire.imports import (
 
 @dataclass(slots=True)
 class Candidate:
-    """A row, and what is known about it."""
+    """A row with its file, image and values."""
 
     row: ImportRow
     root: Root = "images"
     uri: str = ""
     image_id: int | None = None
-    values: dict[str | NamedAnswer, Value] = field(default_factory=dict)  # each of its labels → what it means
+    values: dict[str | NamedAnswer, Value] = field(default_factory=dict)  # each of its labels → its value
 
     @property
     def said(self) -> Sequence[ImportRow | ImportedAnswer]:
-        """Its answers: those of several people, or its own."""
+        """Its answers: several people's, or its own."""
         return self.row.answers or [self.row]
 
     @property
@@ -55,7 +55,7 @@ class Candidate:
 
 
 class ImportValues:
-    """Finds what rows mean."""
+    """Interprets the labels of rows."""
 
     def __init__(self, log: AnnotationLog, classes: Classes, catalog: Catalog) -> None:
         self._log = log
@@ -63,7 +63,7 @@ class ImportValues:
         self._catalog = catalog
 
     def place(self, given: list[Candidate], receipt: ImportReceipt, plan: ImportPlan) -> None:
-        """Turn the boxes of each row into pixels of its upright image; rows whose boxes do not fit are rejected."""
+        """Convert the boxes of each row to pixels of its upright image. Rows whose boxes do not fit are rejected."""
         boxed = [each for each in given if any(isinstance(label, NamedBoxes) for label in each.labels)]
         if not boxed:
             return
@@ -82,8 +82,9 @@ class ImportValues:
         given[:] = [each for each in given if id(each) not in rejected]
 
     def name(self, given: list[Candidate], receipt: ImportReceipt, plan: ImportPlan) -> None:
-        """Find the class of each row; an unknown one is added if the import adds classes, else its rows are
-        rejected. The caller holds the store's lock."""
+        """Find the class of each row. Unknown classes are added if the import adds classes, else their rows are
+        rejected. The caller holds the store's lock.
+        """
         fold = self._log.fold
         task = fold.task
         ids: dict[str, int | None] = {}
@@ -116,7 +117,7 @@ class ImportValues:
         given[:] = [each for each in given if len(each.values) == len(each.labels)]
 
     def _read(self, each: Candidate, class_of: Callable[[str], int | None], receipt: ImportReceipt) -> None:
-        """What each of the row's labels means; a row that says something impossible is rejected."""
+        """Interpret each of the row's labels. A row with an impossible label is rejected."""
         task, reason = self._log.fold.task, "says nothing about a class that exists here"
         for label in each.labels:
             try:
@@ -130,7 +131,7 @@ class ImportValues:
 
 
 def _names(label: str | NamedAnswer, task: Task) -> Sequence[str]:
-    """The classes that a label says an image has; a class twice if it has two boxes."""
+    """The classes in a label that the image has; one with two boxes occurs twice."""
     if isinstance(label, NamedBoxes):
         return tuple(dict.fromkeys(label.names))
     return label.yes if isinstance(label, NamedClasses) else tuple(task.class_names(label))

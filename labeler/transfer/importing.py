@@ -1,12 +1,11 @@
 """Imports labels: rows of a file become rows of the log with `source: import`.
 
-A file sent in one post or in many is one import: the result of each row depends on the rows before it, whichever post
-contained them (`import_plan`). A dry run has the same result and writes nothing.
+A file sent in one post or in many is one import: the result of each row depends on the rows before it, no matter how
+they are divided into posts (`import_plan`). A dry run has the same result and writes nothing.
 
-An answer's id is derived from the project, the image and the answer, so that a row imported twice, or again after a
-kill, changes nothing. `import_answers` decides about rows that contradict other answers. An image that the project
-holds out gets no imported answer unless the row names its split: accuracy is measured on labels that were given
-independently.
+An answer's id is derived from the project, the image and the answer, so a row that is imported again, even after a
+kill, changes nothing. `import_answers` decides on rows that contradict other answers. A held-out image gets no imported
+answer unless the row names its split: accuracy is measured on labels that were given independently.
 """
 
 from __future__ import annotations
@@ -43,16 +42,16 @@ IN_THE_FILE = (
 )
 OUTSIDE: Root = ""
 """The root of a row whose path is in none of the roots."""
-WORKERS = 2  # threads that read new files
+WORKERS = 2  # number of threads that read new files
 MOST_IMPORTS = 8
-"""Maximum number of unfinished imports that are remembered."""
+"""Maximum number of unfinished imports that are kept."""
 IDLE_SECONDS = 3_600.0
-"""An import without a new part for so long is forgotten when the next one begins."""
+"""Seconds without a new part after which an import is dropped, once the next one begins."""
 _BEGAN_WITHOUT_CLASSES = "import began without classes"
 
 
 class Imports:
-    """Imports rows into one workspace. An `ImportPlan` keeps what one import has said so far."""
+    """Imports rows into one workspace. An `ImportPlan` keeps the rows of one import."""
 
     def __init__(
         self, store: Store, log: AnnotationLog, tally: Counts, classes: Classes, catalog: Catalog, files: Files
@@ -74,15 +73,15 @@ class Imports:
         return self._log.fold.task.name
 
     def like(self, names: Iterable[str]) -> dict[str, list[str]]:
-        """The names that may be misspelled classes: name → similar classes."""
+        """Names that may be misspelled classes: name → similar classes."""
         with self._store.lock:
             classes = [known.name for known in self._log.fold.live_classes()]
         return {name: found for name in names if (found := near(name, classes))}
 
     def take(self, post: ImportPost) -> ImportReceipt:
-        """Write the valid rows, or only check them in a dry run; what was written is on disk.
+        """Write the valid rows, or only check them in a dry run. What is written is on disk when this returns.
 
-        Raises Missing if this continues an import that is no longer known.
+        Raises Missing if the post continues an unknown import.
         """
         plan = self._plan(post)
         try:
@@ -144,7 +143,7 @@ class Imports:
             self._store.keep(_BEGAN_WITHOUT_CLASSES, None)
 
     def _resolved(self, rows: Sequence[ImportRow], receipt: ImportReceipt) -> list[Candidate]:
-        """Find the file of each row by text alone: checking a million files on disk takes minutes."""
+        """Find the file of each row by text alone, because checking a million files on disk would take minutes."""
         bases = [
             (base.rstrip("/") + "/", root)
             for root, folder in self._files.folders.items()
@@ -255,7 +254,7 @@ class Imports:
     def _take_in(
         self, new: dict[tuple[Root, str], ImportRow], receipt: ImportReceipt, plan: ImportPlan
     ) -> dict[tuple[Root, str], str]:
-        """Read the files and record them, each in its row's split; returns why some cannot be used."""
+        """Read and catalogue the files, each in its row's split. Returns why some cannot be used."""
         reasons: dict[tuple[Root, str], str] = {}
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="import") as pool:
             for root, some in groupby(new, key=lambda each: each[0]):  # in the order of the rows
@@ -321,12 +320,12 @@ class Imports:
 
 
 def _is_another(given: Candidate) -> bool:
-    """Whether the row names an existing file outside the roots: then it is not the image of the same name here."""
+    """Whether the row names an existing file outside the roots, which is not the image of the same name here."""
     return given.root == OUTSIDE and given.uri.startswith("/") and os.path.isfile(given.uri)  # noqa: PTH113
 
 
 def _place(uri: str, bases: Sequence[tuple[str, Root]], root_of: Callable[[str], Root]) -> tuple[Root, str] | None:
-    """Root and URI of a path that is relative to the image folder, or absolute and inside a root; by its text alone."""
+    """Root and URI of a path that is relative to the image folder, or absolute and inside a root, by text alone."""
     if "://" in uri:
         return None
     if not uri.startswith("/"):

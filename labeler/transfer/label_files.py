@@ -1,8 +1,8 @@
-"""Label files given on a page: stored in the workspace, checked without writing, and imported on request.
+"""Label files uploaded on a page: stored in the workspace, checked without writing, and imported on request.
 
-One thread processes one file after another, so that a million rows block no request. What was imported is in the log,
-and an interrupted import is repeated by giving the same file again: nothing is written twice. So the files themselves
-are deleted when the labeler starts.
+One thread processes one file after another, so a million rows do not block requests. Imported rows are in the log, and
+an interrupted import can be repeated with the same file: nothing is written twice. So the files themselves are deleted
+when the labeler starts.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from shared.storage import safe_names
 from shared.wire.imports import BUSY, Conflicts, ImportPost, ImportReceipt, LabelFile, LabelFileState
 
 MOST = 20
-"""Maximum number of files that are remembered."""
+"""Maximum number of files that are listed."""
 SCAN_SECONDS = 0.3
 
 logger = logging.getLogger(__name__)
 
 
 _UNSAID = LabelFile(id="", name="", state="waiting").model_dump(exclude={"id", "name", "state", "folder"})
-"""The values of a file that was not checked yet."""
+"""The fields of a file that has not been checked yet."""
 
 
 class _Cut(Exception):  # noqa: N818 - nothing failed
-    """The file was dropped, or the labeler is stopping."""
+    """The file was removed, or the labeler is stopping."""
 
 
 class _Given:
@@ -51,7 +51,7 @@ class _Given:
 
     def __init__(self, name: str, path: Path, folder: Path, columns: Chosen | None = None) -> None:
         self.path, self.folder, self.columns = path, folder, columns
-        self.layout = ""  # for a folder: its layout; "": detect it
+        self.layout = ""  # for a folder: its layout; "" to detect it
         self.cut = threading.Event()
         self.unpacked: Unpacked | None = None
         self.view = LabelFile(id=uuid4().hex, name=name, state="waiting", folder=path.is_dir())
@@ -72,7 +72,7 @@ class LabelFiles:
     def add(self, name: str, stream: IO[bytes], columns: str = "") -> LabelFile:
         """Store a file and start to check it. `name` may begin with the folder in which it was uploaded.
 
-        `columns` of a table look like `image=…,label=…`. Raises Invalid if they are not valid.
+        `columns` of a table have the form `image=…,label=…`. Raises Invalid otherwise.
         """
         chosen = _chosen(columns)
         place = PurePosixPath(
@@ -89,7 +89,9 @@ class LabelFiles:
         return self._begin(_Given(name, kept, self._uploads / place.parent, chosen))
 
     def add_folder(self, folder: str) -> LabelFile:
-        """Start to check photos uploaded in one folder per class. Raises Invalid if there is no such folder."""
+        """Start to check photos that were uploaded in one folder per class. Raises Invalid if there is no such
+        folder.
+        """
         path = Path(os.path.realpath(self._uploads / folder))
         if not path.is_relative_to(self._uploads.resolve()) or not os.path.isdir(path):  # noqa: PTH112 - or too long a name
             raise Invalid(f"No photos were uploaded in a folder {folder!r}.")
@@ -133,7 +135,7 @@ class LabelFiles:
         return given.view
 
     def drop(self, file_id: str) -> None:
-        """Forget a file; a running import stops after the current rows, which stay. Raises Missing."""
+        """Remove a file. A running import stops after the current rows, which stay. Raises Missing."""
         given = self._one(file_id)
         given.cut.set()
         with self._lock:
@@ -183,17 +185,17 @@ class LabelFiles:
         except SettingsError as error:
             said = str(error).replace(str(given.path), given.view.name)
             given.view = given.view.model_copy(update={"state": "failed", "error": said})
-        except Exception as error:  # errors of a reader must be reported, too
+        except Exception as error:  # a reader's bug must be reported, too
             logger.exception("The label file %s cannot be read", given.view.name)
             said = f"{given.view.name} cannot be read ({type(error).__name__}: {error})."
             given.view = given.view.model_copy(update={"state": "failed", "error": said})
 
     def _unpack(self, given: _Given) -> None:
-        """Turn a zip into the folder that it holds. Its photos are added, as those of a folder are."""
+        """Unpack a zip into a folder. Its photos are added as if the folder had been uploaded."""
         if given.unpacked is not None or given.path.suffix.lower() != ".zip":
             return
         inside, place = given.path.parent / "unpacked", PurePosixPath(given.path.stem)
-        shutil.rmtree(inside, ignore_errors=True)  # of a try before
+        shutil.rmtree(inside, ignore_errors=True)  # from an earlier attempt
         given.unpacked = unpack(given.path, inside, place, self._adder, partial(self._check, given))
         given.path.unlink()
         given.path, given.folder = given.unpacked.folder, self._uploads / given.unpacked.place

@@ -1,8 +1,8 @@
 """Named versions of labels and splits.
 
 The log is never rewritten, so a snapshot is a name for a position in it: its content follows from the rows up to there.
-To restore one, rows are appended that undo later answers and repeat undone ones. Classes keep their current state, and
-images that came later lose their answers.
+Restoring appends rows that undo later answers and repeat undone ones. Classes keep their current state, and images
+added after the snapshot lose their answers.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _content(row: Row) -> Draft:
 
 
 def _moved(before: Fold, after: Fold, image_id: int) -> bool:
-    """In a detection project: whether as many boxes of each class are in other places."""
+    """In a detection project: whether the counts per class are equal, but boxes differ in place."""
     if before.task.name != DETECTION.name:
         return False
     then, now = (fold.live(fold.labels.get(image_id)) for fold in (before, after))
@@ -188,8 +188,9 @@ def _placed(boxes: Boxes) -> list[tuple[int, ...]]:
 
 
 def _name(fold: Fold, image_id: int) -> str | None:
-    """The label in words, in a multi-label project with the classes that the image lacks: an unknown one is another
-    label."""
+    """The label in words. In a multi-label project it includes the classes that the image lacks, because an unknown
+    class is a different label.
+    """
     label = None if image_id in fold.removed else fold.labels.get(image_id)
     text, answer = fold.text(label), fold.shown_answer(label) if fold.task.by_class else None
     lacks = [*map(fold.name_of, answer["no"])] if answer is not None and answer["yes"] else []

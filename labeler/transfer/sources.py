@@ -1,7 +1,7 @@
-"""The files and folders from which labels are imported; each is read by the module of its format.
+"""Opens files and folders of labels, and finds the module that reads each format.
 
-A source knows the folder to which its image names are relative. Rows come one at a time, so that memory does not grow
-with the file.
+A source knows the folder to which its image names are relative. Rows come one at a time, so memory does not grow with
+the file.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Labels to read. `folder`: to which image names are relative. `total`: number of rows, None if unknown.
+    """Labels to read. Image names are relative to `folder`. `total`: number of rows, None if unknown.
 
-    `told` describes how it is read, and after reading also what was skipped. `located` adds to an issue where its row
-    is.
+    `told` returns sentences on how it is read, and after reading also on what was skipped. `located` adds the file name
+    and line to an issue.
     """
 
     folder: Path
@@ -73,10 +73,10 @@ class Source:
 def open_source(
     path: Path, columns: Chosen | None = None, layout: str = "", *, task: str = CLASSIFICATION.name
 ) -> Source:
-    """The labels in a file or folder; `columns` are those of a table, `layout` says what the levels of folders mean.
+    """Open the labels in a file or folder. `columns` are those of a table; `layout` gives the meaning of folder levels.
 
-    `task` is the project's: only multilabel takes several classes per image, and only detection boxes. Raises
-    SettingsError for what cannot be read.
+    `task` is the project's: only multilabel takes several classes per image, and only detection takes boxes. Raises
+    SettingsError if the labels cannot be read.
     """
     if task == DETECTION.name:
         return _boxed(path, columns, layout)
@@ -149,7 +149,7 @@ def _several(chosen: Chosen | None) -> bool:
 
 
 def _of_folders(labels: FolderLabels) -> Iterator[Read]:
-    """Rows in a multi-label project: a folder says yes to its class, and nothing about the others."""
+    """Rows in a multi-label project: a folder is a yes to its class and leaves the others unknown."""
     for row in labels.rows():
         if isinstance(row, ImportRow) and row.label is not None:
             yield row.model_copy(update={"label": None, "answer": NamedClasses(yes=(row.label,))})
@@ -160,7 +160,7 @@ def _of_folders(labels: FolderLabels) -> Iterator[Read]:
 def open_sources(
     paths: Sequence[Path], columns: Chosen | None = None, layout: str = "", *, task: str = CLASSIFICATION.name
 ) -> Source:
-    """The labels of several files and folders, as one source. Raises SettingsError for what cannot be read."""
+    """The labels of several files and folders as one source. Raises SettingsError if one cannot be read."""
     if not paths:
         raise SettingsError("Name a file or folder of labels.")
     if len(paths) == 1:
@@ -209,7 +209,7 @@ class _Together:
 def _counted(
     folder: Path, read: Callable[..., Iterator[Read]], total: int | None, left: LeftOut | None = None
 ) -> Source:
-    """A source whose reader counts what it skips."""
+    """A source whose reader counts the rows that it skips."""
     left = LeftOut() if left is None else left
 
     def rows() -> Iterator[Read]:
@@ -220,7 +220,7 @@ def _counted(
 
 
 def _shards(paths: list[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
-    """Rows of several files of one dataset; an issue names its file, because each counts its lines from 1."""
+    """Rows of several files of one dataset. Issues name their file, because each file counts its lines from 1."""
     for path in paths:
         for row in parquet.read(path, chosen, left):
             yield row.model_copy(update={"reason": f"{row.reason} (in {path.name})"}) if _is_issue(row) else row

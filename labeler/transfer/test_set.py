@@ -2,8 +2,8 @@
 
 In a detection project, it is a file or folder with boxes, as imports read it.
 
-Its images are added as test images with their labels, so that no test images need to be asked. They are scanned before
-the image folder: a photo in both is a test image and is never trained on.
+Its images are added as test images with their labels, so no test images need to be asked. They are scanned before the
+image folder: a photo in both is a test image and is never used for training.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from shared.wire.imports import ImportIssue, ImportRow, NamedAnswer, NamedBoxes,
 logger = logging.getLogger(__name__)
 _CHUNK = 1_000
 Label = str | NamedAnswer
-"""A class name; in a multi-label project, what is said of each class; in a detection project, the boxes."""
+"""A class name; in a multi-label project, the yes and no classes; in a detection project, the boxes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def _named(label: Label, task: Task | None = None) -> Collection[str]:
 
 
 def _whole(label: Label, every: Sequence[str]) -> Label:
-    """The label with a no to the other classes of the table, where it says so."""
+    """The label, completed with a no to the other classes of the table where it means that."""
     if not isinstance(label, NamedClasses) or not label.rest:
         return label
     yes = set(map(key, label.yes))
@@ -166,7 +166,7 @@ def _whole(label: Label, every: Sequence[str]) -> Label:
 
 
 def _values(named: Mapping[int, Label], catalog: Catalog, log: AnnotationLog) -> dict[int, Value | None]:
-    """What the label of each image means; None, with a warning, for boxes that do not fit the image."""
+    """The value of each image's label. None, with a warning, for boxes that do not fit the image."""
     task, read, by_label = log.fold.task, log.fold.named, dict[Label, Value | None]()
     boxed = [image_id for image_id, label in named.items() if isinstance(label, NamedBoxes)]
     sizes = catalog.shapes(boxed) if boxed else {}
@@ -213,7 +213,7 @@ def _rows(table: Path, *, several: bool = False) -> Iterator[tuple[str, Label]]:
 
 
 class _Folders:
-    """Finds the files of a table in the image folder or beside the table, also by inexact names."""
+    """Finds the files of a table in the image folder or beside the table, even by inexact names."""
 
     def __init__(self, images: Path | None, beside: Path) -> None:
         self._folders: dict[Root, Path] = {"images": images} if images is not None else {}

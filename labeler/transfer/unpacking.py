@@ -1,8 +1,8 @@
-"""Unpacks a zip that was given on a page: a dataset of YOLO, Pascal VOC, COCO, CVAT or of folders, with or without its
-photos.
+"""Unpacks a zip that was uploaded on a page: a dataset of YOLO, Pascal VOC, COCO, CVAT or class folders, with or
+without photos.
 
-Photos go where other uploads go. In the unpacked folder an empty file stands for each of them, because the readers look
-only at names there. Everything is bounded, and no name leads out of the folder.
+Photos are stored with other uploads. In the unpacked folder each is replaced by an empty file, because the readers only
+use the names. Size and number of files are limited, and no name leads out of the folder.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from shared.storage.safe_names import plain
 
 MOST_FILES = 200_000
 MOST_BYTES = 1 << 30
-"""Of all label files together, unpacked. Photos are read one at a time."""
+"""Maximum bytes of all label files together, unpacked. Photos are read one at a time."""
 
 
 @dataclass
 class Unpacked:
-    """`folder` has the labels, `place` is where the photos went, relative to the uploads."""
+    """`folder` has the labels. `place` is where the photos are stored, relative to the uploads."""
 
     folder: Path
     place: PurePosixPath
@@ -34,8 +34,8 @@ class Unpacked:
     refused: list[str] = field(default_factory=list)
 
     def told(self) -> list[str]:
-        """What became of the photos in it."""
-        said = [(self.added, "photos in the zip were added"), (self.duplicates, "photos in the zip were here before")]
+        """Sentences about the photos in the zip."""
+        said = [(self.added, "photos in the zip were added"), (self.duplicates, "photos in the zip were already here")]
         sentences = [f"{count:,} {what}" for count, what in said if count]
         if self.refused:
             sentences.append(f"{len(self.refused):,} photos in the zip cannot be used: {self.refused[0]}")
@@ -43,9 +43,9 @@ class Unpacked:
 
 
 def unpack(archive: Path, target: Path, place: PurePosixPath, adder: ImageAdder, check: Callable[[], None]) -> Unpacked:
-    """Unpack into `target`; photos are added below `place`. `check` raises what ends it.
+    """Unpack into `target` and add photos below `place`. `check` is called regularly and may raise an error to stop.
 
-    Raises SettingsError for what is no zip, is encrypted or damaged, or is too large.
+    Raises SettingsError if the archive is no zip, encrypted, damaged or too large.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -86,7 +86,7 @@ def _unpack(
 
 
 def _root(found: Unpacked) -> Unpacked:
-    """Without outer folders that hold nothing else."""
+    """Descend through outer folders that contain only one folder."""
     inside = sorted(found.folder.iterdir()) if found.folder.is_dir() else []
     while len(inside) == 1 and inside[0].is_dir() and any(each.is_dir() for each in inside[0].iterdir()):
         found.folder, found.place = inside[0], found.place / inside[0].name
@@ -95,7 +95,7 @@ def _root(found: Unpacked) -> Unpacked:
 
 
 def _name(name: str) -> PurePosixPath | None:
-    """The name of a member below its folder; None for hidden files and the notes of other systems."""
+    """The name of a member below its folder. None for hidden files and the metadata of operating systems."""
     parts = [plain(part) for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     if not parts or "__MACOSX" in parts or any(part.startswith(".") for part in parts):
         return None

@@ -1,4 +1,4 @@
-"""Finds the uploaded image that a label file means, by the name under which it was uploaded."""
+"""Finds the uploaded image for a name in a label file, by the name under which the image was uploaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Uploads:
         self._store = store
 
     def meant(self, uris: Collection[str]) -> dict[str, list[str]]:
-        """The uploads that each URI may mean: the exact name, else all with that name in any folder.
+        """The uploads that match each URI: the one with exactly that name, else all with that file name in any folder.
 
         URIs without a match are left out.
         """

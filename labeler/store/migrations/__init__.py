@@ -1,1 +1,1 @@
-"""How the labeler's database came to its shape, one alembic revision a step; applied at each start."""
+"""Migrations of the labeler's database: one alembic revision per change, applied at each start."""

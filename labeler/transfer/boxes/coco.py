@@ -1,9 +1,9 @@
 """COCO's JSON with boxes: annotations have a `bbox` [x, y, width, height] in pixels.
 
-The format cannot say whether an image without an annotation is empty or not annotated yet. Our exports say it as
-`status`; of other files, such images are left out unless the user says that they are empty. A crowd region (`iscrowd`)
-is no box of an object, so its image is rejected: its objects are not all boxed. Coordinates are meant in the image of
-the size that the file gives: an image of another size is rejected, also one that is turned by its EXIF orientation.
+The format cannot tell whether an image without an annotation is empty or not annotated yet. Our exports add a `status`;
+in other files, such images are left out unless the user says that they are empty. A crowd region (`iscrowd`) is no box
+of one object, so its image is rejected: its objects are not all boxed. Coordinates belong to an image of the size given
+in the file. An image of another size is rejected, including one that its EXIF orientation turns.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _boxes(given: list[coco.Given], image: coco.Given, content: coco.Content, li
 
 
 def split_of(path: Path) -> str | None:
-    """The split that a file says: `instances_val2017.json` by name, `train/_annotations.coco.json` by its folder."""
+    """The split of a file: from its name (`instances_val2017.json`), or its folder (`train/_annotations.coco.json`)."""
     found = _NAMED_BY_SPLIT.fullmatch(path.name)
     word = (found[1] if found else path.parent.name if path.name == IN_FOLDER else "").lower()
     return word if word in SPLITS else None

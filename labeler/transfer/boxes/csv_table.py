@@ -1,8 +1,9 @@
-"""Boxes in CSV: a row per box, in any dialect that `dialects` detects; a row without a place is an image without a box.
+"""Boxes in CSV: one row per box, in any dialect that `dialects` detects. A row without coordinates is an image without
+a box.
 
-Columns are called x, y, w, h (or width, height), or xmin, ymin, xmax, ymax, or x1, y1, x2, y2, or bbox with a list
-[x, y, width, height]; the corners may be in either order. Coordinates that are all from 0 to 1 are shares of the image.
-The rows of an image need not follow each other. So the table is read as a whole, with a limit.
+Columns are called x, y, w, h (or width, height), or xmin, ymin, xmax, ymax, or x1, y1, x2, y2, or bbox with a list [x,
+y, width, height]; the corners may be in either order. Coordinates that are all from 0 to 1 are shares of the image. The
+rows of an image need not be adjacent. So the table is read as a whole, with a size limit.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from shared.settings.services import SettingsError
 from shared.wire.imports import ImportIssue
 
 MOST_ROWS = 1_000_000
-"""Rows of a table that are kept in memory."""
+"""Maximum number of rows of a table that are kept in memory."""
 _PLACE = ("label", "x", "y", "w", "h", "origin")
-_JOINT = "\x1f"  # no cell holds it: it separates units of text
+_JOINT = "\x1f"  # the "unit separator", which no cell contains
 _PARTS = ("split", "annotator", "confidence", "status", "labeled_at", "history")
 
 
@@ -55,12 +56,12 @@ def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
 
 @dataclass(slots=True)
 class _Image:
-    """The rows of one image: the parts of the first, and the cells of each place, joined to take less memory."""
+    """The rows of one image: the parts of the first row, and the cells of each box, joined to save memory."""
 
     line: int
     parts: dict[str, str]
     places: list[str] = field(default_factory=list)
-    unread: list[int] = field(default_factory=list)  # lines of rows that cannot be read
+    unread: list[int] = field(default_factory=list)  # lines of unreadable rows
 
 
 class BoxTable:
@@ -85,7 +86,7 @@ class BoxTable:
         self._share = False
 
     def told(self) -> list[str]:
-        """How it is read, and after reading, what was left out."""
+        """How it is read and, after reading, what was left out."""
         called = [self.dialect.names[at] if self.dialect.has_header else f"column {at + 1}" for at in self._at]
         said = f"read with {self.dialect}, boxes from {', '.join(map(repr, called))}"
         if self._columns == ("bbox",):
@@ -102,7 +103,7 @@ class BoxTable:
         for given in self._table.cells():
             if isinstance(given, ImportIssue):
                 yield given
-                if given.uri:  # its other boxes would not be all
+                if given.uri:  # without this row, its boxes would be incomplete
                     images.setdefault(given.uri, _Image(given.line, {"uri": given.uri})).unread.append(given.line)
                 continue
             at, cells = given
@@ -128,7 +129,7 @@ class BoxTable:
         last_first = [*images.values()][::-1]
         images.clear()
         while last_first:
-            image = last_first.pop()  # frees it
+            image = last_first.pop()  # so that its memory is freed
             found = self._boxes(image)
             if image.unread:
                 found.refuse("", f"stands in line {image.unread[0]}")
@@ -157,7 +158,7 @@ class BoxTable:
 
 
 def _largest(cells: Sequence[str]) -> float:
-    """The largest coordinate of a place, 0 if there is none."""
+    """The largest coordinate of a box, or 0 if there is none."""
     largest = 0.0
     for each in cells:
         listed = _list(each) if each[:1] in ("[", "(") else [each]

@@ -1,8 +1,8 @@
 """CVAT's XML with a `box` per object: corners in pixels from 0, in the upright image.
 
-CVAT shows images upright, as Flywheel does, and lists every image of a task, annotated or not. Our exports have the
-status of an image as an attribute, which CVAT ignores. A polygon is read as the box around it; an image with another
-shape, or with a turned box, is rejected, because its objects would not all be boxed.
+CVAT shows images upright, as Flywheel does, and lists every image of a task, annotated or not. Our exports store the
+status of an image as an attribute, which CVAT ignores. A polygon is read as its bounding box. An image with another
+shape, or with a rotated box, is rejected, because its objects would not all be boxed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from labeler.transfer.rows.left_out import LeftOut
 from shared.wire.imports import ImportIssue, NamedBoxes
 
 SOURCES: Final[dict[str, str]] = {"drawn": "manual", "accepted": "auto", "corrected": "semi-auto", "imported": "file"}
-"""Where a box comes from → CVAT's word for it."""
+"""Origin of a box → CVAT's word for it."""
 _ORIGIN_OF: Final = {word: origin for origin, word in SOURCES.items()}
 _CORNERS: Final = ("xtl", "ytl", "xbr", "ybr")
 
@@ -61,7 +61,7 @@ def _boxes(image: ET.Element, line: int, left: LeftOut) -> NamedBoxes:
         if each.tag == "tag":
             left.add("tag", "of a whole image, which has no place", line)
         elif each.tag == "box" and _turned(each.get("rotation")):
-            row.refuse(label, f"is turned by {each.get('rotation')} degrees, and boxes here are upright")
+            row.refuse(label, f"is rotated by {each.get('rotation')} degrees, but boxes here cannot be rotated")
         elif each.tag == "box":
             row.corners(
                 label, *(each.get(corner) for corner in _CORNERS), origin=_ORIGIN_OF.get(each.get("source", ""))

@@ -1,8 +1,8 @@
 """FiftyOne's dataset folders with `Detections`: FiftyOneDataset, FiftyOneImageDetectionDataset.
 
-Places are shares [x, y, width, height] of the image, which FiftyOne shows as browsers do: upright. A field that is null
-says that a sample is not labeled; an empty list of detections says that nothing is in it. As with classes, only the
-single field with detections counts, or `ground_truth` if there are several.
+Coordinates are shares [x, y, width, height] of the upright image, as FiftyOne shows it. If the field is null, the
+sample is not labeled; an empty list of detections means that nothing is there. As with classes, only the single field
+with detections counts, or `ground_truth` if there are several.
 """
 
 from __future__ import annotations

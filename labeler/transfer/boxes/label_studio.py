@@ -1,8 +1,8 @@
-"""Label Studio's JSON with `RectangleLabels`: places in percent of the upright image, as browsers show it.
+"""Label Studio's JSON with `RectangleLabels`: coordinates in percent of the upright image.
 
-Every annotation of a task is a row. One without a result says that nothing is in the image, because somebody submitted
-it. A polygon is read as the box around it; an annotation with a turned box or another region is rejected, because its
-objects would not all be boxed. In `JSON-MIN`, the control with the boxes is a key of the task.
+Every annotation of a task is a row. A submitted annotation without a result means that nothing is in the image. A
+polygon is read as its bounding box. An annotation with a rotated box or another region is rejected, because its objects
+would not all be boxed. In `JSON-MIN`, the control with the boxes is a key of the task.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from shared.wire.imports import ImportIssue, NamedBox, NamedBoxes
 _CONTROL: Final = "label"
 _BOX, _POLYGON = "rectanglelabels", "polygonlabels"
 ORIGINS: Final[dict[str, str]] = {"drawn": "manual", "accepted": "prediction", "corrected": "prediction-changed"}
-"""Where a box comes from → Label Studio's word for it; it has none for an imported one."""
+"""Origin of a box → Label Studio's word for it. There is none for imported boxes."""
 _ORIGIN_OF: Final = {word: origin for origin, word in ORIGINS.items()}
 _NO_PLACE = frozenset({"choices", "taxonomy", "textarea", "rating", "number", "datetime"})
-"""Types of results about the whole image."""
+"""Types of results that concern the whole image."""
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: object) -> Iterator[bytes]:
@@ -129,7 +129,7 @@ def _boxes(results: list[Any], line: int, left: LeftOut) -> NamedBoxes:
         elif kind != _BOX:
             row.refuse(label, f"is a region of the kind {kind[:40]}, not a box")
         elif _turned(value.get("rotation")) or _turned(each.get("image_rotation")):
-            row.refuse(label, "is turned, or its image is, and boxes here are upright")
+            row.refuse(label, "is rotated (or its image), but boxes here cannot be")
         else:
             four = [_hundredth(value.get(name)) for name in ("x", "y", "width", "height")]
             row.sized(label, *four, origin=_ORIGIN_OF.get(str(each.get("origin"))))
@@ -141,5 +141,5 @@ def _turned(degrees: Any) -> bool:
 
 
 def _hundredth(value: Any) -> Any:
-    """Percent as a share; anything else unchanged, to be named in the report."""
+    """Percent as a share; anything else unchanged, so that the report can show it."""
     return value / 100 if isinstance(value, int | float) and not isinstance(value, bool) else value

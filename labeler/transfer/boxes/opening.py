@@ -62,7 +62,7 @@ FORMATS: dict[str, BoxFormat] = {
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What was found: the folder to which image names are relative, its rows, and what is told of them."""
+    """The opened labels: the folder to which image names are relative, the rows, and sentences for the user."""
 
     folder: Path
     rows: Callable[[], Iterator[Read]]
@@ -70,7 +70,7 @@ class Opened:
 
 
 def open_boxes(path: Path, chosen: Chosen | None = None) -> Opened:
-    """The boxes in a file or folder. Raises SettingsError for what cannot be read."""
+    """Open the boxes in a file or folder. Raises SettingsError if they cannot be read."""
     left = LeftOut()
     if path.is_dir():
         read = _in_folder(path, chosen)
@@ -115,7 +115,7 @@ def _in_folder(path: Path, chosen: Chosen | None) -> Callable[[LeftOut], Iterato
 
 def _in_files(folder: Path, files: Sequence[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
     """Rows of several files of one dataset. Names are relative to the folder of a file, whose name may be a split, or
-    to the dataset's.
+    to the dataset's folder.
     """
     for file, prefix, split in placed(folder, files):
         for row in READERS[file.suffix.lower()](file, chosen, left):

@@ -2,8 +2,8 @@
 
 Our own tables have a column `boxes`: a list of objects with label, x, y, w, h and origin, in pixels of the upright
 image. Tables of `datasets` have a column `objects`: lists `bbox` ([x, y, width, height] in pixels) and `category`, or a
-list of such objects; numbers of a `ClassLabel` become the names in the schema. A missing cell says nothing, and an
-empty list that nothing is in the image.
+list of such objects; numbers of a `ClassLabel` become the names in the schema. A missing cell means that there is no
+answer. An empty list means that nothing is in the image.
 """
 
 from __future__ import annotations

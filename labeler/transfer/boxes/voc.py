@@ -1,10 +1,10 @@
 """Pascal VOC: an XML file per image, with its name, its size, and `object`s with a name and a `bndbox`.
 
 VOC itself counts whole pixels from 1, with both corners inside: 1 to 500 is the whole width of 500. Most tools count
-from 0 instead, as everywhere else. A dataset tells which: if all of its corners are whole numbers written without a
-decimal point, and none is 0, it counts from 1; a report says so. Exports count from 0 and have a decimal point, so that
-they come back as they were. The name of an image is looked up in `JPEGImages`, beside the XML file, and in the place
-of the XML file under `Annotations`.
+from 0 instead. The dataset reveals which: if all of its corners are whole numbers without a decimal point, and none is
+0, it counts from 1, and a report says so. Exports count from 0 and have a decimal point, so that reading them gives the
+same boxes. The image is searched in `JPEGImages`, beside the XML file, and in the place that corresponds to the XML
+file's place in `Annotations`.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def files_in(path: Path) -> list[Path]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether an XML file begins like one of VOC's."""
+    """Whether an XML file begins like VOC's."""
     with path.open("rb") as stream:
         head = stream.read(2_048)
     return b"<annotation>" in head or b"<annotation " in head
@@ -160,7 +160,7 @@ def _root(file: Path) -> ET.Element:
 
 
 def _counts_from_one(files: Sequence[Path]) -> bool:
-    """Whether all corners of all boxes are whole numbers from 1 on."""
+    """Whether all corners of all boxes are whole numbers of at least 1."""
     boxes = 0
     for file in files:
         try:
@@ -176,7 +176,7 @@ def _counts_from_one(files: Sequence[Path]) -> bool:
 
 
 def _uri(root: Path, file: Path, name: str) -> str:
-    """The image of an XML file, relative to the dataset's folder if it is there."""
+    """The image of an XML file, relative to the dataset's folder if it is in there."""
     base, below = _place(root, file)
     folders = [base / folder for folder in _PLACES]
     places = [folder / inside for folder in folders for inside in (PurePosixPath(), below)]
@@ -186,14 +186,14 @@ def _uri(root: Path, file: Path, name: str) -> str:
 
 
 def _place(root: Path, file: Path) -> tuple[PurePosixPath, PurePosixPath]:
-    """The folder that has `Annotations`, and the folder of the XML file below that."""
+    """The folder that contains `Annotations`, and the path of the XML file's folder below `Annotations`."""
     inside = file.relative_to(root).parts[:-1]
     at = inside.index(FOLDER) if FOLDER in inside else -1
     return PurePosixPath(*inside[: max(at, 0)]), PurePosixPath(*inside[at + 1 :])
 
 
 def _splits(root: Path) -> dict[str, str]:
-    """Name of an image without its ending → its split, from the lists in `ImageSets/Main`."""
+    """Name of an image without its extension → its split, from the lists in `ImageSets/Main`."""
     found: dict[str, str] = {}
     for split in _SETS.values():
         path = next(iter(sorted(root.glob(f"{SETS}/{split}.txt")) or sorted(root.glob(f"*/{SETS}/{split}.txt"))), None)

@@ -1,9 +1,10 @@
-"""Ultralytics YOLO's detection datasets: `data.yaml`, `images/train/1.jpg`, and `labels/train/1.txt` with a line a box.
+"""Ultralytics YOLO's detection datasets: `data.yaml`, `images/train/1.jpg`, and `labels/train/1.txt` with one line per
+box.
 
 A line is `class cx cy w h`: the class by its number in `data.yaml`, and centre, width and height as shares of the
-image's. YOLO turns images upright by EXIF, as Flywheel does. An empty text file says that nothing is in the image; an
-image without a text file is not labeled. A line with more numbers is an outline (segmentation) or a turned box: the
-box around it is read.
+image's. YOLO turns images upright by EXIF, as Flywheel does. An empty text file means that nothing is in the image; an
+image without a text file is not labeled. A line with more numbers is an outline (segmentation) or a rotated box: its
+bounding box is read.
 
 Classes come from `names` of a YAML file, or from `classes.txt` or `obj.names` with one class per line, as labelImg,
 Label Studio, CVAT and Darknet write them.
@@ -36,10 +37,10 @@ from shared.storage.zip_writer import ZipWriter
 from shared.wire.imports import NamedBoxes
 
 IMAGES, LABELS = "images", "labels"
-"""A folder with images, and the one with their boxes, in the same place."""
+"""A folder with images, and the matching folder with their boxes."""
 _LISTS = ("classes.txt", "obj.names")
 _NOT_LABELS = frozenset({*_LISTS, LEFT_OUT, "readme.txt", "README.roboflow.txt", "README.dataset.txt"})
-_LARGEST = 1 << 20  # bytes of the YAML file, and of one text file
+_LARGEST = 1 << 20  # maximum bytes of the YAML file, and of one text file
 _MOST_CLASSES = 100_000
 
 
@@ -88,7 +89,7 @@ def _lines(row: ExportRow, numbers: dict[str, int]) -> str:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is such a dataset: it says the names of its classes, and has a text file for an image."""
+    """Whether a folder is such a dataset: it names its classes, and has a text file for an image."""
     return _about(path) is not None and next(_Files(path).texts(), None) is not None
 
 
@@ -123,15 +124,16 @@ def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
 
 @dataclass(frozen=True)
 class _About:
-    """What a dataset says about itself: its classes by number, and the folder of each split."""
+    """The dataset's description: its classes by number, and the folder of each split."""
 
     names: Mapping[int, str]
     folders: Sequence[tuple[str, str]] = ()
 
     def split_of(self, uri: str) -> str | None:
-        """The split of an image: the one whose folder has it, else the one that a folder of its path is called.
+        """The split of an image: the one whose folder contains it, else the one that a folder in its path is named
+        after.
 
-        A folder may stand for several splits, because YOLO needs one for `val`: then its name says which it is.
+        A folder may serve several splits, because YOLO needs one for `val`. Then the folder's name decides.
         """
         inside = list(dict.fromkeys(split for folder, split in self.folders if f"/{folder}/" in f"/{uri}"))
         called = next((part for part in PurePosixPath(uri).parent.parts if part.lower() in SPLITS), None)
@@ -158,7 +160,7 @@ def _boxes(text: Path, names: Mapping[int, str], number: int, left: LeftOut) -> 
 
 
 class _Files:
-    """The files of a dataset folder. The names of one folder are kept: its files come one after another."""
+    """The files of a dataset folder. Caches the names in one folder, because its files are read one after another."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -213,7 +215,7 @@ def _about(folder: Path) -> _About | None:
 
 
 def _yaml(path: Path) -> _About | None:
-    """What a YAML file says: `names` is a list, or maps number to name. Raises SettingsError if it is no YAML."""
+    """Read a YAML file: `names` is a list, or maps number to name. Raises SettingsError if it is no YAML."""
     try:
         said = yaml.safe_load(content_of(path, _LARGEST))
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""Files that are read whole, and XML: both with a limit on their size, and XML without a document type.
+"""Reads whole files with a size limit, and refuses XML with a document type.
 
-Only a document type can declare entities, which would grow without end or name other files. It stands before the first
-element, so that looking there is enough.
+Only a document type can declare entities, which could expand without limit or refer to other files. It must come before
+the first element, so only that part is checked.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from xml.parsers import expat
 from shared.settings.services import SettingsError
 
 LARGEST_JSON = 1 << 29
-"""Bytes of a JSON file that is read as a whole: the annotations of COCO itself have 470 MB."""
+"""Maximum bytes of a JSON file that is read whole. The annotations of COCO itself have 470 MB."""
 LARGEST_XML = 1 << 31
-"""Bytes of an XML file that is read image by image."""
+"""Maximum bytes of an XML file that is read image by image."""
 _PIECE = 1 << 16
 _LONGEST_PROLOG = 1 << 20
 
 
 class _RootError(Exception):
-    """The first element began."""
+    """The first element has been reached."""
 
 
 def content_of(path: Path, largest: int = LARGEST_JSON) -> bytes:
@@ -37,7 +37,9 @@ def check_size(path: Path, largest: int) -> None:
 
 
 def check_xml(path: Path, largest: int = LARGEST_XML) -> None:
-    """Raises SettingsError if the file is too large, or has a document type; what is no XML is not judged here."""
+    """Raises SettingsError if the file is too large or has a document type. Other faults of the XML are not checked
+    here.
+    """
     check_size(path, largest)
 
     def refuse(*_: object) -> None:

@@ -32,7 +32,7 @@ class Format:
     write: Callable[[Iterator[ExportRow], Extras], Iterator[bytes]]
     media_type: str
     suffix: str
-    one_class: bool = False  # whether it has no room for several classes per image
+    one_class: bool = False  # whether it cannot store several classes per image
 
 
 FORMATS: dict[str, Format] = {

@@ -24,7 +24,7 @@ from shared.tasks.multilabel import cell_of
 from shared.wire.imports import CellIssue, ImportIssue, ImportRow
 
 csv.field_size_limit(1 << 24)
-"""Characters of a cell: the history of an image with many boxes takes more than Python's 131,072."""
+"""Maximum characters of a cell. The history of an image with many boxes exceeds Python's default of 131,072."""
 _ESCAPED = re.compile("[\udc80-\udcff]")  # undecodable bytes, kept by surrogateescape
 _REPLACED = re.compile("\ufffd")
 
@@ -59,7 +59,7 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, str]] | ImportIssue]:
-    """(line, column → cell) of each row, or what is wrong with it. Raises SettingsError without a header."""
+    """(line, column → cell) of each row, or its error. Raises SettingsError without a header."""
     table = Table(path)
     for given in table.cells():
         if isinstance(given, ImportIssue):
@@ -75,7 +75,7 @@ class Table:
     def __init__(
         self, path: Path, chosen: Chosen | None = None, left: LeftOut | None = None, *, naming: bool = False
     ) -> None:
-        """`naming`: whether an issue of a row that cannot be read names its image, as far as that can be read."""
+        """`naming`: whether the issue of an unreadable row names its image, if possible."""
         self.path = path
         self._naming = naming
         self.dialect = dialect_of(path, chosen)
@@ -83,11 +83,11 @@ class Table:
         self._several = chosen is not None and chosen.several
 
     def told(self) -> list[str]:
-        """How it is read, and after reading, how many rows have no label."""
+        """How it is read and, after reading, how many rows have no label."""
         return [f"read with {self.dialect}", *self._left.told()]
 
     def rows(self) -> Iterator[Read]:
-        """Its rows; an optional cell that cannot be read gives a CellIssue before its row."""
+        """Its rows. An unreadable optional cell gives a CellIssue before its row."""
         dialect, columns = self.dialect, tuple(self.dialect.columns.items())
         for given in self.cells():
             if isinstance(given, ImportIssue):
@@ -107,7 +107,7 @@ class Table:
                 self._left.add("row", "without a label", line)
 
     def _answer(self, line: int, cells: list[str], lost: list[CellIssue]) -> dict[str, Any]:
-        """What the columns of the classes say, if there are such columns."""
+        """The answer in the class columns, if there are such columns."""
         classes = self.dialect.classes
         if not classes:
             return {}
@@ -120,7 +120,7 @@ class Table:
         return {} if answer is None else {"answer": answer}
 
     def cells(self) -> Iterator[tuple[int, list[str]] | ImportIssue]:
-        """(line, cells) of each row, or what is wrong with it."""
+        """(line, cells) of each row, or its error."""
         dialect = self.dialect
         width = len(dialect.names)
         wide = dialect.encoding.startswith(("utf-16", "utf-32"))

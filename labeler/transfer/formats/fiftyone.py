@@ -62,7 +62,7 @@ def _samples(samples: list[Mapping[str, Any]], left: LeftOut) -> Iterator[Mappin
         fields = fields_of(sample)
         classes = {name: value for name, value in fields.items() if value["_cls"].startswith("Classification")}
         beside = classes.keys() - {TRUTH}
-        if TRUTH not in classes:  # if the truth is null, a prediction is not a label either
+        if TRUTH not in classes:  # if the truth is null, a prediction must not count as the label
             beside &= PREDICTED if TRUTH in sample else set()
         for name in sorted(beside):
             left.add("classification", f"of the field {name} beside {TRUTH}", number)

@@ -1,4 +1,4 @@
-"""A folder of photos whose folders name the class, and maybe the split: determines which level means what.
+"""Reads class folders: determines which folder level is the class, and which one is the split, if any.
 
 The layouts are `train/cat/1.jpg`, `cat/1.jpg` and `cat/train/1.jpg`, each possibly inside one more folder, as archives
 unpack. Folder names and contents decide; a user can give another layout as `split/class`, `class`, `*/class` and so on.
@@ -24,7 +24,7 @@ from shared.wire.fields import Split
 from shared.wire.imports import ImportIssue, ImportRow
 
 _SPLIT = re.compile(rf"({'|'.join(SPLITS)})([-_ ]?(set|split|data|images|imgs|20\d\d))?", re.IGNORECASE)
-_DEEPEST = 3  # nested folders that are searched
+_DEEPEST = 3  # maximum depth of folders that are searched
 _SHOWN = 5
 _TOP = "the folder itself"
 _EXAMPLE = {"class": "shirt", "split": "train", "*": "photos"}
@@ -32,8 +32,7 @@ _EXAMPLE = {"class": "shirt", "split": "train", "*": "photos"}
 
 @dataclass
 class FolderLabels:
-    """The labels that the folders in `folder` give. `layout`, such as split/class, says what each level is; "": detect
-    it.
+    """The labels given by the folders in `folder`. `layout`, such as split/class, names the levels; "" detects them.
 
     Raises SettingsError for an invalid layout.
     """
@@ -68,7 +67,7 @@ class FolderLabels:
             yield ImportIssue(line=line, uri=name, reason=reason)
 
     def needed(self) -> str:
-        """Why no photo has a label, and what to do about it, in one sentence; after `rows`."""
+        """After `rows`: why no photo has a label, and what to do about it, in one sentence."""
         found = f"{many(self._without.total(), 'photo')} but no labels" if self._without else "no photos"
         levels = "/".join(_EXAMPLE[part] for part in self._parts)
         return (
@@ -77,7 +76,7 @@ class FolderLabels:
         )
 
     def told(self) -> list[str]:
-        """How the folder is read, and after reading also what was skipped."""
+        """How the folder is read and, after reading, what was skipped."""
         told = [self._reason] if self._reason else []
         if self._without:
             named = [f"{name} ({count:,})" for name, count in self._without.most_common(_SHOWN)]
@@ -104,7 +103,7 @@ class FolderLabels:
         return label, split
 
     def _found(self) -> list[str]:
-        """The meaning of each level of folders: `split`, `class`, or `*` for one folder around everything."""
+        """The meaning of each folder level: `split`, `class`, or `*` for one folder around everything."""
         top, around = self.folder, list[str]()
         while len(around) < _DEEPEST and not _holds_images(top):
             inside = _folders(top)
@@ -140,7 +139,7 @@ class FolderLabels:
 
 
 def split_of(name: str) -> Split | None:
-    """The split that a folder name means: train, val, valid, test and so on, in upper or lower case."""
+    """The split that a folder name stands for: train, val, valid, test and so on, in upper or lower case."""
     found = _SPLIT.fullmatch(name.strip())
     return None if found is None else SPLITS[found[1].lower()]
 

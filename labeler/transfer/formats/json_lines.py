@@ -25,7 +25,7 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:
-    """(line, object) of each line, or what is wrong with it."""
+    """(line, object) of each line, or its error."""
     with path.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if not line.strip():

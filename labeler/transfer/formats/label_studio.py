@@ -144,7 +144,7 @@ def _minimal(number: int, task: Task, *, left: LeftOut, several: bool) -> Iterat
 
 
 def _names(inner: list[Any]) -> list[Any]:
-    """Choices, or paths of a taxonomy; of paths that begin with each other, only the longest."""
+    """Choices, or paths of a taxonomy. If one path begins with another, only the longer one counts."""
     paths = [tuple(map(str, each)) for each in inner if isinstance(each, list)]
     longest = [path for path in paths if not any(other != path and other[: len(path)] == path for other in paths)]
     return [each for each in inner if not isinstance(each, list)] + ["/".join(path) for path in longest]

@@ -54,7 +54,7 @@ def _lacks_split(row: Read, split: Split | None) -> TypeGuard[ImportRow]:
 
 
 def _with_features(features: dict[str, Any], names: list[str], chosen: Chosen) -> Chosen:
-    """Columns that their names do not reveal: the only image column, and the only class column."""
+    """Find columns that the names do not reveal: the only image column, and the only class column."""
     found = columns_of(names, chosen)
     kinds = {"uri": "Image", "label": "ClassLabel"}
     alone = {part: [name for name in names if is_of_kind(features.get(name), kind)] for part, kind in kinds.items()}

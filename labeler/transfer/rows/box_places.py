@@ -1,4 +1,4 @@
-"""Where the boxes of a row lie in their image: in pixels of the upright original, as answers have them."""
+"""Converts the boxes of a row to pixels of the upright original, as answers store them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from shared.tasks.task import AnswerRefusedError
 from shared.wire.imports import NamedBox, NamedBoxes
 
 SLACK = 1.0
-"""Pixels by which a box may reach outside without a note: tools round."""
+"""Pixels by which a box may exceed the image without a note, because tools round."""
 SMALLEST = 1.0
-"""Width and height of a box in pixels, at least."""
+"""Minimum width and height of a box in pixels."""
 
 
 def placed(given: NamedBoxes, size: tuple[int, int]) -> tuple[NamedBoxes, list[str]]:
-    """The boxes in an upright image of this size, and what was cut. Raises AnswerRefusedError with the reason."""
+    """The boxes in an upright image of this size, and notes on what was clipped. Raises AnswerRefusedError."""
     _check_size(given, size)
     width, height = size
     across, down = size if given.unit == "share" else (1, 1)
@@ -25,10 +25,10 @@ def placed(given: NamedBoxes, size: tuple[int, int]) -> tuple[NamedBoxes, list[s
         if right <= left or bottom <= top:
             outside = f"lies outside the image, which has {width} × {height} pixels"
             where = outside if x1 > x0 and y1 > y0 else "has no area"
-            raise AnswerRefusedError(f"{named} {where}: mend or remove it")
+            raise AnswerRefusedError(f"{named} {where}: fix or remove it")
         x, y, w, h = round(left, 2), round(top, 2), round(right - left, 2), round(bottom - top, 2)
         if w < SMALLEST or h < SMALLEST:
-            raise AnswerRefusedError(f"{named} has {w:g} × {h:g} pixels, and a box needs 1 × 1: mend or remove it")
+            raise AnswerRefusedError(f"{named} has {w:g} × {h:g} pixels, and a box needs 1 × 1: fix or remove it")
         if max(left - x0, top - y0, x1 - right, y1 - bottom) > SLACK:
             cut.append(named)
         boxes.append(box.model_copy(update={"x": x, "y": y, "w": w, "h": h}))
@@ -39,7 +39,7 @@ def placed(given: NamedBoxes, size: tuple[int, int]) -> tuple[NamedBoxes, list[s
 
 
 def _check_size(given: NamedBoxes, size: tuple[int, int]) -> None:
-    """Raises AnswerRefusedError if the file is about an image of another size, in which the places are others."""
+    """Raises AnswerRefusedError if the file is about an image of another size, where the boxes would be misplaced."""
     told = (given.width, given.height)
     if not all(size):
         raise AnswerRefusedError("has boxes, but its size is unknown: scan the images again")

@@ -1,6 +1,6 @@
-"""Rows with boxes: the row of an image, and the answers of several people behind it, from the history in an export.
+"""Rows with boxes: the row of an image, and several people's answers from the history in an export.
 
-An image without a box has two meanings. A file may say that nothing is in it: by its status, by an empty list, by an
+An image without a box is ambiguous. The file may state that nothing is in it: by its status, by an empty list, or by an
 empty file. Or it may only list the image. Then the image stays unlabeled, unless the user says otherwise
 (`Chosen.empty`).
 """
@@ -21,8 +21,8 @@ from shared.wire.imports import ImportIssue, NamedBoxes
 
 
 def told_boxes(line: int, parts: Mapping[str, Any], find: Callable[[], NamedBoxes | None]) -> Iterator[Read]:
-    """What an image gives, as `imported.told`; `find` returns its boxes, None if it has no answer, or raises
-    ValueError.
+    """The results for an image, as in `imported.told`. `find` returns its boxes, returns None if it has no answer, or
+    raises ValueError.
     """
     try:
         answer = find()
@@ -45,8 +45,8 @@ def told_image(
     *,
     noun: str = "image",
 ) -> Iterator[Read]:
-    """What an image gives that a file lists with any number of boxes: none means nothing here only if the file or the
-    user says so.
+    """The results for an image that a file lists with any number of boxes. No box means that nothing is there only if
+    the file or the user says so.
     """
 
     def answer() -> NamedBoxes | None:
@@ -86,5 +86,5 @@ def answers_of(history: Any, answer: NamedBoxes | None) -> list[dict[str, Any]]:
 
 
 def _in_pixels(answer: NamedBoxes) -> NamedBoxes:
-    """Raises ValueError for shares of an unknown size."""
+    """The boxes in pixels. Raises ValueError for relative coordinates of an image of unknown size."""
     return placed(answer, (answer.width or 0, answer.height or 0))[0] if answer.unit == "share" else answer

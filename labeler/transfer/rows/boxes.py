@@ -1,8 +1,8 @@
-"""Boxes of an image as files have them: corners in either order, sizes, centres; numbers as text; classes by name.
+"""Boxes of an image as files write them: corners in either order, sizes, centres; numbers as text; classes by name.
 
-A row says that all objects of its image are boxed. So a box that cannot be read is never left out: the row is rejected,
-with the number and the class of its first such box. What depends on the image's size, such as a box outside it, is
-checked by the labeler, which knows it (`box_places`).
+A row states that all objects of its image are boxed. So an unreadable box is never dropped: the row is rejected, with
+the number and the class of its first such box. What depends on the image's size, such as a box outside it, is checked
+later by the labeler, which knows the size (`box_places`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.wire.fields import MOST_BOXES
 from shared.wire.imports import NamedBox, NamedBoxes
 
 BOXES: Final = "boxes"
-"""The column with the boxes in our own tables."""
+"""The column with the boxes in Flywheel's own tables."""
 OBJECTS: Final = "objects"
 """The column with the boxes in tables of Hugging Face `datasets`."""
 Unit = Literal["pixel", "share"]
@@ -36,12 +36,14 @@ class BoxRow:
     """The boxes of one image while its row is read."""
 
     def __init__(self, unit: Unit = "pixel", size: tuple[Any, Any] = (None, None)) -> None:
-        """`size`: width and height of the image in the file; None, 0 and what is no number say nothing."""
+        """`size`: width and height of the image according to the file. None, 0 and anything but a number mean
+        unknown.
+        """
         self._unit: Unit = unit
         self._size = [_side(each) for each in size]
         self._boxes: list[NamedBox] = []
         self._count = 0
-        self.problem = ""  # what is wrong with the first box that cannot be read
+        self.problem = ""  # the error of the first unreadable box
 
     def __len__(self) -> int:
         return self._count
@@ -51,7 +53,7 @@ class BoxRow:
         self._add(label, (x0, y0, x1, y1), origin, lambda a, b, c, d: (min(a, c), min(b, d), abs(c - a), abs(d - b)))
 
     def sized(self, label: Any, x: Any, y: Any, w: Any, h: Any, *, origin: Any = None) -> None:
-        """Add a box by a corner and its size; a negative size leads to the opposite corner."""
+        """Add a box by a corner and its size. A negative size leads to the opposite corner."""
         self._add(label, (x, y, w, h), origin, lambda a, b, c, d: (min(a, a + c), min(b, b + d), abs(c), abs(d)))
 
     def centred(self, label: Any, x: Any, y: Any, w: Any, h: Any) -> None:
@@ -94,7 +96,7 @@ class BoxRow:
         self.sized(label, *four, origin=origin)
 
     def refuse(self, label: Any, reason: str) -> None:
-        """Note that the next box cannot be read."""
+        """Note that a box cannot be read."""
         self._count += 1
         named = _shown(label)
         self.problem = self.problem or f"has a box that cannot be read: box {self._count}{named} {reason}"
@@ -146,7 +148,7 @@ def objects_in(
 ) -> NamedBoxes | None:
     """The boxes in a cell of the column `objects` of `datasets`: an object of lists, or a list of objects.
 
-    `names` are the classes by number, if the file says them. None if the cell is empty. Raises ValueError.
+    `names` are the classes by number, if the file has them. None if the cell is empty. Raises ValueError.
     """
     given = python(parsed(value) if isinstance(value, str) else value)
     if given is None or given == "":
@@ -187,7 +189,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def json_of(boxes: NamedBoxes | Sequence[NamedBox] | None) -> list[dict[str, Any]] | None:
-    """The boxes as the column `boxes` has them."""
+    """The boxes in the form of the column `boxes`."""
     if boxes is None:
         return None
     some = boxes.boxes if isinstance(boxes, NamedBoxes) else boxes
@@ -200,7 +202,7 @@ def cell_of(boxes: Sequence[NamedBox] | None) -> str:
 
 
 def number(value: Any) -> float:
-    """A number, also as text. Raises ValueError."""
+    """Parse a number, which may be text. Raises ValueError."""
     return _number(value)
 
 

@@ -26,7 +26,7 @@ from shared.settings.services import SettingsError
 SAMPLE_BYTES: Final = 1 << 16
 SEPARATORS: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 LEGACY: Final = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "cp932", "gb18030", "big5", "euc_kr")
-"""Encodings from before UTF-8 that are considered: those of spreadsheets on Windows."""
+"""The legacy encodings that are considered: those of spreadsheets on Windows."""
 MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it begins with that mark
@@ -56,7 +56,7 @@ class Dialect:
     lines: int  # approximate number of lines
     clean: bool  # whether every byte is valid in the encoding
     habits: Habits
-    beside: dict[str, int] = field(default_factory=dict)  # other parts that the user named: those of a box
+    beside: dict[str, int] = field(default_factory=dict)  # the parts of a box that the user named
     classes: dict[str, int] = field(default_factory=dict)  # multi-label: class → its column of 1, 0 and empty cells
 
     def __str__(self) -> str:
@@ -274,7 +274,7 @@ def _by_content(text: str, tried: Sequence[str], chosen: Chosen, path: Path) -> 
 
 
 def _both(columns: dict[str, int]) -> dict[str, int]:
-    """Of two columns with one known, the other is the label or the image."""
+    """With two columns of which one is known, the other one must be the label or the image."""
     known, other = ("uri", "label") if "uri" in columns else ("label", "uri")
     return columns | {other: 1 - columns[known]}
 

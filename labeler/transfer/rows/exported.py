@@ -1,4 +1,4 @@
-"""What an export has about an image, read from a workspace in batches."""
+"""The content of an export for each image, read from a workspace in batches."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ EXTRAS_PATTERN = r"^\s*({0})?\s*(,\s*({0})?\s*)*$".format("|".join(EXTRAS))
 """Pattern of some of them, separated by commas."""
 Extras = frozenset[str]
 SEVERAL: Final = "several classes"
-"""Among the extras of an export from a multi-label project: its labels are lists."""
+"""Marker among the extras of an export from a multi-label project: its labels are lists."""
 BOXED: Final = "boxes"
-"""Among the extras of an export from a detection project: its labels are boxes."""
+"""Marker among the extras of an export from a detection project: its labels are boxes."""
 Named = tuple[list[str], list[str]]
 """The names of the classes that an image has, and of those that it lacks."""
 NamedBoxList = tuple[NamedBox, ...]
@@ -56,7 +56,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ExportRow:
-    """One image. `answers` are those in force, `history` all that were given; `read` returns the original bytes."""
+    """One image. `answers` are those in force, `history` is every answer ever given. `read` returns the
+    original bytes.
+    """
 
     id: int
     uri: str
@@ -70,8 +72,8 @@ class ExportRow:
     history: list[Answer] = field(default_factory=list)
     predicted: tuple[str, float] | None = None  # class and probability
     classes: frozenset[str] = frozenset()  # names of the classes in its label
-    answer: Named | None = None  # what its label says of each class, in a multi-label project
-    boxes: NamedBoxList | None = None  # of its label, in a detection project; none: nothing is in it
+    answer: Named | None = None  # its yes and no classes, in a multi-label project
+    boxes: NamedBoxList | None = None  # the boxes of its label, in a detection project; empty: nothing is there
     read: Callable[[], bytes] = field(default=bytes, repr=False, compare=False)
 
     @property
@@ -88,13 +90,13 @@ class ExportRow:
 
     @property
     def annotators(self) -> list[str]:
-        """Annotators with an answer in force; those who agree with the label come first."""
+        """Annotators with an answer in force. Those who agree with the label come first."""
         agreeing = [each.annotator for each in self.answers if each.label == self.label]
         return list(dict.fromkeys([*agreeing, *(each.annotator for each in self.answers)]))
 
     @property
     def labeled_at(self) -> datetime | None:
-        """When the last answer that counts was given."""
+        """Time of the latest answer that counts."""
         return next((each.at for each in reversed(self.answers) if each.counts), None)
 
     def record(self, extras: Extras) -> dict[str, Any]:
@@ -143,7 +145,7 @@ def _lists(answer: Named | None) -> dict[str, list[str] | None]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which images to export; None matches everything. `annotator`: whose answer is in force."""
+    """Which images to export. None matches everything. `annotator`: the author of the answer in force."""
 
     split: Split | None = None
     label: str | None = None
@@ -197,7 +199,7 @@ def export_rows(
     predictions: Mapping[int, Prediction],
     fold: Fold | None = None,
 ) -> Iterator[ExportRow]:
-    """Every matching image that still exists, in order of id; with `fold`, in the state of that earlier log."""
+    """Every matching image that still exists, by id. With `fold`, in the state of that earlier log."""
     after = 0
     while entries := catalog.entries(after, _BATCH):
         after = entries[-1].id
@@ -221,13 +223,13 @@ def _class_names(fold: Fold, value: Value | None) -> frozenset[str]:
 
 
 def _named(fold: Fold, value: Value | None) -> Named | None:
-    """What a value says of each class, by the names of today."""
+    """The yes and no classes of a value, by current names."""
     answer = fold.shown_answer(value) if fold.task.by_class else None
     return answer and ([*map(fold.name_of, answer["yes"])], [*map(fold.name_of, answer["no"])])
 
 
 def _boxes(fold: Fold, value: Value | None) -> NamedBoxList | None:
-    """The boxes of a value, by the names of today."""
+    """The boxes of a value, with current class names."""
     live = fold.live(value) if fold.task.name == DETECTION.name else None
     if live is None:
         return None

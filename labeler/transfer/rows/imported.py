@@ -1,8 +1,8 @@
 """Turns a mapping of column to value, with the column names of various tools, into one row of an import.
 
-Column names are those of our exports and of common tools; `Chosen` gives others. What is invalid becomes an
-`ImportIssue` with its line, so that one bad row does not stop the others, or a `CellIssue` if the row counts without
-that cell.
+Column names are those of our exports and of common tools; `Chosen` gives others. An invalid row becomes an
+`ImportIssue` with its line, so that it does not stop the others. An invalid optional cell becomes a `CellIssue`, and
+its row counts without it.
 """
 
 from __future__ import annotations
@@ -45,16 +45,16 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 """Part of a row → names of its column, in order of preference; ignores case, spaces, - and _."""
 ID = "id"  # names the image if no other column does
 BOX_PARTS = ("x", "y", "w", "h", "xmin", "ymin", "xmax", "ymax", "bbox")
-"""Parts of a row that are a box: only in a detection project."""
+"""Parts of a row that describe a box; only in a detection project."""
 CHOSEN: dict[str, str] = {
     **{"image": "uri", "score": "confidence", "time": "labeled_at"},
     **{part: part for part in (*COLUMNS, *BOX_PARTS)},
 }
 """User-facing name of a part → the part."""
 BESIDE = ("separator", "encoding", "empty")
-"""What else a user may say of a file."""
+"""Other options that a user can give for a file."""
 EMPTY = {"nothing": True, "unlabeled": False}
-"""What an image means that a file lists without a box → whether nothing is in it."""
+"""Meaning of an image that is listed without a box → whether nothing is in it."""
 
 SPLITS: dict[str, Split] = {
     "train": "train",
@@ -68,23 +68,23 @@ SPLITS: dict[str, Split] = {
 }
 
 UNLABELED: dict[str, Literal["skip", "flag"]] = {"skipped": "skip", "flagged": "flag"}
-"""Status of an image without a label → its action; other words belong to other tools."""
+"""Status of an image without a label → its action. Other words come from other tools and are ignored."""
 
 Read = ImportRow | ImportIssue
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a user said about a table: part → column, and separator and encoding if they cannot be detected.
+    """The user's options for a table: part → column, and separator and encoding if they cannot be detected.
 
-    And what the project is: a reader of any file asks it for `several`.
+    It also describes the project: readers ask it for `several`.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     separator: str | None = None
     encoding: str | None = None
     several: bool = False  # whether an image may have several classes: a multi-label project
-    empty: bool = False  # boxes: whether nothing is in an image that a file lists without a box
+    empty: bool = False  # boxes: whether an image that is listed without a box has no objects
 
     @classmethod
     def of(cls, said: str | Mapping[str, str] | None) -> Chosen:
@@ -109,7 +109,7 @@ class Chosen:
 
 
 def _pairs(said: str) -> Iterator[tuple[str, str]]:
-    """Parts with their columns, whose names may contain commas."""
+    """Split into parts and columns. Column names may contain commas."""
     known = "|".join([*CHOSEN, *BESIDE])
     for part in re.split(rf",(?=\s*(?:{known})\s*=)", said.strip(), flags=re.IGNORECASE) if said.strip() else []:
         name, equals, column = part.partition("=")
@@ -123,7 +123,7 @@ def rows_of(
     chosen: Chosen | None = None,
     left: LeftOut | None = None,
 ) -> Iterator[Read]:
-    """(line, columns) → rows; rows without a label, skip or flag are left out. Issues are passed on."""
+    """Turn (line, columns) into rows. Rows without a label, skip or flag are left out. Issues are passed on."""
     chosen = chosen or _AS_USUAL
     wanted = tuple(chosen.columns.items())
     for given in records:
@@ -140,7 +140,7 @@ def rows_of(
 
 
 def told(line: int, parts: Mapping[str, Any], habits: Habits | None = None, *, several: bool = False) -> Iterator[Read]:
-    """What a row gives, from the parts in `COLUMNS`: the row, and each optional cell that cannot be read."""
+    """The results for a row, from the parts in `COLUMNS`: each unreadable optional cell, and the row."""
     lost: list[CellIssue] = []
     row = row_of(line, parts, lost, habits, several=several)
     if isinstance(row, ImportRow):
@@ -160,8 +160,8 @@ def row_of(
     """One row from the parts in `COLUMNS`; None if it has no answer.
 
     With `several`, the label and the `absent` classes are lists; see `labeler.transfer.rows.several`. A part `answer`
-    says what the row means instead of a label, and `answers` what each annotator said.
-    Optional cells that cannot be read are appended to `lost`; the row is read as if they were empty.
+    replaces the label, and `answers` has each annotator's answer. Unreadable optional cells are appended to `lost`, and
+    the row is read as if they were empty.
     """
     try:
         name_given = parts.get("uri")
@@ -231,7 +231,7 @@ def row_of(
 
 
 def unfit(error: ValidationError) -> tuple[str, str]:
-    """The invalid part of a row ("" if not a single part), and the reason in words."""
+    """The invalid part of a row ("" if it is not a single one), and the reason in words."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     name = str(first["loc"][0]) if first["loc"] else ""

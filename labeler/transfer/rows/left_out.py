@@ -39,7 +39,7 @@ class LeftOut:
             self.add(noun, which, line)
 
     def told(self) -> list[str]:
-        """One line per kind."""
+        """One sentence fragment per kind."""
         return [
             f"{what}: {many(count, noun)} {which}".rstrip() + f", first line {self._first[what, noun, which]}"
             for (what, noun, which), count in self._counts.items()

@@ -1,6 +1,6 @@
-"""The answers behind a label, from the history in an export: those of every annotator that count.
+"""Reads the answers behind a label from the history in an export: every annotator's answer in force.
 
-There are none if the history has no annotators, comes from another tool, or contradicts the label; then the label
+If the history has no annotators, comes from another tool, or contradicts the label, there are none, and the label
 counts.
 """
 

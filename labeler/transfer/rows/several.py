@@ -1,8 +1,8 @@
-"""Several classes in one row, for multi-label projects: lists, cells such as `cat;dog`, and 1 / 0 / empty a class.
+"""Several classes in one row, for multi-label projects: lists, cells such as `cat;dog`, and a column per class.
 
-A plain list names the classes that the image has. Of the other classes that the file names anywhere, it has none
-(`NamedClasses.rest`); about classes that the file never names, it says nothing. A row that also lists the classes that
-are `absent`, or that has a column for each class, says exactly what it holds.
+A plain list names the classes that the image has. It is a no to the other classes that occur anywhere in the file
+(`NamedClasses.rest`), and leaves classes that never occur in the file unknown. A row that also lists the `absent`
+classes, or that has a column for each class, is taken exactly as it is.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 ABSENT: Final = "absent"
 """The column with the classes that an image lacks."""
 CLASS: Final = "class:"
-"""Begins the header of a class whose name would be taken for another column."""
+"""Prefix of a class's header if its name would be taken for another column."""
 YES: Final = frozenset({"1", "1.0", "true", "yes", "y", "t"})
-_SHOWN: Final = 20  # classes named in the report
+_SHOWN: Final = 20  # maximum number of classes named in the report
 NO: Final = frozenset({"0", "0.0", "false", "no", "n", "f"})
 
 
 def names_in(value: Any) -> list[str] | None:
-    """The classes that a value names; [] for an empty list, None if it says nothing. Raises ValueError."""
+    """The classes in a value; [] for an empty list, None if there is no answer. Raises ValueError."""
     if isinstance(value, str):
         value = parsed(value)
         if isinstance(value, str):
@@ -42,7 +42,9 @@ def names_in(value: Any) -> list[str] | None:
 
 
 def answer_of(label: Any, absent: Any, *, exact: bool) -> NamedClasses | None:
-    """What a row says, from the values of its columns; `exact` if the file lists absent classes. Raises ValueError."""
+    """The answer in a row, from the values of its columns. `exact` if the file lists absent classes. Raises
+    ValueError.
+    """
     yes, no = names_in(label), names_in(absent)
     if exact:
         return NamedClasses(yes=tuple(yes or ()), no=tuple(no or ())) if yes or no else None
@@ -50,7 +52,7 @@ def answer_of(label: Any, absent: Any, *, exact: bool) -> NamedClasses | None:
 
 
 def one_hot(cells: Mapping[str, str]) -> tuple[NamedClasses | None, list[str]]:
-    """What a row with a column for each class says, and the columns that hold neither 1, 0 nor nothing."""
+    """The answer in a row with a column for each class, and the columns that hold neither 1, 0 nor nothing."""
     told = {name: cell.strip().lower() for name, cell in cells.items()}
     yes = tuple(name for name, cell in told.items() if cell in YES)
     no = tuple(name for name, cell in told.items() if cell in NO)
@@ -59,8 +61,9 @@ def one_hot(cells: Mapping[str, str]) -> tuple[NamedClasses | None, list[str]]:
 
 
 def is_one_hot(cells: Sequence[str]) -> bool:
-    """Whether these cells of a column say 1, 0 or nothing. A -1, which tools use for no or for doubtful, is told as an
-    odd cell."""
+    """Whether these cells of a column are 1, 0 or empty. A -1, which tools use for no or for uncertain, is reported as
+    an invalid cell.
+    """
     told = {cell.strip().lower() for cell in cells}
     return bool(told & (YES | NO)) and told <= YES | NO | {"", "-1", "-1.0"}
 
@@ -85,7 +88,7 @@ def answers_of(history: Any, answer: NamedClasses | None) -> list[dict[str, Any]
 
 
 class Vocabulary:
-    """Every class that the rows of a source name anywhere, found by reading them once; and what their lists mean."""
+    """Every class that occurs in the rows of a source, found by reading them once, and the meaning of its lists."""
 
     def __init__(self, rows: Callable[[], Iterable[ImportRow | ImportIssue]]) -> None:
         self._rows = rows
@@ -93,7 +96,7 @@ class Vocabulary:
         self._every: tuple[str, ...] = ()
 
     def __call__(self) -> tuple[str, ...]:
-        """The names, each once."""
+        """The class names, each once."""
         spellings, every = Spellings(), dict[str, None]()
         self._lists = 0
         for row in self._rows():
@@ -105,7 +108,7 @@ class Vocabulary:
         return self._every
 
     def told(self) -> list[str]:
-        """What a list says about the classes that it does not name, if there is one."""
+        """A sentence on what lists mean for classes that they do not name, if there are lists."""
         if not self._lists:
             return []
         names = ", ".join(self._every[:_SHOWN]) + (", …" if len(self._every) > _SHOWN else "")

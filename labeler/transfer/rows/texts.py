@@ -16,8 +16,8 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
 
-_SHOWN: Final = 3  # labels shown of a row with several
-_LONGEST: Final = 40  # characters shown of each
+_SHOWN: Final = 3  # maximum labels shown of a row with several
+_LONGEST: Final = 40  # maximum characters shown of each
 _NAMED_BY: Final = ("choices", "label", "name", "class")  # keys of an object that may hold the class name
 
 
@@ -95,7 +95,7 @@ def image_name(value: Any) -> tuple[str, str | None]:
     Both are empty if no image is named. Raises ValueError with the reason.
     """
     if isinstance(value, str):
-        return value, None  # spaces may be part of the name
+        return value, None  # spaces can be part of the name
     value = python(value)
     if isinstance(value, Mapping):
         data, path = python(value.get("bytes")), value.get("path") or value.get("src") or value.get("url")

@@ -1,7 +1,7 @@
 """Numbers and times as people write them in tables: `0,9`, `90 %`, Excel's days, `31.12.2025 14:05`.
 
-What a single cell does not reveal, the cells of its column may: whether scores are percentages, and whether the day or
-the month comes first. An ambiguous time is refused, not guessed.
+Some questions can only be answered from the whole column: whether scores are percentages, and whether the day or the
+month comes first. An ambiguous time is refused, not guessed.
 """
 
 from __future__ import annotations

@@ -203,7 +203,7 @@ def test_cvat_boxes_polygons_and_what_is_no_box(tmp_path: Path) -> None:
     begins = "has a box that cannot be read: box 1 (cat)"
     assert rows(path) == [
         ("a.jpg", "test", [("cat", 2.5, 1, 7, 4), ("dog", 1, 2, 4, 7)]),
-        f"c.jpg {begins} is turned by 30.0 degrees, and boxes here are upright",
+        f"c.jpg {begins} is rotated by 30.0 degrees, but boxes here cannot be rotated",
         f"d.jpg {begins} is a shape of the kind points, not a box",
     ]
     assert [each.split(",")[0] for each in said(path)] == [
@@ -237,7 +237,7 @@ def test_label_studio_full_and_minimal(tmp_path: Path) -> None:
         ("a.jpg", None, [("cat", 0.5, 0.25, 0.25, 0.5)]),
         ("b.jpg", None, []),
         "c.jpg skip",
-        "d.jpg has a box that cannot be read: box 1 (cat) is turned, or its image is, and boxes here are upright",
+        "d.jpg has a box that cannot be read: box 1 (cat) is rotated (or its image), but boxes here cannot be",
         "e.jpg has a box that cannot be read: box 1 is a region of the kind brushlabels, not a box",
     ]
     flat = {"original_width": 64, "original_height": 48, **region("dog", 10, 20, 30, 40)["value"]}
