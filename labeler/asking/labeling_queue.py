@@ -6,8 +6,7 @@ validation images are ordered only by hash, and `held_out_schedule` inserts them
 (`overlap`), images begun by others come before all of these. A push only changes positions: images that it does not
 name keep their order behind it, and an image leased by a page (`leases`) stays with that page.
 
-The order is stored in the tables `query` and `push`, and kept in memory as plain lists to answer in under a
-millisecond.
+The order is stored in the tables `query` and `push`, and in memory as plain lists, to answer in under a millisecond.
 """
 
 from __future__ import annotations
@@ -194,8 +193,8 @@ class LabelingQueue:
     def push(self, push: QueryPush) -> QueryReceipt:
         """Merge a ranked list into the order; returns the new queue version.
 
-        Raises Conflict for a list of another workspace, and if the list's model had seen less of the log than the
-        current list's, or more than there is.
+        Raises Conflict for another workspace's list, and if its model had seen less of the log than the current
+        list's, or more than there is.
         """
         known = self._pushed(push.id)
         if known is not None:

@@ -254,7 +254,7 @@ test("two clicks draw a box, Esc ends it, and what is too narrow is refused", ()
   assert.ok(hand.drop());
   assert.ok(!hand.drop());
   click(120, 120);
-  assert.match(click(120, 180), /narrower than a pixel/);
+  assert.match(click(120, 180), /smaller than a pixel/);
   assert.equal(edits.boxes.length, 1);
 });
 

@@ -161,7 +161,7 @@ test("keys without a chosen box mean what they mean on every card", () => {
   choice.begin(question(), [], false, [suggested(0)]);
   for (const name of ["ArrowLeft", "Backspace", "Delete", "Escape"]) assert.equal(choice.key(key(name)), false, name);
   assert.equal(choice.steps, false);
-  assert.match(choice.act("duplicate").refusal, /Choose a box first/);
+  assert.match(choice.act("duplicate").refusal, /Select a box first/);
   choice.act("next-box");
   assert.ok(choice.steps);
   assert.ok(choice.key(key("Backspace")));

@@ -103,7 +103,7 @@ test("a change of a class says what it means for its labels", () => {
   );
   assert.equal(
     meaningOf("delete", cat, null, true),
-    "2 images lose this class; what was said of other classes stays. This cannot be undone.",
+    "2 images lose this class; other classes stay. This cannot be undone.",
   );
   assert.equal(meaningOf("delete", { ...cat, labels: 0 }), "No image has this label.");
   assert.match(meaningOf("look", cat), /^Labels do not change/);

@@ -128,7 +128,7 @@ test("the card says why an image is asked, how far the goal is, and whether all 
   assert.equal(outbox([]), "All saved");
   assert.equal(outbox([1, 2]), "2 being saved");
   assert.equal(outbox([1], "connection lost"), "Connection lost – 1 label kept in this browser, trying again");
-  assert.equal(outbox([1], null, false), "1 not saved yet, and this browser keeps nothing: leave the page open");
+  assert.equal(outbox([1], null, false), "1 not saved yet, and this browser cannot store them: keep the page open");
 });
 
 test("the review says how many errors there are, and when going on finds little", () => {

@@ -1,9 +1,9 @@
-// Boxes that a person has drawn and not confirmed yet, by image, so that neither a look at an earlier answer nor a reload loses
-// them. They are in the tab's own storage, written when the hand pauses.
+// Boxes that a person has drawn but not submitted yet, by image, so that neither viewing an earlier answer nor a reload loses
+// them. They are in the tab's session storage, and written when the person pauses.
 
 import { Edits } from "./edits.js";
 
-const KEPT = 12; // images
+const KEPT = 12; // maximum number of images
 const PAUSE_MS = 250;
 
 /** @typedef {import("./edits.js").AnswerBox & { confidence: number | null }} Kept */
@@ -21,13 +21,13 @@ export class Drafts {
     globalThis.addEventListener?.("pagehide", () => this.waiting && this.write(), { signal }); // a reload just after the last box
   }
 
-  /** The page goes. */
+  /** The page is closed. */
   close() {
     if (this.waiting) this.write();
     this.stop.abort();
   }
 
-  /** What was drawn on this image; undefined if nothing was. @param {number} imageId @param {import("./geometry.js").Size} size @returns {Edits | undefined} */
+  /** The boxes drawn on this image; undefined if there are none. @param {number} imageId @param {import("./geometry.js").Size} size @returns {Edits | undefined} */
   of(imageId, size) {
     const draft = this.known.get(imageId);
     return draft && (draft.edits ?? Edits.drafted(size, draft.boxes));
@@ -65,7 +65,7 @@ export class Drafts {
     try {
       sessionStorage.setItem(this.key, JSON.stringify(all));
     } catch {
-      // a browser that keeps nothing begins anew after a reload
+      // without storage, a reload loses them
     }
   }
 

@@ -1,5 +1,5 @@
-// The boxes on the image on screen: it hears the pointer and the keys, changes the boxes, and has them painted in the same frame
-// as the image. It is a tool of the stage, which keeps zoom, pan and swipes.
+// The box editor: handles pointer and keys, changes the boxes, and paints them in the same frame as the image. It is a tool of
+// the stage, which handles zoom, pan and swipes.
 
 import { afterPaint, find, tell } from "../lib/dom.js";
 import { Edits, isOpen } from "./edits.js";
@@ -12,9 +12,9 @@ import { Painter } from "./painter.js";
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./painter.js").Look} Look */
 
-const STEP = 1; // pixels that an arrow key moves a box
+const STEP = 1; // pixels per arrow key
 const LONG_STEP = 10; // with Shift
-const NEW_SHARE = 0.25; // of what is in view: the size of a box that a key adds
+const NEW_SHARE = 0.25; // size of a box added with a key, as a share of the visible area
 const EMPTY = { width: 1, height: 1 };
 /** @type {Record<string, string>} */
 const CURSORS = { n: "ns", s: "ns", e: "ew", w: "ew", nw: "nwse", se: "nwse", ne: "nesw", sw: "nesw" };
@@ -25,7 +25,7 @@ export class Editor {
    * @param {import("../stage/stage.js").Stage} stage
    * @param {object} page
    * @param {(label: number) => Look} page.look
-   * @param {() => void} page.changed the boxes, or the one that is picked, are others
+   * @param {() => void} page.changed called when the boxes or the selection change
    * @param {(words: string) => void} page.say
    */
   constructor(root, stage, { look, changed, say }) {
@@ -48,10 +48,10 @@ export class Editor {
     this.frame = { left: 0, top: 0, width: 1, height: 1 };
     /** @type {Point | null} */
     this.cursor = null; // where the mouse is, on the stage
-    this.spaced = false; // the space bar is held: the mouse moves the image
+    this.spaced = false; // the space bar is held, so the mouse pans the image
     this.left = false; // Esc was pressed, so that Tab leaves the boxes
-    this.shift = 0; // how far a swipe has moved the picture
-    this.half = false; // whether a first corner was clicked, and the person told to click the second
+    this.shift = 0; // pixels by which a swipe has moved the picture
+    this.half = false; // whether a first corner was clicked and the second is expected
     this.taken = false; // whether the finger on the screen belongs to a box
     this.drawing = false;
     this.restOld = true;
@@ -73,19 +73,19 @@ export class Editor {
     area.ownerDocument.defaultView?.addEventListener("blur", release, { signal });
   }
 
-  /** The card is gone. */
+  /** The card is closed. */
   close() {
     this.stop.abort();
   }
 
-  /** A press on the image gives no focus to what is around the card, nor scrolls with the middle button. @param {MouseEvent} event */
+  /** A press on the image must not focus the surroundings of the card, nor scroll with the middle button. @param {MouseEvent} event */
   keepFocus(event) {
     event.preventDefault();
     const focused = /** @type {ShadowRoot | Document} */ (this.area.getRootNode()).activeElement;
     /** @type {HTMLElement | null} */ (focused)?.blur();
   }
 
-  /** Put these boxes on screen, with the image. @param {any} question @param {Edits} edits */
+  /** Show these boxes with the image. @param {any} question @param {Edits} edits */
   begin(question, edits) {
     this.hand = new Hand(this);
     this.question = question;
@@ -100,7 +100,7 @@ export class Editor {
     return Boolean(this.question && !this.question.broken && this.question.item.width);
   }
 
-  // ------------------------------------------------------------ where things are
+  // ------------------------------------------------------------ coordinates
 
   measure() {
     const { picture } = this.stage;
@@ -121,7 +121,7 @@ export class Editor {
     return this.mapped;
   }
 
-  /** The picture was zoomed or moved, or follows a finger by so many pixels. @param {number} [shift] */
+  /** The picture was zoomed or panned, or a swipe moved it by `shift` pixels. @param {number} [shift] */
   moved(shift = 0) {
     this.mapped = null;
     this.shift = shift;
@@ -136,7 +136,7 @@ export class Editor {
 
   // ------------------------------------------------------------ the pointer
 
-  /** Whether the image is moved by one pointer that is pressed. @param {Pointer} pointer */
+  /** Whether a single pressed pointer pans the image. @param {Pointer} pointer */
   pans({ type, button }) {
     return this.spaced || button === 1 || type === "touch";
   }
@@ -205,7 +205,7 @@ export class Editor {
 
   // ------------------------------------------------------------ the keyboard
 
-  /** Do what the key means for the boxes; false if it means nothing. @param {Key} key */
+  /** Handle a key. Returns false if it has no meaning for the boxes. @param {Key} key */
   key({ name, shift, alt }) {
     if (!this.open) return false;
     if (name === " ") return this.space(true);
@@ -232,7 +232,7 @@ export class Editor {
     else this.edits.move(right, down);
   }
 
-  /** Esc: end what is under way, then let the box go. */
+  /** Esc: cancel the current action; else deselect the box. */
   leave() {
     const busy = this.hand.drop() || this.edits.picked !== null;
     this.left = true;
@@ -243,8 +243,8 @@ export class Editor {
   }
 
   /**
-   * Tab: the next box, and after the last one none. False where Tab goes from control to control: where there are no boxes, where
-   * a control has the focus, and after Esc.
+   * Tab: select the next box, and after the last one none. Returns false if Tab should move the focus: where there are no
+   * boxes, where a control has the focus, and after Esc.
    * @param {number} by
    */
   walk(by) {
@@ -262,7 +262,7 @@ export class Editor {
     return found;
   }
 
-  /** Bring the picked box into view. */
+  /** Scroll the selected box into view. */
   show() {
     const { box } = this.edits;
     if (!box || !this.stage.zoom.closer) return;
@@ -279,7 +279,7 @@ export class Editor {
     return true;
   }
 
-  /** A new box in the middle of what is in view. */
+  /** Add a box in the middle of the visible area. */
   add() {
     if (this.label === null || !this.open) return;
     const { clientWidth: width, clientHeight: height } = this.area;
@@ -291,7 +291,7 @@ export class Editor {
 
   // ------------------------------------------------------------ on screen
 
-  /** The boxes are others, or another one is picked. */
+  /** The boxes or the selection changed. */
   changed() {
     this.told();
     this.area.classList.toggle("held", this.edits.picked !== null);
@@ -300,7 +300,7 @@ export class Editor {
     afterPaint(() => tell("boxed", { boxes: length, at: performance.now() }));
   }
 
-  /** Paint in the next frame. @param {{ rest?: boolean }} [old] `rest`: the boxes at rest, too */
+  /** Paint in the next frame. @param {{ rest?: boolean }} [old] `rest`: including the boxes at rest */
   draw({ rest = false } = {}) {
     this.restOld ||= rest;
     if (this.drawing) return;
@@ -344,7 +344,7 @@ export class Editor {
     this.point(at, edges, Boolean(pointed));
   }
 
-  /** The shape of the pointer. @param {Point | null} at @param {string} edges @param {boolean} over a box */
+  /** Set the mouse cursor. @param {Point | null} at @param {string} edges @param {boolean} over a box */
   point(at, edges, over) {
     let cursor = "";
     if (this.spaced && this.stage.zoom.closer) cursor = "grab";
@@ -354,7 +354,7 @@ export class Editor {
     if (this.area.style.cursor !== cursor) this.area.style.cursor = cursor;
   }
 
-  /** How many suggestions nobody has changed. */
+  /** The number of unchanged suggestions. */
   get suggested() {
     return this.edits.boxes.filter(isOpen).length;
   }
@@ -366,10 +366,10 @@ function spannedOn(mapping, from, to) {
   return { x: Math.min(a.x, b.x), y: Math.min(a.y, b.y), w: Math.abs(a.x - b.x), h: Math.abs(a.y - b.y) };
 }
 
-/** Whether a control has the focus: then Tab goes from one to the next. @param {HTMLElement} area */
+/** Whether a control has the focus, so that Tab moves between controls. @param {HTMLElement} area */
 function isFocusElsewhere(area) {
   const root = /** @type {ShadowRoot} */ (area.getRootNode());
   const { activeElement } = area.ownerDocument;
   if (root.host && root.activeElement) return true;
-  return activeElement !== null && !activeElement.contains(root.host ?? area); // what is around the card is no control
+  return activeElement !== null && !activeElement.contains(root.host ?? area); // the surroundings of the card are no control
 }

@@ -1,5 +1,5 @@
-// The boxes on one image while a person works on them: which there are, which one is picked, and every step back and forth.
-// Lists are replaced, never changed, so a step is a list. No part of the page in here.
+// The boxes on one image while a person edits them: the boxes, the selection, and the steps for undo and redo. Lists are
+// replaced, never changed, so a step is simply a list. Knows nothing of the page.
 
 import { grown, moved, within } from "./geometry.js";
 
@@ -10,9 +10,9 @@ import { grown, moved, within } from "./geometry.js";
 /** @typedef {Readonly<AnswerBox & { key: number, confidence: number | null }>} Box `confidence`: of the model that suggested it */
 /** @typedef {Rect & { label: number, confidence: number }} SuggestedBox */
 
-export const MOST = 1000; // boxes an image; the labeler refuses more
+export const MOST = 1000; // maximum boxes per image; the labeler refuses more
 const STEPS_KEPT = 500;
-const COPY_SHIFT = 0.02; // of the image's longer side
+const COPY_SHIFT = 0.02; // offset of a copy, as a share of the image's longer side
 
 export class Edits {
   /** @param {Size} size of the upright original @param {Omit<Box, "key">[]} [boxes] */
@@ -26,13 +26,13 @@ export class Edits {
     this.past = [];
     /** @type {(readonly Box[])[]} */
     this.future = [];
-    this.run = ""; // steps that belong together, as those of a key that is held down, are one step back
+    this.run = ""; // steps with the same name are undone together, such as those of a key that is held down
     /** @type {number | null} */
-    this.picked = null; // key of a box
-    this.fresh = false; // the picked box was just drawn, and nobody picked it since
+    this.picked = null; // key of the selected box
+    this.fresh = false; // whether the selected box was just drawn
   }
 
-  /** The model's boxes: each counts as accepted until somebody changes it. @param {Size} size @param {readonly SuggestedBox[]} suggested */
+  /** Start from the model's boxes. Each counts as accepted until somebody changes it. @param {Size} size @param {readonly SuggestedBox[]} suggested */
   static suggested(size, suggested) {
     const usable = suggested.slice(0, MOST).map(({ label, confidence, ...rect }) => {
       return { ...within(rect, size), label, confidence, origin: /** @type {Origin} */ ("accepted") };
@@ -40,7 +40,7 @@ export class Edits {
     return new Edits(size, usable);
   }
 
-  /** @param {Size} size @param {readonly AnswerBox[]} boxes of an answer */
+  /** Start from an answer. @param {Size} size @param {readonly AnswerBox[]} boxes */
   static answered(size, boxes) {
     return new Edits(
       size,
@@ -48,19 +48,19 @@ export class Edits {
     );
   }
 
-  /** What was drawn before a reload: changed, though no step of it is left. @param {Size} size @param {Omit<Box, "key">[]} boxes */
+  /** Start from a draft made before a reload. It counts as changed, but has no steps to undo. @param {Size} size @param {Omit<Box, "key">[]} boxes */
   static drafted(size, boxes) {
     const edits = new Edits(size, boxes);
     edits.begun = [];
     return edits;
   }
 
-  /** What the answer holds. @returns {AnswerBox[]} */
+  /** The boxes as an answer. @returns {AnswerBox[]} */
   get answer() {
     return this.boxes.map(({ label, x, y, w, h, origin }) => ({ label, x, y, w, h, origin }));
   }
 
-  /** The picked box. @returns {Box | null} */
+  /** The selected box. @returns {Box | null} */
   get box() {
     return this.boxes.find(({ key }) => key === this.picked) ?? null;
   }
@@ -69,7 +69,7 @@ export class Edits {
     return this.boxes !== this.begun;
   }
 
-  /** Whether a step can be taken back. */
+  /** Whether there is a step to undo. */
   get undoable() {
     return this.past.length > 0;
   }
@@ -89,14 +89,14 @@ export class Edits {
     this.run = "";
   }
 
-  /** A new box; it is the picked one. @param {number} label @param {Rect} rect */
+  /** Add a box and select it. @param {number} label @param {Rect} rect */
   add(label, rect, { fresh = true } = {}) {
     const key = this.nextKey++;
     this.step([...this.boxes, { key, label, ...within(rect, this.size), origin: "drawn", confidence: null }]);
     this.pick(key, { fresh });
   }
 
-  /** Give the picked box another place or class. @param {Partial<Rect & { label: number }>} more @param {string} [run] */
+  /** Change the place or class of the selected box. @param {Partial<Rect & { label: number }>} more @param {string} [run] */
   change(more, run) {
     const { box } = this;
     if (!box || isAs(box, more)) return;
@@ -121,7 +121,7 @@ export class Edits {
     if (this.box) this.change(grown(this.box, wider, taller, this.size), "grow");
   }
 
-  /** Remove the picked box. The next one to look at is picked, if a suggestion was rejected. */
+  /** Remove the selected box. If it was a suggestion, select the next box in review order. */
   remove() {
     const { box } = this;
     if (!box) return;
@@ -135,7 +135,7 @@ export class Edits {
     this.pick(null);
   }
 
-  /** A copy of the picked box beside it; the copy is picked. */
+  /** Copy the selected box beside it, and select the copy. */
   duplicate() {
     const { box } = this;
     if (!box) return;
@@ -145,7 +145,7 @@ export class Edits {
     this.add(box.label, moved(box, way(box.x + box.w, width), way(box.y + box.h, height), this.size), { fresh: false });
   }
 
-  /** @returns {boolean} whether there was a step to take back */
+  /** @returns {boolean} whether there was a step to undo */
   undo() {
     return this.travel(this.past, this.future);
   }
@@ -178,7 +178,7 @@ export class Edits {
     this.future = this.future.map(renamed);
   }
 
-  /** The box that comes `by` steps after the picked one, in the order of looking; null beyond the ends. @param {number} by @returns {Box | null} */
+  /** The box that is `by` steps after the selected one in review order; null beyond the ends. @param {number} by @returns {Box | null} */
   after(by) {
     const order = inOrder(this.boxes);
     const at = order.findIndex(({ key }) => key === this.picked);
@@ -187,20 +187,20 @@ export class Edits {
   }
 }
 
-/** Whether it is a suggestion that nobody has changed. @param {Pick<Box, "origin" | "confidence">} box */
+/** Whether it is an unchanged suggestion. @param {Pick<Box, "origin" | "confidence">} box */
 export function isOpen({ origin, confidence }) {
   return origin === "accepted" && confidence !== null;
 }
 
 /**
- * The order in which boxes are looked at: the model's first, the most doubtful before all; the others as one reads. A correction
- * keeps its place, so that Tab goes on from there.
+ * Review order: the model's boxes, least confident first; then the others in reading order. A corrected box keeps its position,
+ * so that Tab continues from there.
  * @template {Pick<Box, "x" | "y" | "confidence">} Each
  * @param {readonly Each[]} boxes
  * @returns {Each[]}
  */
 export function inOrder(boxes) {
-  const rank = (/** @type {Pick<Box, "confidence">} */ { confidence }) => confidence ?? 2; // after every probability
+  const rank = (/** @type {Pick<Box, "confidence">} */ { confidence }) => confidence ?? 2; // after all confidences
   return [...boxes].sort((a, b) => rank(a) - rank(b) || a.y - b.y || a.x - b.x);
 }
 
@@ -209,7 +209,7 @@ function isAs(box, more) {
   return Object.entries(more).every(([name, value]) => box[name] === value);
 }
 
-/** Whether two answers hold the same boxes. @param {readonly AnswerBox[]} a @param {readonly AnswerBox[]} b */
+/** Whether two answers have the same boxes. @param {readonly AnswerBox[]} a @param {readonly AnswerBox[]} b */
 export function isSame(a, b) {
   const text = (/** @type {readonly AnswerBox[]} */ boxes) =>
     boxes

@@ -1,24 +1,24 @@
-// The arithmetic of boxes, in pixels of the upright original image. No part of the page in here.
+// The geometry of boxes, in pixels of the upright original image. Knows nothing of the page.
 
 /** @typedef {{ x: number, y: number }} Point */
 /** @typedef {{ x: number, y: number, w: number, h: number }} Rect the top left corner, width and height */
 /** @typedef {{ width: number, height: number }} Size of the image */
 /** @typedef {"" | "n" | "s" | "e" | "w" | "nw" | "ne" | "sw" | "se"} Edges the edges that move: n is the top, w the left */
 
-export const LEAST = 1; // pixels: the labeler refuses a box that is narrower or lower
+export const LEAST = 1; // minimum width and height in pixels; the labeler refuses smaller boxes
 
-/** To the hundredth of a pixel, as the labeler keeps it. @param {number} value */
+/** Rounded to a hundredth of a pixel, as the labeler stores it. @param {number} value */
 export function rounded(value) {
   return Math.round(value * 100) / 100;
 }
 
-/** The box between two opposite corners, in whatever order. @param {Point} a @param {Point} b @returns {Rect} */
+/** The box between two opposite corners, in any order. @param {Point} a @param {Point} b @returns {Rect} */
 export function spanned(a, b) {
   return { x: Math.min(a.x, b.x), y: Math.min(a.y, b.y), w: Math.abs(a.x - b.x), h: Math.abs(a.y - b.y) };
 }
 
 /**
- * The part of the box that lies in the image, rounded; never smaller than the least.
+ * Clip the box to the image and round it. It never becomes smaller than the minimum.
  * @param {Rect} rect
  * @param {Size} size
  * @returns {Rect}
@@ -33,12 +33,12 @@ export function within({ x, y, w, h }, { width, height }) {
 function piece(from, to, most) {
   const start = rounded(Math.min(Math.max(from, 0), Math.max(0, most - LEAST)));
   const end = Math.min(Math.max(to, start + LEAST), most);
-  // Rounded down where rounding up would reach out of the image.
+  // Round down if rounding up would exceed the image.
   const length = rounded(end - start);
   return [start, start + length > most ? rounded(Math.floor((most - start) * 100) / 100) : length];
 }
 
-/** The box moved, as far as the image goes. @param {Rect} rect @param {number} right @param {number} down @param {Size} size @returns {Rect} */
+/** Move the box, but not beyond the image. @param {Rect} rect @param {number} right @param {number} down @param {Size} size @returns {Rect} */
 export function moved({ x, y, w, h }, right, down, { width, height }) {
   const place = (/** @type {number} */ at, /** @type {number} */ room) =>
     rounded(Math.min(Math.max(at, 0), Math.max(0, room)));
@@ -46,7 +46,7 @@ export function moved({ x, y, w, h }, right, down, { width, height }) {
 }
 
 /**
- * The box with some of its edges moved to a point. An edge that passes the opposite one turns the box over.
+ * Move some edges of the box to a point. An edge that passes the opposite one flips the box.
  * @param {Rect} rect
  * @param {Edges} edges
  * @param {Point} to
@@ -61,12 +61,12 @@ export function stretched({ x, y, w, h }, edges, to, size) {
   return within(spanned({ x: left, y: top }, { x: right, y: bottom }), size);
 }
 
-/** A box grown (or shrunk) at its right and lower edge, by keys. @param {Rect} rect @param {number} wider @param {number} taller @param {Size} size */
+/** Grow or shrink a box at its right and lower edge, with the keyboard. @param {Rect} rect @param {number} wider @param {number} taller @param {Size} size */
 export function grown({ x, y, w, h }, wider, taller, size) {
   return within({ x, y, w: Math.max(LEAST, w + wider), h: Math.max(LEAST, h + taller) }, size);
 }
 
-/** The point, on the image's edge where it is nearer to it than `reach`, and never outside. @param {Point} point @param {Size} size @param {Point} reach @returns {Point} */
+/** Snap the point to the image's edges within `reach`, and keep it inside the image. @param {Point} point @param {Size} size @param {Point} reach @returns {Point} */
 export function snapped({ x, y }, { width, height }, reach) {
   return { x: toEdge(x, width, reach.x), y: toEdge(y, height, reach.y) };
 }
@@ -77,13 +77,13 @@ function toEdge(value, most, reach) {
   return value > most - reach ? most : value;
 }
 
-/** Whether the point is in the box, or so near to it. @param {Rect} rect @param {Point} point @param {Point} reach */
+/** Whether the point is inside the box or within `reach` of it. @param {Rect} rect @param {Point} point @param {Point} reach */
 export function holds({ x, y, w, h }, point, reach) {
   return point.x >= x - reach.x && point.x <= x + w + reach.x && point.y >= y - reach.y && point.y <= y + h + reach.y;
 }
 
 /**
- * The boxes under a point, the smallest first. A tiny box is hit from as far as `reach`.
+ * The boxes under a point, the smallest first. A tiny box is hit from up to `reach` away.
  * @template {Rect} Box
  * @param {readonly Box[]} boxes
  * @param {Point} point
@@ -95,14 +95,14 @@ export function under(boxes, point, reach) {
   return hit.sort((a, b) => a.w * a.h - b.w * b.h);
 }
 
-/** How far around a box counts as on it: only around one that is smaller than a finger or the pointer. @param {Rect} rect @param {Point} reach */
+/** The margin that counts as part of a box; only boxes smaller than a finger or the pointer have one. @param {Rect} rect @param {Point} reach */
 function tiny({ w, h }, reach) {
   return { x: Math.max(0, reach.x - w / 2), y: Math.max(0, reach.y - h / 2) };
 }
 
 /**
- * The edges that a press at this point takes hold of: an edge, or the two of a corner; "" for none. Inside a small box the
- * edges reach less far, so that it can still be moved.
+ * The edges that a press at this point grabs: one edge, or the two of a corner; "" for none. In a small box the grab areas are
+ * narrower, so that the box can still be moved.
  * @param {Rect} rect
  * @param {Point} point
  * @param {Point} reach
@@ -122,7 +122,7 @@ function side(at, from, to, reach, [low, high]) {
   return at >= to - inner ? high : "";
 }
 
-/** The eight places at which a box is held: corners, and the middles of its edges. @param {Rect} rect @returns {{ edges: Edges, x: number, y: number }[]} */
+/** The eight handles of a box: its corners, and the middles of its edges. @param {Rect} rect @returns {{ edges: Edges, x: number, y: number }[]} */
 export function grips({ x, y, w, h }) {
   return [
     { edges: "nw", x, y },
@@ -136,7 +136,7 @@ export function grips({ x, y, w, h }) {
   ];
 }
 
-/** The grip at this point; "" for none. @param {Rect} rect @param {Point} point @param {Point} reach @returns {Edges} */
+/** The handle at this point; "" for none. @param {Rect} rect @param {Point} point @param {Point} reach @returns {Edges} */
 export function gripAt(rect, point, reach) {
   const near = grips(rect).find(
     (grip) => Math.abs(grip.x - point.x) <= reach.x && Math.abs(grip.y - point.y) <= reach.y,

@@ -1,5 +1,5 @@
-// What a pointer does with boxes: it draws, picks, moves and stretches them. Points come in pixels of the stage; a press that
-// does not move is a click. No part of the page in here.
+// What a pointer does with boxes: draw, select, move and resize. Points are in pixels of the stage. A press without movement is
+// a click. Knows nothing of the page.
 
 import { inOrder } from "./edits.js";
 import { edgesAt, gripAt, holds, LEAST, moved, snapped, spanned, stretched, under, within } from "./geometry.js";
@@ -11,16 +11,16 @@ import { edgesAt, gripAt, holds, LEAST, moved, snapped, spanned, stretched, unde
 /** @typedef {import("./edits.js").Edits} Edits */
 /** @typedef {import("./mapping.js").Mapping} Mapping */
 /**
- * What is under way.
+ * The current action.
  * @typedef {{ does: "draw", from: Point, to: Point, corner: boolean }
  *   | { does: "move", box: Box, from: Point, rect: Rect }
  *   | { does: "stretch", box: Box, edges: Edges, from: Point, off: Point, rect: Rect }} Deed `corner`: the first corner was
  *   clicked, and the second is still to come
  */
 
-const CLICK = 3; // pixels that a click may move
-const REACH = { mouse: 5, touch: 16 }; // pixels around an edge or a tiny box
-const SNAP = 4; // pixels from the image's edge
+const CLICK = 3; // maximum pixels that a click may move
+const REACH = { mouse: 5, touch: 16 }; // margin in pixels around an edge or a tiny box
+const SNAP = 4; // margin in pixels along the image's edge
 
 export class Hand {
   /** @param {{ edits: Edits, mapping: Mapping, label: number | null }} work the boxes, where they are on screen, and the class of the next one */
@@ -30,8 +30,8 @@ export class Hand {
     this.deed = null;
     this.pressed = false;
     this.dragging = false;
-    this.always = false; // whether the press draws whatever lies under it
-    this.at = { x: 0, y: 0 }; // the press, on the stage
+    this.always = false; // whether the press draws even on top of a box
+    this.at = { x: 0, y: 0 }; // where the press began, on the stage
     this.touch = false;
     /** @type {number[]} */
     this.stack = []; // keys of the boxes under the last click, the smallest first
@@ -47,7 +47,7 @@ export class Hand {
     return this.work.mapping.reach(this.touch ? REACH.touch : REACH.mouse);
   }
 
-  /** The edges of the picked box that a press here takes hold of; of a fresh one only at its grips. @param {Point} at @returns {Edges} */
+  /** The edges of the selected box that a press here grabs; a new box is only grabbed at its handles. @param {Point} at @returns {Edges} */
   hold(at) {
     const { edits, mapping } = this.work;
     const { box, fresh } = edits;
@@ -56,19 +56,19 @@ export class Hand {
     return fresh ? gripAt(box, point, this.reach) : edgesAt(box, point, this.reach);
   }
 
-  /** Whether a press here takes hold of the picked box. @param {Point} at @param {boolean} touch */
+  /** Whether a press here grabs the selected box. @param {Point} at @param {boolean} touch */
   takes(at, touch) {
     this.touch = touch;
     return this.hold(at) !== "" || this.inside(at);
   }
 
-  /** Whether a press here moves the picked box. @param {Point} at */
+  /** Whether a press here moves the selected box. @param {Point} at */
   inside(at) {
     const { edits, mapping } = this.work;
     return edits.box !== null && !edits.fresh && holds(edits.box, mapping.toImage(at), { x: 0, y: 0 });
   }
 
-  /** @param {Point} at @param {{ shift?: boolean, touch?: boolean }} [how] `shift`: draw whatever lies here */
+  /** @param {Point} at @param {{ shift?: boolean, touch?: boolean }} [how] `shift`: draw even on top of a box */
   press(at, { shift = false, touch = false } = {}) {
     Object.assign(this, { at, touch, always: shift, pressed: true, dragging: false });
     if (this.deed?.does === "draw") return void (this.deed.to = this.place(at)); // the second corner
@@ -109,7 +109,7 @@ export class Hand {
     }
   }
 
-  /** The pointer is lifted. @param {Point} at @returns {string | null} why there is no box; null where all is well */
+  /** The pointer is released. @param {Point} at @returns {string | null} why there is no box, or null */
   lift(at) {
     this.move(at);
     const { deed, dragging } = this;
@@ -131,13 +131,13 @@ export class Hand {
     this.deed = null;
     const { edits, label } = this.work;
     const rect = spanned(from, to);
-    if (label === null) return "Choose a class first: then the box knows what it shows.";
-    if (rect.w < LEAST || rect.h < LEAST) return "That box is narrower than a pixel. Zoom in to draw it.";
+    if (label === null) return "Choose a class first.";
+    if (rect.w < LEAST || rect.h < LEAST) return "That box is smaller than a pixel. Zoom in to draw it.";
     edits.add(label, within(rect, edits.size));
     return null;
   }
 
-  /** A press that did not move: it picks a box, or is the first corner of a new one. @param {Point} at @returns {string | null} */
+  /** A press without movement: it selects a box, or sets the first corner of a new one. @param {Point} at @returns {string | null} */
   click(at) {
     const { edits, mapping } = this.work;
     const hit = this.always ? [] : under(edits.boxes, mapping.toImage(at), this.reach);
@@ -156,13 +156,13 @@ export class Hand {
     return holds({ x: 0, y: 0, w: edits.size.width, h: edits.size.height }, mapping.toImage(at), mapping.reach(SNAP));
   }
 
-  /** The box that a click here would pick. @param {Point} at @returns {Box | null} */
+  /** The box that a click here would select. @param {Point} at @returns {Box | null} */
   pointed(at) {
     const { edits, mapping } = this.work;
     return under(edits.boxes, mapping.toImage(at), this.reach)[0] ?? null;
   }
 
-  /** Drop what is under way; false if nothing is. */
+  /** Cancel the current action. Returns false if there is none. */
   drop() {
     const busy = this.deed !== null;
     this.deed = null;
@@ -170,7 +170,7 @@ export class Hand {
     return busy;
   }
 
-  /** Pick the next box: of those under the last click while there are several, else in the order of looking. @param {number} by @returns {boolean} false beyond the last one */
+  /** Select the next box: among several under the last click, else in review order. @param {number} by @returns {boolean} false beyond the last one */
   walk(by) {
     const { edits } = this.work;
     const stack = this.stack.filter((key) => edits.boxes.some((box) => box.key === key));
@@ -184,7 +184,7 @@ export class Hand {
     return next !== null;
   }
 
-  /** Where the picked box is in the order of looking, from 1. */
+  /** The position of the selected box in review order, from 1. */
   get number() {
     const { boxes, picked } = this.work.edits;
     return inOrder(boxes).findIndex(({ key }) => key === picked) + 1;

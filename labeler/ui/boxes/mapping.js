@@ -1,5 +1,5 @@
-// From the image to the screen and back. The image fills its frame as far as its shape allows, and is then enlarged and moved
-// by the zoom. What is shown may be a smaller copy, so its own pixels do not count: only its shape does.
+// Converts between image and screen coordinates. The image fills its frame as far as its aspect ratio allows, and is then
+// zoomed and panned. The displayed file may be a smaller copy, so only its aspect ratio matters, not its pixels.
 
 /** @typedef {import("./geometry.js").Point} Point */
 /** @typedef {import("./geometry.js").Rect} Rect */
@@ -35,7 +35,7 @@ export class Mapping {
     return { ...this.toStage({ x, y }), w: w * this.scale.x, h: h * this.scale.y };
   }
 
-  /** So many pixels of the screen, in pixels of the image. @param {number} pixels @returns {Point} */
+  /** Convert a distance on screen to pixels of the image. @param {number} pixels @returns {Point} */
   reach(pixels) {
     return { x: pixels / this.scale.x, y: pixels / this.scale.y };
   }

@@ -1,6 +1,6 @@
-// Draws boxes on two canvases over the picture: one for the boxes at rest, one for what moves with the pointer. A thousand boxes
-// are then a few strokes at each change, and a movement of the pointer draws one box. Lines have a dark rim, so that they are seen
-// on any picture; suggestions that nobody has touched are dashed.
+// Draws boxes on two canvases over the picture: one for boxes at rest, one for what moves with the pointer. So a thousand boxes
+// take a few strokes per change, and a pointer movement draws only one box. Lines have a dark rim, so that they are visible on
+// any picture. Suggestions that nobody has changed are dashed.
 
 import { isOpen } from "./edits.js";
 import { grips } from "./geometry.js";
@@ -14,7 +14,7 @@ const RIM = "rgb(0 0 0 / 65%)";
 const DASH = [6, 4];
 const DASH_SHIFT = 5;
 const FONT_PIXELS = 12;
-const ALL_NAMED = 40; // up to so many boxes in view, each has its name; with more, those that are wide enough
+const ALL_NAMED = 40; // with more boxes in view, only boxes that are wide enough show their name
 const GRIP = 7; // pixels
 
 export class Painter {
@@ -25,7 +25,7 @@ export class Painter {
     this.width = 0;
     this.height = 0;
     /** @type {Map<string, number>} */
-    this.widths = new Map(); // of texts, in pixels
+    this.widths = new Map(); // width of each text, in pixels
   }
 
   /** @param {number} width @param {number} height of the stage */
@@ -53,7 +53,7 @@ export class Painter {
   }
 
   /**
-   * The boxes that nobody holds.
+   * Draw the boxes at rest.
    * @param {readonly Box[]} boxes
    * @param {import("./mapping.js").Mapping} mapping
    * @param {(label: number) => Look} look
@@ -74,7 +74,7 @@ export class Painter {
       );
       for (const [number, label] of [...new Set(some.map(({ box }) => box.label))].entries()) {
         const rects = some.filter(({ box }) => box.label === label).map(({ rect }) => rect);
-        pen.lineDashOffset = number % 2 ? DASH_SHIFT : 0; // of two suggestions in the same place, both are seen
+        pen.lineDashOffset = number % 2 ? DASH_SHIFT : 0; // so that both of two suggestions in the same place are visible
         this.stroke(pen, rects, look(label).colour, 1.75, dashed);
       }
       pen.lineDashOffset = 0;
@@ -92,17 +92,17 @@ export class Painter {
     pen.strokeStyle = colour;
     pen.lineWidth = width;
     pen.setLineDash(dashed ? DASH : []);
-    for (const { x, y, w, h } of rects) pen.strokeRect(x, y, w, h); // as one path, 900 take ten times as long
+    for (const { x, y, w, h } of rects) pen.strokeRect(x, y, w, h); // not as one path, which takes ten times as long for 900 boxes
     pen.setLineDash([]);
   }
 
   /**
-   * The class at the box, where no other name is.
+   * Draw the class name at a box, without covering other names.
    * @param {CanvasRenderingContext2D} pen
    * @param {Pick<Box, "origin" | "confidence">} box
    * @param {Rect} rect on the stage
    * @param {Look} look
-   * @param {{ always?: boolean, taken?: Rect[] }} [how] `always`: also where it is wider than the box; `taken`: where names are
+   * @param {{ always?: boolean, taken?: Rect[] }} [how] `always`: even if it is wider than the box; `taken`: where other names are
    */
   name(pen, box, rect, { name, colour }, { always = true, taken = [] } = {}) {
     const text = isOpen(box) ? `${name} ${Math.round(100 * Number(box.confidence))}%` : name;
@@ -127,7 +127,7 @@ export class Painter {
   }
 
   /**
-   * What moves: the picked box with its grips, the one under the pointer, the one being drawn, and the crosshair.
+   * Draw what moves: the selected box with its handles, the one under the pointer, the one being drawn, and the crosshair.
    * @param {object} now
    * @param {(Pick<Box, "origin" | "confidence"> & { rect: Rect, look: Look }) | null} now.picked on the stage
    * @param {{ rect: Rect, look: Look, box: Pick<Box, "origin" | "confidence"> } | null} now.pointed
@@ -185,7 +185,7 @@ export class Painter {
 }
 
 /**
- * Where a name stands: above its box, else inside or below, at either side or one line further; where no other name is.
+ * Find a place for a name that no other name covers: above its box, else inside or below, at either side or one line further.
  * @param {Rect} box
  * @param {{ w: number, h: number }} name
  * @param {{ width: number, height: number }} stage
@@ -213,7 +213,7 @@ function meet(a, b) {
   return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
 }
 
-/** Black or white: what is read better on this colour (#rrggbb). @param {string} colour */
+/** Black or white, whichever has more contrast with this colour (#rrggbb). @param {string} colour */
 export function inkOn(colour) {
   const part = (/** @type {number} */ at) => {
     const value = Number.parseInt(colour.slice(at, at + 2), 16) / 255;

@@ -1,4 +1,4 @@
-// How answers of boxes are put in words.
+// Describes boxes in words.
 
 import { number, percent } from "../lib/text.js";
 import { isOpen } from "./edits.js";
@@ -8,9 +8,9 @@ import { isOpen } from "./edits.js";
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
 
 export const NOTHING_HERE = "nothing here";
-const NAMED = 6; // classes that a sentence names
+const NAMED = 6; // maximum number of classes named in a sentence
 
-/** "2 red, 1 green", or that there is nothing. @param {readonly Pick<AnswerBox, "label">[]} boxes @param {ClassEntry[]} known */
+/** "2 red, 1 green", or "nothing here". @param {readonly Pick<AnswerBox, "label">[]} boxes @param {ClassEntry[]} known */
 export function boxesInWords(boxes, known) {
   if (!boxes.length) return NOTHING_HERE;
   /** @type {Map<number, number>} */
@@ -28,7 +28,7 @@ function take(counts, id) {
   return found;
 }
 
-/** What is on the image now, and what to do. @param {readonly Box[]} boxes @param {ClassEntry[]} known */
+/** A summary of the boxes on the image, and what to do next. @param {readonly Box[]} boxes @param {ClassEntry[]} known */
 export function summary(boxes, known) {
   if (!boxes.length && known.length > NAMED) return "No box yet. Box every object of these classes.";
   if (!boxes.length) return `No box yet. Draw a box around every ${anyOf(known)}.`;
@@ -42,7 +42,7 @@ export function amount(n) {
   return n === 1 ? "1 box" : `${number(n)} boxes`;
 }
 
-/** "red, green or blue", or "object" where there are many classes. @param {ClassEntry[]} known */
+/** "red, green or blue", or "object of these classes" if there are many. @param {ClassEntry[]} known */
 export function anyOf(known) {
   const names = known.map(({ name }) => name);
   if (!names.length || names.length > NAMED) return "object of these classes";
@@ -50,7 +50,7 @@ export function anyOf(known) {
   return names.length ? `${names.join(", ")} or ${last}` : String(last);
 }
 
-/** The picked box in words. @param {Box} box @param {number} number @param {number} of @param {string} name of its class */
+/** The selected box in words. @param {Box} box @param {number} number @param {number} of @param {string} name of its class */
 export function described(box, number, of, name) {
   const from = isOpen(box) ? `, suggested (${percent(Number(box.confidence))})` : "";
   const [x, y, w, h] = [box.x, box.y, box.w, box.h].map(Math.round);

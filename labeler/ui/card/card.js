@@ -1,5 +1,5 @@
 // The labeling card. It runs its own loop beside Streamlit: a key or a click puts the next image on screen at once and the
-// answer into the outbox. Streamlit may call this again at any rerun; what is set up once stays on the parent element.
+// answer into the outbox. Streamlit may call this again at any rerun; state that is set up once stays on the parent element.
 
 import { ask, Refused } from "../lib/api.js";
 import { afterPaint, tell, uuid } from "../lib/dom.js";
@@ -45,16 +45,16 @@ class Card {
   /** @param {Element} root @param {any} data */
   constructor(root, data) {
     this.stopListening = new AbortController();
-    this.painted = false; // whether the image in place was on screen: no answer counts before
+    this.painted = false; // whether the current image has been painted; no answer counts before that
     /** @type {(() => void) | null} */
-    this.held = null; // an answer given while the image in place was not painted yet
+    this.held = null; // an answer given before the current image was painted
     this.placedAt = 0;
     this.paintedAt = 0;
-    this.undoing = 0; // presses of undo that are not done yet
+    this.undoing = 0; // presses of undo that are still being processed
     /** @type {string[]} */
     this.history = []; // this page's answers, latest last
     /** @type {string | null} */
-    this.named = null; // the answer that the next undo takes back, because the person was told of it
+    this.named = null; // the answer that the next undo removes, because the page has announced it
     /** @type {any} */
     this.shown = null; // the question on screen
     this.waited = false; // whether the image is hidden because the outbox is full
@@ -100,7 +100,7 @@ class Card {
     if (!this.closed) questions.ask();
   }
 
-  /** Whether no image is on its way and none of the labeler's news will say when one can be read. */
+  /** Whether no image is loading, and no notification from the labeler will say when one becomes readable. */
   missesImages() {
     return this.questions.failed || (this.questions.empty && this.trouble);
   }
@@ -131,9 +131,9 @@ class Card {
   hear(project, connected) {
     if (connected && !this.wasConnected) this.outbox.nudge();
     this.wasConnected = connected;
-    this.trouble = Boolean(project.scanning?.error); // a store may be back at any moment
+    this.trouble = Boolean(project.scanning?.error); // a store may answer again at any moment
     if (this.questions.current) this.questions.renew(project.query_version);
-    else if (this.questions.empty) this.questions.ask(); // images may have come, or become free
+    else if (this.questions.empty) this.questions.ask(); // images may have been added or released
     this.view.project(project);
     this.show();
   }
@@ -168,7 +168,7 @@ class Card {
 
   // ------------------------------------------------------------ what the person does
 
-  /** Do what the key means; false if it means nothing here. @param {Key} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {Key} key */
   press(key) {
     const { choice, classes, stage } = this.view;
     const { search } = classes;
@@ -190,7 +190,7 @@ class Card {
     return true;
   }
 
-  /** @param {string} name @param {boolean} typing whether letters look for a class */
+  /** @param {string} name @param {boolean} typing whether letters search for a class */
   pressOther(name, typing) {
     const { current } = this.questions;
     if (name === "Backspace" && typing) this.view.say("Nothing is typed. Press Shift+Z to undo.");
@@ -202,7 +202,7 @@ class Card {
     return true;
   }
 
-  /** Do what a button or its key says. @param {string} name @param {number} at @param {string} [reason] */
+  /** Handle a button or its key. @param {string} name @param {number} at @param {string} [reason] */
   act(name, at, reason) {
     if (name === "undo") this.undo();
     else if (name === "manage") this.view.panel.start();
@@ -217,7 +217,7 @@ class Card {
     else this.answer(name, { label: null }, at, reason);
   }
 
-  /** Enter: the class that the letters found, else what the task makes of it. @param {number} at */
+  /** Enter: the class that the search found, else the task's answer. @param {number} at */
   accept(at) {
     const { choice, classes } = this.view;
     const { found, unmatched } = classes.search;
@@ -226,7 +226,7 @@ class Card {
     this.take(choice.accept(this.view.suggestions), at);
   }
 
-  /** Do with an answer what the task makes of it. @param {ReturnType<import("./choice.js").Choice["accept"]>} given @param {number} at */
+  /** Process the task's answer. @param {ReturnType<import("./choice.js").Choice["accept"]>} given @param {number} at */
   take(given, at) {
     if (given === "keep") {
       this.view.choice.gave?.();
@@ -244,7 +244,7 @@ class Card {
     else this.view.classes.clear();
   }
 
-  /** Why nothing counts now; null if it does. */
+  /** Why answers do not count now; null if they do. */
   whyNot() {
     if (this.outbox.full) return "The labels before this one are not saved yet: it was not counted.";
     if (this.undoing) return "An undo is under way: this answer was not counted.";
@@ -252,8 +252,8 @@ class Card {
   }
 
   /**
-   * Why an answer counts no more before the image is painted. One given before the image was even in place, while the browser
-   * was busy, was meant for another image.
+   * Why an answer comes too early: the image is not painted yet. An answer given before the image was even in place, while the
+   * browser was busy, was meant for the previous image.
    * @param {number} at
    */
   whyTooQuick(at) {
@@ -273,7 +273,7 @@ class Card {
       this.whyNot() ?? (current && this.painted ? whyRefused(current, action, this.view.choice) : this.whyTooQuick(at));
     if (refusal) return this.refuse(refusal);
     if (!current || !this.painted) {
-      this.held = () => this.answer(action, given, at, reason); // once it is painted
+      this.held = () => this.answer(action, given, at, reason); // sent once the image is painted
       return;
     }
     const { item } = current;
@@ -309,12 +309,12 @@ class Card {
   rename(annotator) {
     this.history = [];
     this.named = null;
-    this.view.strip.forget(); // another person's answers are theirs to correct
+    this.view.strip.forget(); // only their author may correct them
     this.questions.annotator = annotator;
     this.questions.ask();
   }
 
-  /** Show the image that the page's address names; or say why not. @param {string} image */
+  /** Show the image in the page's URL, or say why not. @param {string} image */
   async openByAddress(image) {
     const query = new URLSearchParams({ annotator: this.view.annotator, session: this.outbox.session });
     try {
@@ -329,12 +329,12 @@ class Card {
     }
   }
 
-  /** Bring an answered image back to be corrected; the one on screen comes next. @param {import("./strip.js").Entry} entry */
+  /** Show an answered image again to correct it; the one on screen comes next. @param {import("./strip.js").Entry} entry */
   async revisit(entry) {
     if (!this.undoing) await this.questions.putFirst(entry.item, entry);
   }
 
-  /** Go back to the answer before the one on screen (-1), or forth (1) and at last to the queue. @param {number} by */
+  /** Go to the previous answer (-1) or the next one (1), and after the last one back to the queue. @param {number} by */
   step(by) {
     const given = this.questions.current?.given;
     const entry = this.view.strip.beside(given, by);
@@ -342,11 +342,11 @@ class Card {
     else if (by > 0 && given) this.questions.advance();
   }
 
-  /** Undo what was just done on the image; else this page's last answer, or after a reload the annotator's last. Labels being saved arrive first. */
+  /** Undo the last step on the image; else this page's last answer, or after a reload the annotator's. Waits for labels being saved. */
   async undo() {
     if (!this.undoing && this.view.choice.undo?.()) return undefined;
     if (!live.connected && this.outbox.items.length) {
-      return this.view.say("Nothing was undone: the labeler cannot be reached.", true); // keys go on counting
+      return this.view.say("Nothing was undone: the labeler cannot be reached.", true); // the card stays usable
     }
     if (this.undoing++) return; // the loop below does it
     this.view.say("Undoing …");
@@ -359,13 +359,13 @@ class Card {
   async undoOne() {
     await this.outbox.empty();
     const target = this.history.at(-1) ?? this.named;
-    // What this page did not do itself is named first; a second press then undoes it.
+    // An answer from another page is announced first; a second press undoes it.
     const body = { id: uuid(), annotator: this.view.annotator, session: this.outbox.session, target, ask: !target };
     try {
       const answer = await ask("/api/undo", { body, patience: ASK_MS });
       this.named = null;
       this.history.pop();
-      const many = answer.undone > 1; // of another page: the strip does not have them
+      const many = answer.undone > 1; // from another page, so the strip does not have them
       const draft = many ? undefined : this.view.strip.takeBack(answer.image_id, target)?.answer;
       await this.questions.putFirst(answer, this.view.strip.of(answer.image_id), undefined, draft ?? undefined);
       this.view.say(many ? `Undid ${count(answer.undone, "answer")} given at once.` : "Undone.");
@@ -377,14 +377,14 @@ class Card {
 
   /** @param {Error} error */
   notUndone(error) {
-    this.undoing = 0; // presses before this was said do not mean what it names
+    this.undoing = 0; // earlier presses did not mean the announced answer
     if (error instanceof Refused && error.answer.target) {
       this.named = error.answer.target;
       return this.view.say(`${error.message} Undo again to do that.`);
     }
     if (error instanceof Refused) {
       this.named = null;
-      this.history.pop(); // the labeler would refuse it again
+      this.history.pop(); // otherwise the labeler would refuse it again
     }
     this.view.say(`Nothing was undone: ${error.message}`, true);
   }

@@ -1,5 +1,5 @@
-// Boxes on an image: Enter says that all objects are boxed, and a key of its own that there is nothing. Suggestions of the
-// model lie on the image as boxes; those that nobody changes are accepted with the rest.
+// Boxes on an image: Enter confirms that all objects are boxed, and a separate key confirms that there is nothing. The model's
+// suggestions are shown as boxes on the image. Unchanged suggestions are accepted with the rest.
 
 import { Drafts } from "../boxes/drafts.js";
 import { Editor } from "../boxes/editor.js";
@@ -13,8 +13,8 @@ import { number } from "../lib/text.js";
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
 /** @typedef {import("./choice.js").Choice} Choice */
 
-const FIRST_SUGGESTIONS = 5; // labeled images before the model suggests anything
-const FALLBACK = "#ffffff"; // of a box whose class is gone
+const FIRST_SUGGESTIONS = 5; // number of labeled images from which the model makes suggestions
+const FALLBACK = "#ffffff"; // colour of a box whose class was deleted
 
 /** @implements {Choice} */
 export class ChoiceBoxes {
@@ -51,10 +51,10 @@ export class ChoiceBoxes {
     /** @type {import("./questions.js").Question | null} */
     this.question = null;
     /** @type {{ boxes: import("../boxes/edits.js").AnswerBox[] } | null} */
-    this.before = null; // the image's answer until now
-    this.asked = false; // whether a second press rejects all boxes
+    this.before = null; // the image's answer so far
+    this.asked = false; // whether a second press will reject all boxes
     /** @type {number | null} */
-    this.answered = null; // the image whose boxes were given as its answer: its draft is not needed any more
+    this.answered = null; // the image that was just answered, whose draft is no longer needed
   }
 
   close() {
@@ -72,7 +72,7 @@ export class ChoiceBoxes {
     return { name: entry?.name ?? "?", colour: entry?.colour ?? FALLBACK };
   }
 
-  /** The classes, each with a colour: its own, or the next of the palette, as on the map. @param {ClassEntry[]} classes @returns {ClassEntry[]} */
+  /** The classes with their colours: their own, or the next one of the palette, as on the map. @param {ClassEntry[]} classes @returns {ClassEntry[]} */
   coloured(classes) {
     let next = 0;
     return classes.map((each) => ({ ...each, colour: each.colour ?? this.palette[next++ % this.palette.length] }));
@@ -88,7 +88,7 @@ export class ChoiceBoxes {
     if (this.answered !== null && this.answered === this.question?.item.image_id) this.drafts.forget(this.answered);
     this.answered = null;
     this.question = question;
-    const others = question?.opened?.settles ? question.opened : undefined; // else a second opinion is wanted, unswayed
+    const others = question?.opened?.settles ? question.opened : undefined; // otherwise the second opinion must be independent
     const now = question?.given?.answers.at(-1) ?? others;
     this.before = (now?.action ?? "label") === "label" ? (now?.answer ?? null) : null;
     this.editor.begin(question, this.first(question, now ? [] : suggested));
@@ -113,7 +113,7 @@ export class ChoiceBoxes {
     this.editor.draw({ rest: true });
   }
 
-  /** Say what is on the image, and keep it. */
+  /** Describe the boxes on the image, and save the draft. */
   show() {
     if (!this.editor) return;
     const { edits, editor } = this;
@@ -145,7 +145,7 @@ export class ChoiceBoxes {
     else this.drafts.forget(question.item.image_id);
   }
 
-  /** A class: of the picked box, else of the next one. @param {number | null} classId */
+  /** Set the class of the selected box, or of the next one. @param {number | null} classId */
   press(classId) {
     if (classId === null) return null;
     const { edits, editor } = this;
@@ -173,19 +173,19 @@ export class ChoiceBoxes {
     const { edits, editor } = this;
     if (name === "nothing") return this.nothing();
     if (name === "next-box") {
-      if (!editor.next(1)) editor.next(1); // from the last one on to the first
+      if (!editor.next(1)) editor.next(1); // after the last one, the first
       return null;
     }
     if (name === "redo") edits.redo();
     else if (name === "add-box") editor.add();
-    else if (edits.picked === null) return { refusal: "Choose a box first: click it, or press Tab." };
+    else if (edits.picked === null) return { refusal: "Select a box first: click it, or press Tab." };
     else if (name === "reject") edits.remove();
     else edits.duplicate();
     editor.changed();
     return null;
   }
 
-  /** The image has no object. With boxes on it, that is asked. @returns {import("./choice.js").Given | { refusal: string } | null} */
+  /** Answer that nothing is there. If there are boxes, ask first. @returns {import("./choice.js").Given | { refusal: string } | null} */
   nothing() {
     const boxes = this.edits.boxes.length;
     if (boxes && !this.asked) {
@@ -198,17 +198,17 @@ export class ChoiceBoxes {
     return this.question && { label: null, answer: { boxes: [] } };
   }
 
-  /** The card has taken the answer, and did not refuse it. */
+  /** The card has accepted the answer. */
   gave() {
     this.answered = this.question?.item.image_id ?? null;
   }
 
-  /** The key for it; with many classes a letter alone looks for a class. */
+  /** The key for "nothing here". With many classes, a letter alone searches for a class. */
   get nothingKey() {
     return this.classes.search.typing ? "Shift+V" : "V";
   }
 
-  /** Take a step back on this image; false if there is none. */
+  /** Undo a step on this image; false if there is none. */
   undo() {
     const { editor } = this;
     if (!this.question || !(editor.hand.drop() || this.edits.undo())) return false;
@@ -290,7 +290,7 @@ export class ChoiceBoxes {
     this.editor.changed();
   }
 
-  /** What a person is asked to do. */
+  /** The instruction for the person. */
   get task() {
     return `Draw a box around every ${anyOf(this.classes.known)}.`;
   }

@@ -1,5 +1,5 @@
-// Several classes an image: a class that is pressed is switched on or off, and Enter confirms those that are on. "None of
-// these" is an answer like any other, and excludes the classes. What the card did not show stays unknown.
+// Several classes per image: pressing a class switches it on or off, and Enter confirms the classes that are on. "None of
+// these" is an answer like any other, and excludes the classes. Classes that the card did not show stay unknown.
 
 import { element, find, setText } from "../lib/dom.js";
 import { classesInWords, NONE, namesOf, saysNoToAll } from "../lib/task.js";
@@ -39,9 +39,9 @@ export class ChoiceMany {
     this.on = new Set();
     this.none = false; // whether "None of these" is on
     /** @type {Set<number>} */
-    this.offered = new Set(); // classes that were shown with this image: each of them is answered
+    this.offered = new Set(); // classes shown with this image: each of them is answered with yes or no
     /** @type {Classes | null} */
-    this.before = null; // the image's answer until now
+    this.before = null; // the image's answer so far
     this.asking = false; // whether there is a question
   }
 
@@ -51,7 +51,7 @@ export class ChoiceMany {
 
   /** @param {import("./questions.js").Question | null} question @param {Suggestion[]} suggestions @param {boolean} preselect */
   begin(question, suggestions, preselect) {
-    const others = question?.opened?.settles ? question.opened : undefined; // else a second opinion is wanted, unswayed
+    const others = question?.opened?.settles ? question.opened : undefined; // otherwise the second opinion must be independent
     const now = question?.given?.answers.at(-1) ?? others;
     this.asking = question !== null;
     this.before = (now?.action ?? "label") === "label" ? (now?.answer ?? null) : null;
@@ -65,8 +65,8 @@ export class ChoiceMany {
   }
 
   draw() {
-    if (!this.offered.size) this.offered = new Set(this.known); // the image came before the classes
-    if (this.known.length) for (const id of this.on) if (!this.known.includes(id)) this.on.delete(id); // it was deleted
+    if (!this.offered.size) this.offered = new Set(this.known); // the image arrived before the classes
+    if (this.known.length) for (const id of this.on) if (!this.known.includes(id)) this.on.delete(id); // a deleted class
     this.classes.turnOn(this.on);
     for (const button of this.more.children) button.ariaPressed = String(this.on.has(Number(button.dataset.classId)));
     this.noneButton.ariaPressed = String(this.none);
@@ -104,7 +104,7 @@ export class ChoiceMany {
     return { yes: sorted(this.on), no: sorted(no) };
   }
 
-  /** What is switched on; "" for nothing. */
+  /** The names of the classes that are on. */
   get chosenInWords() {
     return this.none ? NONE : namesOf(this.on, this.classes.known);
   }
@@ -166,7 +166,7 @@ function isSame(a, b) {
   return [a.yes, a.no].map(sorted).join(";") === [b.yes, b.no].map(sorted).join(";");
 }
 
-/** As the labeler merges them: a no to a part is no no to the whole. @param {Classes} answer @param {number} from @param {number} into */
+/** Merge as the labeler does: a no to one part is not a no to the whole. @param {Classes} answer @param {number} from @param {number} into */
 function merge(answer, from, into) {
   answer.yes = sorted(new Set(answer.yes.map((id) => (id === from ? into : id))));
   answer.no = answer.no.filter((id) => id !== from && !answer.yes.includes(id));

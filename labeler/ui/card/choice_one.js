@@ -1,4 +1,4 @@
-// One class an image: a class that is pressed is the answer, and Enter takes the suggestion.
+// One class per image: pressing a class answers, and Enter accepts the suggestion.
 
 import { element } from "../lib/dom.js";
 import { percent } from "../lib/text.js";
@@ -41,7 +41,7 @@ export class ChoiceOne {
     return { label: classId };
   }
 
-  /** An answer that came back to be corrected stays. @param {Suggestion[]} suggestions @returns {"keep" | { label: number } | null} */
+  /** An earlier answer that is shown again stays unchanged. @param {Suggestion[]} suggestions @returns {"keep" | { label: number } | null} */
   accept([best]) {
     if (this.given) return "keep";
     return best ? { label: best.label } : null;

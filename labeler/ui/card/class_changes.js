@@ -1,4 +1,4 @@
-// Changes of the project's classes from the card: what the labeler is asked, and what the person is told.
+// Changes of the project's classes from the card: the requests to the labeler, and the messages to the person.
 
 import { ask } from "../lib/api.js";
 import { live } from "../lib/project.js";
@@ -26,7 +26,7 @@ export class ClassChanges {
     return refusal;
   }
 
-  /** Have the classes changed, and see it; returns why it was not done, or null. @param {string} method @param {string} url @param {any} body */
+  /** Change the classes and show the result. Returns why it failed, or null. @param {string} method @param {string} url @param {any} body */
   async send(method, url, body) {
     try {
       await ask(url, {

@@ -1,5 +1,5 @@
-// The classes as buttons, and the letters that look for one. A button shows its key, its number of labels, and, where the
-// model proposes the class, its probability. Names that people typed go in as text, never as markup.
+// The classes as buttons, and the search for a class by letters. A button shows its key, its number of labels, and the model's
+// probability for the class, if suggested. User-entered names are inserted as text, never as markup.
 
 import { ClassSearch, placeKey } from "../lib/classes.js";
 import { element, find, setText } from "../lib/dom.js";
@@ -8,8 +8,8 @@ import { count, number, percent } from "../lib/text.js";
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
 /** @typedef {import("../types.js").Suggestion} Suggestion */
 
-const ONE_COLUMN = 8; // so many classes stand in one column
-const TWO_LINES = 14; // with so many classes, rows are high enough for a long name on two lines
+const ONE_COLUMN = 8; // up to this many classes are in one column
+const TWO_LINES = 14; // up to this many classes, rows are high enough for two lines
 
 export class ClassList {
   /** @param {Element} root */
@@ -24,12 +24,12 @@ export class ClassList {
     /** @type {Suggestion[]} */
     this.suggestions = [];
     /** @type {Set<number>} */
-    this.marked = new Set(); // classes that the suggestions name first
+    this.marked = new Set(); // suggested classes
     /** @type {Set<number> | null} */
-    this.on = null; // where classes are switched on and off: those that are on
+    this.on = null; // the classes that are on, if they can be switched
   }
 
-  /** The classes, and what is typed to find one. */
+  /** The classes, with the search text. */
   get search() {
     return new ClassSearch(this.known, this.filter.value);
   }
@@ -62,7 +62,7 @@ export class ClassList {
     return this.known.find((each) => each.id === id)?.name ?? "a class that no longer exists";
   }
 
-  /** Take a key into the filter; false if it types nothing. A slash at the start goes to the field. @param {string} key */
+  /** Add a key to the search text; false if it types nothing. A slash at the start focuses the field. @param {string} key */
   type(key) {
     const { search } = this;
     if (key === "/" && !search.text) {
@@ -95,7 +95,7 @@ export class ClassList {
     this.card.classList.toggle("several", this.known.length > ONE_COLUMN);
     this.card.classList.toggle("roomy", this.known.length <= TWO_LINES);
     const digits = Math.max(1, ...this.known.map(({ labels }) => worded(labels).length));
-    this.list.style.setProperty("--digits", digits); // the numbers of all classes are equally wide
+    this.list.style.setProperty("--digits", digits); // the same width for the numbers of all classes
     const { matches, typed, found } = search;
     const shown = new Set(matches.map(({ id }) => id));
     for (const [id, button] of this.buttons) {
@@ -111,7 +111,7 @@ export class ClassList {
   }
 
   /**
-   * Buttons are kept and moved, not made anew: a count that changes must not take the focus away.
+   * Buttons are reused, not replaced: otherwise a changed count would take away the focus.
    * @param {ClassEntry} entry
    * @param {number} index
    * @param {string | null | undefined} hotkey
@@ -153,9 +153,9 @@ export class ClassList {
   }
 
   /**
-   * Show what the model says of the image on screen, most probable first.
+   * Show the model's suggestions for the image on screen, most probable first.
    * @param {Suggestion[]} suggestions
-   * @param {Set<number>} marked the classes that it proposes
+   * @param {Set<number>} marked the classes that it suggests
    */
   mark(suggestions, marked) {
     this.suggestions = suggestions;

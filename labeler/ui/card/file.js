@@ -1,9 +1,9 @@
-// Which file is on screen: its folder and name, shortened in the middle, as a link to the address that opens exactly this
+// The file on screen: its folder and name, shortened in the middle, as a link to the URL that opens exactly this
 // image. Both can be copied.
 
 import { element, find, setText } from "../lib/dom.js";
 
-const TAIL = 28; // letters at the end that are never shortened away
+const TAIL = 28; // number of characters at the end that are always shown
 
 export class FileLine {
   /** @param {Element} root @param {(words: string, trouble?: boolean) => void} say */
@@ -17,7 +17,7 @@ export class FileLine {
     };
   }
 
-  /** This is on screen, or nothing. @param {import("../types.js").Item | null} item */
+  /** Set the image on screen, or null. @param {import("../types.js").Item | null} item */
   show(item) {
     this.line.classList.toggle("none", !item);
     const uri = item ? item.uri || `image ${item.image_id}` : "";
@@ -39,12 +39,12 @@ export class FileLine {
   }
 }
 
-/** The image that this page's address names now; Streamlit may still know an earlier one. */
+/** The image in the page's current URL. Streamlit may still have an earlier URL. */
 export function namedByAddress() {
   return new URL(location.href).searchParams.get("image");
 }
 
-/** Take the image out of the address: it was opened, or could not be. A reload then goes on with the queue. */
+/** Remove the image from the URL, so that a reload continues with the queue. */
 export function forgetAddress() {
   const address = new URL(location.href);
   if (!address.searchParams.has("image")) return;

@@ -1,5 +1,5 @@
 // The project's guidelines beside the image, with the description of each class. This browser remembers whether they are
-// open. The labeler renders the text; markup that somebody typed stays text.
+// open. The labeler renders the text; HTML in it stays text.
 
 import { ask } from "../lib/api.js";
 import { element, find, setText } from "../lib/dom.js";
@@ -47,7 +47,7 @@ export class Guide {
   /** @param {Guidelines} guidelines */
   show(guidelines) {
     this.now = guidelines;
-    find(this.panel, ".words").innerHTML = guidelines.html; // rendered by the labeler, which lets no markup through
+    find(this.panel, ".words").innerHTML = guidelines.html; // rendered by the labeler, which escapes HTML
     find(this.panel, ".empty").hidden = Boolean(guidelines.mark);
   }
 
@@ -75,14 +75,14 @@ export class Guide {
     if (remember) store(GUIDE, open ? "open" : "closed");
   }
 
-  /** News came: `mark` identifies the labeler's text. If it is another one, somebody changed it. @param {unknown} mark */
+  /** Update: `mark` identifies the labeler's text. If it differs, somebody changed the text. @param {unknown} mark */
   async hear(mark) {
     if (mark === undefined || mark === this.now.mark || this.asking) return;
     this.asking = true;
     try {
       this.show(await ask("/api/project/guidelines", { patience: READ_MS }));
     } catch {
-      // the next news asks again
+      // the next update tries again
     }
     this.asking = false;
   }

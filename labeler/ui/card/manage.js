@@ -1,5 +1,5 @@
-// The panel that changes classes: rename, merge, delete, order, colour, key and description. A change of labels first says
-// what it means for the labels that exist, counted by the labeler at that moment, and takes a second press. Nothing is
+// The panel that edits classes: rename, merge, delete, order, colour, key and description. A change that affects labels first
+// says what it means for existing labels, counted by the labeler at that moment, and needs a second press. Nothing is
 // preselected for a change that cannot be undone.
 
 import { element, find, renew, setText } from "../lib/dom.js";
@@ -7,7 +7,7 @@ import { capital, count } from "../lib/text.js";
 import { ClassOrder } from "./order.js";
 
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
-/** @typedef {{ id: number, change: string }} Change a change that somebody thinks about */
+/** @typedef {{ id: number, change: string }} Change a change that is being considered */
 
 const CHANGES = [
   ["look", "Edit"],
@@ -21,7 +21,7 @@ export class ClassPanel {
    * @param {Element} root
    * @param {(method: string, classId: number, body: object | null) => Promise<string | null>} change returns why it was
    *   not done, or null
-   * @param {() => Promise<void>} recount has the labels counted again
+   * @param {() => Promise<void>} recount asks for a new count of the labels
    * @param {boolean} several whether an image may have several classes
    */
   constructor(root, change, recount, several) {
@@ -38,10 +38,10 @@ export class ClassPanel {
     /** @type {Promise<void> | null} */
     this.counting = null;
     this.order = new ClassOrder(this.list, (id, place) => this.place(id, place));
-    this.dialog.onkeydown = (/** @type {KeyboardEvent} */ event) => event.stopPropagation(); // Streamlit has keys of its own
+    this.dialog.onkeydown = (/** @type {KeyboardEvent} */ event) => event.stopPropagation(); // Streamlit has its own shortcuts
     this.dialog.oncancel = (/** @type {Event} */ event) => {
       if (!this.open) return;
-      event.preventDefault(); // Escape leaves the change first, then the panel
+      event.preventDefault(); // Escape closes the change first, then the panel
       this.ask(null);
     };
     this.list.onclick = (/** @type {any} */ event) => {
@@ -77,7 +77,7 @@ export class ClassPanel {
   ask(open) {
     const before = this.open;
     this.open = open;
-    // What cannot be undone waits for a fresh count; a name that is typed quickly does not.
+    // A change that cannot be undone waits for a fresh count; a rename does not.
     const waits = open?.change === "merge" || open?.change === "delete";
     this.counting = waits ? this.recount().finally(() => this.open === open && this.counted()) : null;
     this.draw();
@@ -95,7 +95,7 @@ export class ClassPanel {
     return this.list.querySelector(`[data-class-id="${id}"]`);
   }
 
-  /** Draw, also while someone looks at it, because counts change. Rows that did not change stay, and so does the focus. */
+  /** Draw the list, even while it is open, because counts change. Unchanged rows stay, and so does the focus. */
   draw() {
     for (const { id, labels = 0 } of this.classes) {
       const counted = this.item(id)?.querySelector(".labels");
@@ -167,7 +167,7 @@ export class ClassPanel {
     return form;
   }
 
-  /** The fields of how a class looks on the pages. @param {ClassEntry} entry */
+  /** The fields for a class's appearance on the pages. @param {ClassEntry} entry */
   look({ id, colour, hotkey, own_hotkey, description }) {
     const own = Object.assign(element("input"), { type: "checkbox", checked: Boolean(colour) });
     const picker = Object.assign(element("input"), { type: "color", value: colour ?? "#808080" });
@@ -197,7 +197,7 @@ export class ClassPanel {
     return /** @type {ClassEntry} */ (this.classes.find((each) => each.id === id));
   }
 
-  /** Say what the change means for the labels that exist. */
+  /** Say what the change means for existing labels. */
   explain() {
     const form = this.list.querySelector("form");
     if (!form || !this.open) return;
@@ -238,7 +238,7 @@ export class ClassPanel {
     };
   }
 
-  /** Put a class at another place of the order. @param {number} id @param {number} place */
+  /** Move a class to another position. @param {number} id @param {number} place */
   async place(id, place) {
     const { name } = this.entry(id);
     const refusal = await this.change("PATCH", id, { place });
@@ -278,6 +278,6 @@ export function meaningOf(change, { name, labels = 0 }, wanted, several) {
   if (change === "merge") return `${become}“${name}” still works as a name for it. This cannot be undone.`;
   if (!labels) return "No image has this label.";
   const lose = `${count(labels, "image")} lose${labels === 1 ? "s" : ""}`;
-  if (several) return `${lose} this class; what was said of other classes stays. This cannot be undone.`;
+  if (several) return `${lose} this class; other classes stay. This cannot be undone.`;
   return `${lose} this label and will be asked again. This cannot be undone.`;
 }

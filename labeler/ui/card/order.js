@@ -1,16 +1,16 @@
-// The order of the classes, in the panel that changes them: each row has a handle that is dragged, or moved by the arrow
-// keys. Nothing is saved before the pointer is lifted.
+// The order of the classes, in the panel that edits them: each row has a handle that can be dragged, or moved with the arrow
+// keys. A drag is saved when the pointer is released.
 
 import { element } from "../lib/dom.js";
 import { Pointers } from "../lib/pointer.js";
 
-const EDGE = 40; // pixels from the panel's edge in which a dragged row scrolls the panel
+const EDGE = 40; // distance in pixels from the panel's edge at which dragging scrolls
 const STEP_PX = 12;
 
 export class ClassOrder {
   /**
    * @param {HTMLElement} list
-   * @param {(classId: number, place: number) => void} move has the labeler move it
+   * @param {(classId: number, place: number) => void} move asks the labeler to move it
    */
   constructor(list, move) {
     this.list = list;
@@ -29,7 +29,7 @@ export class ClassOrder {
     list.addEventListener("keydown", (event) => this.key(event));
   }
 
-  /** A button that holds a row. @param {string} name of its class */
+  /** The handle of a row. @param {string} name of its class */
   static handle(name) {
     const handle = element("button", "⠿", "handle");
     handle.type = "button";

@@ -1,6 +1,6 @@
-// The images to ask about: the one on screen, and those decoded behind it. A new order at the labeler replaces what lies
-// behind, except for the next one or two, and never the one on screen. The images replaced stay usable until the new ones
-// are decoded, so that a fast hand never waits for the network.
+// The images to ask about: the one on screen, and decoded ones behind it. A new order from the labeler replaces those behind,
+// except the next one or two, and never the one on screen. Replaced images stay usable until the new ones are decoded, so that
+// quick labeling never waits for the network.
 
 import { ask } from "../lib/api.js";
 import { loadPicture } from "../lib/picture.js";
@@ -17,16 +17,16 @@ import { pause } from "../lib/time.js";
  * @property {boolean} broken
  * @property {Promise<void>} decoded
  * @property {any} [given] its entry in the strip, where it came back to be corrected
- * @property {any} [opened] what its address asked for
- * @property {any} [draft] the answer that an undo took back
+ * @property {any} [opened] the labeler's answer, if it was opened by its URL
+ * @property {any} [draft] the answer that an undo removed
  */
 
-const KEPT = 2; // of the images read ahead, those that a new order leaves in place
-const ASK_BELOW = 3 / 4; // of the images read ahead: with fewer left, the queue is asked again
+const KEPT = 2; // number of prefetched images that a new order leaves in place
+const ASK_BELOW = 3 / 4; // share of prefetched images below which the queue is asked again
 const ASK_MS = 10_000;
-const ASK_AFTER_TRIES = 3; // at an image that the labeler does not have now
-const RENEW_UNTOUCHED_MS = 5000; // between orders taken over while nobody is at the page
-const HEAD_START_MS = 300; // at most, of the first image of a page before those behind it
+const ASK_AFTER_TRIES = 3; // attempts for an image that the labeler cannot read now
+const RENEW_UNTOUCHED_MS = 5000; // pause between new orders while the page is idle
+const HEAD_START_MS = 300; // maximum time for which a page's first image loads alone
 
 export class Questions {
   /**
@@ -49,9 +49,9 @@ export class Questions {
     /** @type {Question[]} */
     this.stale = []; // replaced by a newer order, still decoded
     /** @type {Question | null} */
-    this.returning = null; // given back by an undo, not decoded yet
+    this.returning = null; // shown again by an undo, but not decoded yet
     /** @type {number | null} */
-    this.remaining = null; // images that nobody has finished, as of the queue's last answer
+    this.remaining = null; // images not finished yet, from the queue's last answer
     this.version = 0; // of the order that `next` follows
     this.asked = 0; // requests so far
     this.askedAt = 0;
@@ -60,10 +60,10 @@ export class Questions {
     /** @type {number | undefined} */
     this.again = undefined; // how many of `next` stay at the request that follows the one under way
     /** @type {Map<number, number>} */
-    this.done = new Map(); // image id → the last request that may still name it although it is answered
+    this.done = new Map(); // image id → the last request that may still contain it although it is answered
   }
 
-  /** Answered: show the next one. */
+  /** The current image was answered: show the next one. */
   advance() {
     this.current = null;
     this.fill();
@@ -71,8 +71,8 @@ export class Questions {
   }
 
   /**
-   * Put an image on screen before all others; what was there comes next. An undo gave it back, or it is to be corrected
-   * (`given` is its entry in the strip), or its address `opened` it.
+   * Show an image before all others; the current one comes next. It was returned by an undo, or is to be corrected
+   * (`given` is its entry in the strip), or was `opened` by its URL.
    * @param {Item} item
    * @param {any} [given]
    * @param {any} [opened]
@@ -83,7 +83,7 @@ export class Questions {
     const question = (this.returning = this.question(item));
     Object.assign(question, { given, opened, draft });
     await question.decoded;
-    if (this.returning !== question) return; // another one was asked for meanwhile
+    if (this.returning !== question) return; // another one was requested meanwhile
     this.next = [this.current, ...this.next].filter(
       /** @returns {other is Question} */ (other) =>
         other !== null && !other.given && !other.opened && other.item.image_id !== item.image_id,
@@ -94,7 +94,7 @@ export class Questions {
     this.changed();
   }
 
-  /** Whether news of the project may bring an image: none is shown, and none is on its way. */
+  /** Whether no image is shown and none is loading, so that a change of the project may bring one. */
   get empty() {
     return !this.current && !this.next.length && (this.remaining !== null || this.failed);
   }
@@ -105,8 +105,8 @@ export class Questions {
   }
 
   /**
-   * There may be a newer order. A page that nobody touches does not follow it at once: whoever works elsewhere has the
-   * first of it, and images fetched here for nothing would cost them time.
+   * Tell that there may be a newer order. An idle page does not follow it at once: images fetched here in vain would slow down
+   * whoever is labeling elsewhere.
    * @param {number} version
    */
   renew(version) {
@@ -128,7 +128,7 @@ export class Questions {
       this.take(await ask(`/api/queue?${this.query(held)}`, { patience: ASK_MS }), request, new Set(held));
       this.failed = false;
     } catch {
-      this.failed = true; // the card asks again
+      this.failed = true; // the card will ask again
     }
     this.asking = false;
     this.fill();

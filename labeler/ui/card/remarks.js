@@ -1,5 +1,4 @@
-// What a person says beside a label: a note on the image, which goes along with its answer, and the reason why an image
-// gets no label.
+// Remarks beside a label: a note on the image, which is sent with its answer, and the reason why an image gets no label.
 
 import { element, find } from "../lib/dom.js";
 import { digitOf } from "../lib/keys.js";
@@ -38,12 +37,12 @@ export class Remarks {
     };
   }
 
-  /** The note on the image on screen, undefined where there is none. @returns {string | undefined} */
+  /** The note on the current image, or undefined. @returns {string | undefined} */
   get note() {
     return this.input.value.trim() || undefined;
   }
 
-  /** Another image is on screen, with the note that it was given before, if any. @param {string} [note] */
+  /** Show another image's earlier note, if any. @param {string} [note] */
   show(note) {
     if (this.dialog.open) this.dialog.close();
     if (this.input.value !== (note ?? "")) this.input.value = note ?? "";
@@ -73,7 +72,7 @@ export class Remarks {
 
   /** @param {KeyboardEvent} event @param {HTMLElement} list */
   key(event, list) {
-    event.stopPropagation(); // Streamlit has keys of its own
+    event.stopPropagation(); // Streamlit has its own shortcuts
     const typing = /** @type {HTMLElement} */ (event.target).tagName === "INPUT";
     const button = !typing && singleKeysOn() && list.querySelectorAll("button")[Number(digitOf(event)) - 1];
     if (!button) return;

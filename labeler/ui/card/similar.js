@@ -1,5 +1,5 @@
-// Images like the one on screen, and how they were labeled. They are fetched once someone hesitates, never on the way to the
-// next image, and never for a held-out image.
+// Images similar to the one on screen, with their labels. They are fetched only when the person hesitates, never for a held-out
+// image.
 
 import { ask } from "../lib/api.js";
 import { element, find } from "../lib/dom.js";
@@ -20,7 +20,7 @@ export class Similar {
     this.item = null;
   }
 
-  /** This is on screen; null where nothing similar may be shown. @param {import("../types.js").Item | null} item */
+  /** Set the image on screen; null if nothing similar may be shown. @param {import("../types.js").Item | null} item */
   show(item) {
     clearTimeout(this.waiting);
     this.asked?.abort();
@@ -41,7 +41,7 @@ export class Similar {
     this.asked = new AbortController();
     try {
       const { images } = await ask(`/api/images/${imageId}/similar`, { signal: this.asked.signal });
-      if (images.length) this.known.set(imageId, images); // else the trainer may know some later
+      if (images.length) this.known.set(imageId, images); // otherwise ask again, because the trainer may find some later
       if (this.known.size > REMEMBERED) this.known.delete(/** @type {number} */ (this.known.keys().next().value));
       return images;
     } catch {

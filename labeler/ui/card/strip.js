@@ -1,6 +1,6 @@
-// The last answers as thumbnails, so that a slip is seen and corrected: a click brings the image back, a new answer replaces
-// the old one. The strip is drawn when the hand pauses, not between quick keys, and reuses the images that are decoded
-// anyway. A reload keeps it: it is in the tab's own storage.
+// The last answers as thumbnails, so that mistakes are noticed and corrected: a click shows the image again, and a new answer
+// replaces the old one. The strip is drawn in pauses, not between quick keys, and reuses decoded images. It is in the tab's
+// session storage, so that it survives a reload.
 
 import { element, find, setText } from "../lib/dom.js";
 
@@ -22,7 +22,7 @@ export class Strip {
    * @param {Element} root
    * @param {string} logId
    * @param {Pick<import("./choice.js").Choice, "words" | "relabel">} choice
-   * @param {(entry: Entry) => void} open an answer was clicked
+   * @param {(entry: Entry) => void} open called when an answer is clicked
    */
   constructor(root, logId, choice, open) {
     this.list = find(root, ".strip");
@@ -45,7 +45,7 @@ export class Strip {
   }
 
   /**
-   * The entry one step before (-1) or after (1) the given one; before none comes the newest, and after that none.
+   * The entry one step before (-1) or after (1) the given one; from null, -1 leads to the newest entry.
    * @param {Entry | null | undefined} entry
    * @param {number} step
    * @returns {Entry | undefined}
@@ -55,14 +55,14 @@ export class Strip {
   }
 
   /**
-   * Note an answer; `draw` shows it.
+   * Add an answer; `draw` shows it.
    * @param {Pick<import("./questions.js").Question, "item" | "image" | "broken" | "given">} question
    * @param {any} answer
    */
   add({ item, image, broken, given }, { id, action, label, answer, note }) {
     let entry = this.of(item.image_id);
     if (!entry) {
-      const answers = given?.answers ?? []; // of a question that its address opened
+      const answers = given?.answers ?? []; // of an image that was opened by its URL
       entry = { item: { ...item, suggestions: [], boxes: [] }, answers, image: broken ? null : image };
       this.entries = [entry, ...this.entries].slice(0, ANSWERS_KEPT);
     }
@@ -71,7 +71,7 @@ export class Strip {
   }
 
   /**
-   * The image's last answer, or the one with this id, no longer counts. Returns it, if it was here.
+   * Remove the image's last answer, or the one with this id. Returns it, if the strip had it.
    * @param {number} imageId
    * @param {string | null} [id]
    */
@@ -98,7 +98,7 @@ export class Strip {
     this.draw();
   }
 
-  /** Draw when nothing else happens for a moment. @param {Entry | null} current */
+  /** Draw after a short pause. @param {Entry | null} current */
   drawSoon(current) {
     this.current = current;
     clearTimeout(this.waiting);
@@ -152,7 +152,7 @@ export class Strip {
     try {
       sessionStorage.setItem(this.key, JSON.stringify(this.entries.map(({ item, answers }) => ({ item, answers }))));
     } catch {
-      // a browser that keeps nothing begins with an empty strip after a reload
+      // without storage, the strip is empty after a reload
     }
   }
 }

@@ -1,5 +1,5 @@
-// What the card shows. It sends nothing: it is told the question, the project and the state of the outbox, and calls back
-// for what the person does. Words that people typed (class names, reasons) go in as text, never as markup.
+// The card's view. It sends nothing: it receives the question, the project and the state of the outbox, and calls back when the
+// person acts. User-entered words (class names, reasons) are inserted as text, never as markup.
 
 import { element, find, renew, setText } from "../lib/dom.js";
 import { KeyTable } from "../lib/key_table.js";
@@ -88,29 +88,29 @@ export class View {
     return this.who.value.trim() || "me";
   }
 
-  /** Whether a dialog is open, which then has the keys. */
+  /** Whether a dialog is open, which then gets the keys. */
   get inDialog() {
     return this.root.querySelector("dialog[open]") !== null;
   }
 
-  /** What the model proposes for the image on screen, most probable first; empty where nobody should see it. */
+  /** The suggestions for the image on screen, most probable first; empty if they must not be shown. */
   get suggestions() {
     return this.unswayed ? [] : (this.item?.suggestions ?? []);
   }
 
-  /** The boxes that it proposes. */
+  /** The suggested boxes. */
   get boxes() {
     return this.unswayed ? [] : (this.item?.boxes ?? []);
   }
 
-  /** Whether nobody should see a proposal. */
+  /** Whether suggestions must not be shown. */
   get unswayed() {
     return Boolean(this.news?.blind_mode || this.opened?.settles || this.opened?.held);
   }
 
   listen() {
     const { choose, act, add, rename, refuse } = this.person;
-    // A mouse must not leave the focus on a button: Enter takes the suggestion, it does not press the button again.
+    // A mouse must not leave the focus on a button: Enter accepts the suggestion and must not press the button again.
     this.card.addEventListener("mousedown", (/** @type {any} */ event) => {
       if (!event.target.closest("dialog") && event.target.closest("button")) event.preventDefault();
     });
@@ -137,7 +137,7 @@ export class View {
     this.classes.listen(choose, refuse);
   }
 
-  /** What a sweep to that side would do; null if nothing. @param {import("../stage/swipe.js").Direction} direction */
+  /** What a swipe in this direction would do, or null. @param {import("../stage/swipe.js").Direction} direction */
   swipeWords(direction) {
     if (!this.item) return null;
     if (direction === "left") return "Skip";
@@ -146,7 +146,7 @@ export class View {
     return this.choice.swipe(this.suggestions);
   }
 
-  /** Put a question on screen, or none. One that comes back to be corrected is `given`: its entry in the strip. @param {any} question */
+  /** Show a question, or none. `given` is the strip entry of a question that is shown again. @param {any} question */
   question(question) {
     this.item = question?.item ?? null;
     this.given = question?.given ?? null;
@@ -175,7 +175,7 @@ export class View {
     this.classes.mark(this.suggestions, this.choice.marked(this.suggestions));
   }
 
-  /** The line above the classes. @param {boolean} held the image is held out @returns {(string | Element)[]} */
+  /** The line above the classes. @param {boolean} held whether the image is held out @returns {(string | Element)[]} */
   hint(held) {
     const back = element("kbd", "Esc");
     if (this.opened?.held) return ["Someone else is labeling this image: you can only look. Back ", back];
@@ -210,7 +210,7 @@ export class View {
     );
   }
 
-  /** The numbers of the project. Only what is on disk counts, here and on the classes; `state` tells of the rest. @param {Project} project */
+  /** The numbers of the project. Only saved answers count, here and on the classes; `state` shows the others. @param {Project} project */
   project(project) {
     this.news = project;
     const { images, labels_per_minute: pace } = project;
@@ -221,7 +221,7 @@ export class View {
     this.meter.ariaValueMax = images.total;
     this.meter.ariaValueNow = labeled;
     this.accuracy.textContent = figure ? `${this.choice.measure} ${accuracyIn(figure)}` : "";
-    const alone = project.people.length < 2; // else the bar shows how fast each is
+    const alone = project.people.length < 2; // otherwise the bar shows each person's speed
     this.pace.textContent = pace && alone ? `${count(Math.round(pace), "label")} a minute` : "";
     this.target.textContent = untilTarget(project.target, project.task);
     if (this.blind !== project.blind_mode) {
@@ -241,7 +241,7 @@ export class View {
   }
 
   /**
-   * How the outbox stands, and if no image is on screen, why.
+   * Show the outbox's state, and if no image is on screen, why.
    * @param {import("../lib/outbox.js").Outbox} outbox
    * @param {import("./questions.js").Questions} questions
    * @param {boolean} connected

@@ -1,4 +1,4 @@
-// What the card says: why there is no image, why this one is asked, and how far the goal is. Functions of what is known.
+// The card's messages: why there is no image, why this one is asked, and how far the goal is. Pure functions.
 
 import { capital, count, duration, number, percent, timeLeft } from "../lib/text.js";
 
@@ -6,7 +6,7 @@ import { capital, count, duration, number, percent, timeLeft } from "../lib/text
 /** @typedef {{ title: string, text?: string, share?: number }} Notice */
 
 /**
- * Why there is no image on screen; null where there is one.
+ * Why there is no image on screen; null if there is one.
  * @param {{ items: unknown[], full: boolean }} outbox
  * @param {{ current: { broken: boolean } | null, next: unknown[], remaining: number | null, failed: boolean }} questions
  * @param {Project | null} project
@@ -36,7 +36,7 @@ export function whyEmpty(outbox, questions, project, connected) {
     return { title: "No images yet", text };
   }
   if (remaining > 0) {
-    const text = `${count(remaining, "image")} will come here if the others do not answer them.`;
+    const text = `${count(remaining, "image")} will come here if others do not answer them.`;
     return { title: "Others are labeling the rest", text };
   }
   const text = "Every image has its answer. See Progress for how good the model is, and Finish to save it.";
@@ -55,7 +55,7 @@ function whileScanning({ done, total, seconds_left }) {
 }
 
 /**
- * Why this answer to the question on screen does not count; null if it does.
+ * Why this answer does not count; null if it does.
  * @param {import("./questions.js").Question} question
  * @param {string} action
  * @param {{ correct: string }} choice
@@ -72,7 +72,7 @@ export function whyAsked(item) {
 }
 
 /**
- * "about 6 min to 95.0% accuracy (120 labels)", or less where less is known.
+ * "about 6 min to 95.0% accuracy (120 labels)", or less if less is known.
  * @param {Project["target"]} target
  * @param {string} [task]
  */
@@ -88,13 +88,13 @@ export function untilTarget(target, task) {
 }
 
 /**
- * How the answers on their way stand.
+ * The state of unsaved answers.
  * @param {{ items: unknown[], problem: string | null, durable: boolean }} outbox
- * @param {string} noun what an answer is called here
+ * @param {string} noun name of an answer here
  */
 export function whetherSaved({ items, problem, durable }, noun) {
   const waiting = items.length;
-  if (!durable) return `${waiting} not saved yet, and this browser keeps nothing: leave the page open`;
+  if (!durable) return `${waiting} not saved yet, and this browser cannot store them: keep the page open`;
   if (problem) return `${capital(problem)} – ${count(waiting, noun)} kept in this browser, trying again`;
   return waiting ? `${waiting} being saved` : "All saved";
 }

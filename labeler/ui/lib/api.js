@@ -3,12 +3,12 @@
 // stopped it.
 
 /**
- * The address of a picture in another size. The labeler gave the address, with its version.
+ * The URL of a picture in another size. The URL from the labeler already has a query with its version.
  * @param {string} url @param {number} pixels of the longer side
  */
 export const sized = (url, pixels) => `${url}&size=${pixels}`;
 
-const ASK_MS = 25_000; // the labeler itself waits less long for the trainer
+const ASK_MS = 25_000; // longer than the labeler waits for the trainer
 
 /** The labeler answered with an error. */
 export class Refused extends Error {
@@ -33,7 +33,7 @@ export class Lost extends Error {
  * Ask the labeler. With a `body` (JSON or a form) it is a POST unless `method` says otherwise.
  * @param {string} url
  * @param {{ body?: unknown, signal?: AbortSignal, method?: string, patience?: number }} [options]
- * @returns {Promise<any>} the answer; an empty object where it has no JSON
+ * @returns {Promise<any>} the answer; an empty object if it has no JSON
  */
 export async function ask(url, { body, signal, method, patience = ASK_MS } = {}) {
   const timeout = AbortSignal.timeout(patience);
@@ -61,7 +61,7 @@ export async function ask(url, { body, signal, method, patience = ASK_MS } = {})
 }
 
 /**
- * Whether the labeler has something at this address; null while it cannot be reached or is in trouble.
+ * Whether the labeler has something at this address; null if it cannot be reached or fails.
  * @param {string} url
  */
 export async function has(url) {

@@ -1,12 +1,12 @@
-// Finding a class by keys: by its own key, by a digit, or by typing letters of its name once there are many classes.
+// Finds a class by keyboard: by its own key, by a digit, or with many classes by typing part of its name.
 
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
 /** @typedef {import("./keys.js").Key} Key */
 
-export const HOTKEYS = 10; // so many classes have a digit; with more, letters find a class
+export const HOTKEYS = 10; // number of classes with a digit; with more classes, letters search
 
 /**
- * What a key means on a page with classes: the name of an action, a class, or words that say why it gives none.
+ * What a key means on a page with classes: the name of an action, a class, or the reason why it is refused.
  * @typedef {{ act: string } | { classId: number } | { refusal: string }} Meaning
  */
 
@@ -17,17 +17,17 @@ export class ClassSearch {
     this.text = text;
   }
 
-  /** Whether letters look for a class. */
+  /** Whether letters search for a class. */
   get typing() {
     return this.classes.length > HOTKEYS;
   }
 
-  /** What looks for a class, in lower case; "" where nothing does. */
+  /** The search text in lower case, or "". */
   get typed() {
     return this.typing ? this.text.trim().toLowerCase() : "";
   }
 
-  /** The classes whose name contains what is typed; those that begin with it come first. All, if nothing is typed. */
+  /** The classes whose name contains the search text; those that begin with it come first. All classes without a text. */
   get matches() {
     const { typed } = this;
     if (!typed) return this.classes;
@@ -36,17 +36,17 @@ export class ClassSearch {
     return found.sort((a, b) => rank(a) - rank(b));
   }
 
-  /** The class that Enter gives while something is typed. */
+  /** The class that Enter chooses while searching. */
   get found() {
     return this.typed ? this.matches[0]?.id : undefined;
   }
 
-  /** Why Enter gives no class while something is typed; null where it may. */
+  /** Why Enter chooses no class while searching; null if it does. */
   get unmatched() {
     return this.typed && !this.matches.length ? `No class matches “${this.text.trim()}”. Press Esc to clear it.` : null;
   }
 
-  /** The class of a digit: by its own key, or by its place among those found. @param {string} digit */
+  /** The class of a digit: by its own key, or by its position among the matches. @param {string} digit */
   withDigit(digit) {
     const { matches } = this;
     return (this.typed ? matches[(Number(digit) + 9) % 10] : matches.find(({ hotkey }) => hotkey === digit))?.id;
@@ -59,8 +59,8 @@ export class ClassSearch {
   }
 
   /**
-   * What a key means: an action of `acts` (letter → name), a class, or nothing. With many classes letters look for one, so
-   * actions take Shift, except in the middle of a name.
+   * What a key means: an action of `acts` (letter → name), a class, or nothing. With many classes letters search, so actions
+   * need Shift, except in the middle of a name.
    * @param {Key} key
    * @param {Record<string, string>} acts
    * @returns {Meaning | null}
@@ -85,7 +85,7 @@ export class ClassSearch {
     return this.typed ? `The classes found have no number ${digit}.` : `No class has the key ${digit}.`;
   }
 
-  /** The text after a key is typed into it; null if that key types nothing. @param {string} key */
+  /** The search text after this key; null if the key does not change it. @param {string} key */
   afterTyping(key) {
     const { text } = this;
     if (key === "Escape" && text) return "";
@@ -95,7 +95,7 @@ export class ClassSearch {
   }
 }
 
-/** The digit of the class at this place among those found; null beyond ten. @param {number} index */
+/** The digit of the class at this position among the matches; null beyond ten. @param {number} index */
 export function placeKey(index) {
   return index < HOTKEYS ? String((index + 1) % 10) : null;
 }

@@ -1,4 +1,4 @@
-// Small pieces of a page.
+// Small helpers for the DOM.
 
 /**
  * A new element with this text.
@@ -25,7 +25,7 @@ export function find(root, selector) {
 }
 
 /**
- * Write a text. Unchanged text is left alone: a screen reader would read a live region out again.
+ * Set a text, unless it is unchanged: otherwise a screen reader would announce a live region again.
  * @param {Element} node
  * @param {string} text
  */
@@ -34,8 +34,8 @@ export function setText(node, text) {
 }
 
 /**
- * Make these nodes the children of a list. A child that is already there and equal stays in the page: replacing it would lose
- * the focus, and a click whose press and release fall before and after the change.
+ * Make these nodes the children of a list. Children that are equal stay in the page: replacing them would lose the focus, and
+ * any click whose press and release fall before and after the change.
  * @param {Element} list
  * @param {Element[]} nodes
  */

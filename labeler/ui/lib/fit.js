@@ -1,7 +1,8 @@
-// A component fills what the window leaves below it: its style sheet subtracts `--above` from the height of the window.
+// Lets a component fill the rest of the window: its style sheet subtracts `--above` from the height of the window.
 
 /**
- * Keep `--above`, the pixels above the component, up to date until `signal` aborts. Returns a function that measures now.
+ * Keep `--above`, the pixels above the component, up to date until `signal` aborts. Returns a function that measures again at
+ * once.
  * @param {HTMLElement} node
  * @param {AbortSignal} signal
  */

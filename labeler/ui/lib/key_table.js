@@ -15,7 +15,7 @@ export class KeyTable {
     row.append(this.box, " Single-key shortcuts");
     const help = element(
       "p",
-      "Off: letters, digits and signs do nothing. Enter, Esc, Space and arrows still work.",
+      "Off: letters, digits and punctuation do nothing. Enter, Esc, Space and arrows still work.",
       "quiet",
     );
     help.id = "single-keys-help";

@@ -1,5 +1,5 @@
-// The keyboard, for all pages: which keys a page may take, what a key means on other layouts, and whether single keys are
-// shortcuts at all. A person can turn those off (WCAG 2.1.4); then only Enter, Esc, Space, arrows and the like work.
+// The keyboard, for all pages: which keys a page may handle, what a key means on other keyboard layouts, and whether single
+// keys are shortcuts at all. A person can switch those off (WCAG 2.1.4); then only Enter, Esc, Space, arrows and the like work.
 
 import { singleKeysOn } from "./storage.js";
 
@@ -8,8 +8,8 @@ import { singleKeysOn } from "./storage.js";
  * @typedef {object} Key
  * @property {string} name as the browser names it: "a", "Enter", "ArrowLeft"
  * @property {string} letter the name in capitals
- * @property {string | undefined} place the Latin letter on that key, where the layout writes another script
- * @property {string | undefined} digit the digit that it writes; without Shift also the one printed on the key
+ * @property {string | undefined} place the Latin letter on that key, if the layout has another script
+ * @property {string | undefined} digit the digit that it types; without Shift, else the one printed on the key
  * @property {string | null} command the letter that was pressed with Ctrl or ⌘
  * @property {boolean} shift
  * @property {boolean} alt
@@ -37,16 +37,16 @@ export function readKey(event) {
 }
 
 /**
- * Hear the page's keys until `signal` aborts. `press(key, event)` acts on a key and returns whether it meant something;
- * then nobody else hears it, Streamlit's own shortcuts included. Keys of a field or a pressed button never come here.
+ * Listen for the page's keys until `signal` aborts. `press(key, event)` handles a key and returns whether it had a meaning; if
+ * so, nobody else gets it, not even Streamlit's own shortcuts. Keys for a field or a focused button are not passed on.
  * @param {(key: Key, event: KeyboardEvent) => boolean} press
  * @param {object} options
  * @param {AbortSignal} options.signal
  * @param {string[]} [options.commands] letters that count with Ctrl or ⌘
- * @param {boolean} [options.repeats] whether a key that is held down counts again
- * @param {(name: string) => boolean} [options.steps] whether this key moves something by steps: then it may be held down, and
+ * @param {boolean} [options.repeats] whether a key that is held down repeats
+ * @param {(name: string) => boolean} [options.steps] whether this key moves something in steps: then it repeats when held down, and
  *   Alt changes what it does
- * @param {(target: HTMLElement, event: KeyboardEvent) => boolean} [options.elsewhere] whether the key belongs to something else, as a dialog
+ * @param {(target: HTMLElement, event: KeyboardEvent) => boolean} [options.elsewhere] whether the key belongs to something else, such as a dialog
  */
 export function listenForKeys(
   press,
@@ -62,10 +62,10 @@ export function listenForKeys(
     event.preventDefault();
     event.stopImmediatePropagation();
   };
-  addEventListener("keydown", hear, { capture: true, signal }); // before Streamlit hears it
+  addEventListener("keydown", hear, { capture: true, signal }); // before Streamlit gets it
 }
 
-/** Keep single keys from Streamlit's own shortcuts, too, while they are switched off. @param {AbortSignal} signal */
+/** While single keys are switched off, block Streamlit's own single-key shortcuts, too. @param {AbortSignal} signal */
 export function silenceSingleKeys(signal) {
   const hear = (/** @type {KeyboardEvent} */ event) => {
     const target = /** @type {HTMLElement} */ (event.composedPath()[0]);
@@ -75,13 +75,13 @@ export function silenceSingleKeys(signal) {
   addEventListener("keydown", hear, { capture: true, signal });
 }
 
-/** Whether it is a letter, digit or sign alone, and the person wants none of those as shortcuts. @param {Key} key */
+/** Whether it is a single letter, digit or punctuation key while those are switched off. @param {Key} key */
 export function isSwitchedOff(key) {
   return key.command === null && /^[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u.test(key.name) && !singleKeysOn();
 }
 
 /**
- * Whether a key goes to the control that has the focus: to a field, or as the press of a button.
+ * Whether the focused control uses the key: a field for typing, or a button as a press.
  * @param {HTMLElement} target
  * @param {string} key
  */
@@ -92,7 +92,7 @@ export function keepsKey(target, key) {
 }
 
 /**
- * The digit that a key writes, also with Shift, as on French keyboards. Without Shift, else the digit at the key's place.
+ * The digit that a key types, including with Shift, as on French keyboards. Without Shift, else the digit printed on the key.
  * @param {Pick<KeyboardEvent, "key" | "code" | "shiftKey">} event
  */
 export function digitOf({ key, code, shiftKey }) {
@@ -101,7 +101,7 @@ export function digitOf({ key, code, shiftKey }) {
 }
 
 /**
- * The Latin capital at a key's place, where the layout writes another script there.
+ * The Latin capital printed on a key, if the layout has another script.
  * @param {Pick<KeyboardEvent, "key" | "code">} event
  */
 export function placeOf({ key, code }) {
@@ -109,8 +109,8 @@ export function placeOf({ key, code }) {
 }
 
 /**
- * Give the keys back to the page after Enter or Escape in a field, and after a choice made with the mouse. `rest` then puts
- * the focus where it belongs. Dialogs keep their keys.
+ * Return the keys to the page after Enter or Escape in a field, and after a choice made with the mouse. `rest` then moves the
+ * focus to where it belongs. Dialogs keep their keys.
  * @param {HTMLElement} root
  * @param {AbortSignal} [signal]
  * @param {() => void} [rest]
@@ -136,7 +136,7 @@ export function leaveFields(root, signal, rest = () => {}) {
     (event) => {
       byMouse = false;
       const field = fieldOf(event.target);
-      const sends = event.key === "Enter" && field?.tagName === "INPUT" && field.form; // its form hears the key next
+      const sends = event.key === "Enter" && field?.tagName === "INPUT" && field.form; // its form gets the key next
       if (!field || sends || event.isComposing || !/^(Enter|Escape)$/.test(event.key)) return;
       setTimeout(() => event.defaultPrevented || leave(field)); // after the field and its form have used the key
     },

@@ -1,15 +1,14 @@
-// Whether the page is being left: the navigation was clicked, and the next page is not there yet.
-//
-// Streamlit joins requests that wait into one, with the page of the last. A redraw that a page asks for after such a click names
-// the page that is being left, and so would take the click back.
+// Tells whether the page is being left: the navigation was clicked, but the next page has not loaded yet.  Streamlit merges
+// waiting requests into one, which goes to the page of the last request. If a page requested a redraw after such a click, the
+// request would name the old page and so undo the click.
 
-const MOST_MS = 10_000; // then the click was lost, or its page failed
+const MOST_MS = 10_000; // after that, the click was lost or its page failed
 
 export class Leaving {
   constructor(now = () => performance.now()) {
     this.now = now;
     /** @type {string | null} */
-    this.path = null; // where to
+    this.path = null; // the path of the next page
     this.at = 0;
   }
 
@@ -28,16 +27,16 @@ export class Leaving {
 
 const navigation = new Leaving();
 
-/** Whether the open page is being left. */
+/** Whether the current page is being left. */
 export function isLeaving() {
   return navigation.from(location.pathname);
 }
 
-/** Hear clicks on the navigation. @param {AbortSignal} signal */
+/** Listen for clicks on the navigation. @param {AbortSignal} signal */
 export function hearNavigation(signal) {
   const hear = (/** @type {MouseEvent} */ event) => {
     const link = /** @type {Element | null} */ (event.target)?.closest?.("a[data-testid*=Nav]");
-    const taken = event.defaultPrevented; // by Streamlit; otherwise the browser opens it, perhaps in another tab
+    const taken = event.defaultPrevented; // handled by Streamlit; otherwise the browser opens the page, perhaps in another tab
     if (link && taken) navigation.clicked(new URL(/** @type {HTMLAnchorElement} */ (link).href).pathname);
   };
   addEventListener("click", hear, { signal });

@@ -50,8 +50,8 @@ export class Outbox {
     this.items = this.load(this.prefix + session);
     this.failures = 0;
     this.sending = false;
-    this.alone = false; // whether answers go one by one, to find the one that the labeler refuses
-    this.durable = true; // whether the browser stores them
+    this.alone = false; // whether answers are sent one by one, to find the one that the labeler refuses
+    this.durable = true; // whether the browser can store them
     /** @type {string | null} */
     this.problem = null; // why the labeler does not confirm, in words
     /** @type {ReturnType<typeof setTimeout> | null} */
@@ -61,7 +61,7 @@ export class Outbox {
     this.refused = (/** @type {Annotation} */ _annotation, /** @type {string} */ _reason) => {};
   }
 
-  /** Send what an earlier page left, and look for what closed tabs left. */
+  /** Send answers that an earlier page left, and adopt those of closed tabs. */
   start() {
     this.adopt();
     setInterval(() => this.adopt(), ADOPT_MS);
@@ -71,7 +71,8 @@ export class Outbox {
   }
 
   /**
-   * A page takes over: `changed()` after every change, `confirmed(image ids, annotations)` and `refused(annotation, reason)` as they happen.
+   * Register the page to notify: `changed()` after every change, `confirmed(image ids, annotations)` and `refused(annotation,
+   * reason)` as they happen.
    * @param {{ changed: () => void, confirmed: (imageIds: number[], annotations: Annotation[]) => void, refused: (annotation: Annotation, reason: string) => void }} page
    */
   join({ changed, confirmed, refused }) {
@@ -80,7 +81,7 @@ export class Outbox {
     this.refused = refused;
   }
 
-  /** The page is gone; nobody is told until the next one joins. */
+  /** The page is closed; nobody is notified until the next page joins. */
   leave() {
     this.join({ changed: () => {}, confirmed: () => {}, refused: () => {} });
   }
@@ -129,7 +130,7 @@ export class Outbox {
   /** @param {Annotation[]} batch */
   async post(batch) {
     try {
-      // The project is named, so that a labeler which serves another one at this address refuses them.
+      // Naming the project makes a labeler that serves another one at this address refuse the answers.
       await ask(`/api/annotations?log_id=${this.logId}`, { body: { annotations: batch }, patience: SEND_MS });
       this.settle(batch);
     } catch (error) {
@@ -138,7 +139,7 @@ export class Outbox {
     }
   }
 
-  /** These are done with. @param {Annotation[]} batch */
+  /** Remove these answers. @param {Annotation[]} batch */
   settle(batch) {
     const ids = new Set(batch.map((item) => item.id));
     this.items = this.items.filter((item) => !ids.has(item.id));
@@ -149,7 +150,7 @@ export class Outbox {
   }
 
   /**
-   * 422: drop and report what the labeler names, and send the rest again. If it names none, sending one by one finds it.
+   * 422: drop and report the answers that the labeler names, and send the rest again. If it names none, send one by one.
    * @param {Annotation[]} batch
    * @param {{ invalid?: { id: string, reason: string }[], detail?: unknown }} answer
    */
@@ -170,7 +171,7 @@ export class Outbox {
       else localStorage.removeItem(key);
       this.durable = true;
     } catch {
-      this.durable = false; // storage is full or forbidden; they stay in memory and the card says so
+      this.durable = false; // storage is full or forbidden: they stay in memory, and the card says so
     }
     this.changed();
   }
@@ -184,14 +185,14 @@ export class Outbox {
     }
   }
 
-  /** Take over what a closed tab left. */
+  /** Adopt the answers of a closed tab. */
   async adopt() {
     const left = storedKeys().filter((key) => key.startsWith(this.prefix) && key !== this.prefix + this.session);
     for (const key of left) {
       await ifAlone(key.slice(this.prefix.length), () => {
-        const held = new Set(this.items.map((item) => item.id)); // without locks, two open tabs adopt from each other
+        const held = new Set(this.items.map((item) => item.id)); // without locks, two open tabs adopt each other's answers
         this.items.push(...this.load(key).filter((item) => !held.has(item.id)));
-        this.keep(); // stored as ours before it is removed as theirs
+        this.keep(); // store them as ours before removing theirs
         localStorage.removeItem(key);
         this.send();
       });
@@ -209,7 +210,7 @@ function storedKeys() {
 }
 
 /**
- * Run `act` if no open tab has this session. Without locks (plain HTTP, not loopback) nobody can tell: then it runs.
+ * Run `act` if no open tab has this session. Without locks (plain HTTP, not loopback) this is unknown, so it runs.
  * @param {string} session
  * @param {() => void} act
  */
@@ -218,7 +219,7 @@ async function ifAlone(session, act) {
   return navigator.locks.request(`flywheel/${session}`, { ifAvailable: true }, (lock) => (lock ? act() : undefined));
 }
 
-/** This tab's session, held by a lock as long as the tab lives; a duplicated tab gets its own. */
+/** This tab's session, locked while the tab is open. A duplicated tab gets its own. */
 async function openSession() {
   /** @param {string} session @returns {Promise<boolean>} */
   const held = (session) =>
@@ -238,7 +239,7 @@ async function openSession() {
   return session;
 }
 
-/** Why the labeler could not save, in a few words; the bar says the rest. @param {Refused} refusal */
+/** Why the labeler could not save, in a few words. The bar explains it in full. @param {Refused} refusal */
 function whyNot({ status, answer }) {
   if (REFUSALS[status]) return REFUSALS[status];
   return answer.disk

@@ -18,7 +18,7 @@
  */
 
 /**
- * What one pointer can do. The first gesture of the list whose `begins` says true owns the pointer until it is lifted.
+ * What one pointer can do. The first gesture in the list whose `begins` returns true owns the pointer until it is released.
  * @typedef {object} Gesture
  * @property {(pointer: Pointer, fresh: boolean) => boolean} begins `fresh`: just pressed; else it is already moving
  * @property {(pointer: Pointer, before: Pointer) => unknown} moves false gives the pointer up
@@ -37,8 +37,8 @@ export class Pointers {
    * @param {(factor: number, x: number, y: number) => void} [options.pinch] two fingers moved apart or together about a point
    * @param {(pointer: Pointer) => void} [options.tap] one finger was lifted where it was pressed, after its gesture has ended
    * @param {(pointer: Pointer) => void} [options.hover] a pointer moves over the area with nothing pressed
-   * @param {string} [options.ignore] elements in the area that keep their own presses
-   * @param {number[]} [options.buttons] of the mouse that count; by default the left one
+   * @param {string} [options.ignore] elements in the area that handle their own presses
+   * @param {number[]} [options.buttons] the mouse buttons that count; by default the left one
    * @param {AbortSignal} [options.signal]
    */
   constructor(area, gestures, { pinch, tap, hover, ignore, buttons = [0], signal } = {}) {
@@ -49,7 +49,7 @@ export class Pointers {
     this.hover = hover;
     this.ignore = ignore;
     this.buttons = buttons;
-    this.button = 0; // of the mouse that is pressed
+    this.button = 0; // the mouse button that is pressed
     /** @type {Map<number, Pointer>} */
     this.pressed = new Map();
     /** @type {Gesture | null} */
@@ -71,7 +71,7 @@ export class Pointers {
     const alone = !this.pressed.size;
     this.button = event.button;
     const owner = alone ? this.gestures.find((each) => each.begins(pointer, true)) : undefined;
-    if (!owner && !this.pinch) return; // a captured pointer clicks on nothing in the area
+    if (!owner && !this.pinch) return; // a captured pointer would not click on elements in the area
     this.pressed.set(pointer.id, pointer);
     this.area.setPointerCapture(pointer.id); // so that lifting it outside is heard, too
     this.tapped = alone && pointer.type === "touch" ? pointer : null;
@@ -81,7 +81,7 @@ export class Pointers {
 
   /** @param {PointerEvent} event */
   move(event) {
-    const now = { ...read(event), button: this.button }; // an event of moving names none
+    const now = { ...read(event), button: this.button }; // move events name no button
     const before = this.pressed.get(now.id);
     if (!before) {
       if (!this.pressed.size) this.hover?.(now);

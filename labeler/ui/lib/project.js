@@ -1,7 +1,6 @@
-// What this browser tab knows of the project, and who is told when it changes. All components of a page share one
-// connection; the last subscriber closes it. Pushed news is laid over the project as last read; while the socket is down,
-// the project is polled instead. A page that nobody touches is told less often, so that many open pages take nothing from
-// the one where someone works.
+// The state of the project in this browser tab, with change notifications. All components of a page share one connection; the
+// last subscriber closes it. Pushed changes are merged into the project as last read. While the socket is down, the project is
+// polled instead. An idle page is notified less often, so that many open pages do not slow down the one where someone works.
 
 import { ask, events } from "./api.js";
 import { setText } from "./dom.js";
@@ -12,16 +11,16 @@ import { count, number, timeLeft } from "./text.js";
 
 const POLL_MS = 3000;
 const READ_MS = 10_000;
-const NEWS_MS = 50; // listeners are told at most this often: at typing speed every answer brings news
+const NEWS_MS = 50; // minimum time between notifications: at typing speed every answer is a change
 const NEWS_UNTOUCHED_MS = 1000;
-const TOUCHED_MS = 5000; // after the last key or movement, someone counts as being at the page
+const TOUCHED_MS = 5000; // time after the last key or movement for which the page counts as in use
 const TOUCHES = ["keydown", "pointerdown", "pointermove", "wheel", "focus"];
 const RETRY_MS = 250;
 const RETRY_MOST_MS = 5000;
 
 export class Live {
   constructor() {
-    /** @type {any} a Project once it is known; tests lay news over it */
+    /** @type {any} a Project once it is known; tests merge changes into it */
     this.project = null;
     this.connected = false;
     /** @type {Set<Listener>} */
@@ -36,12 +35,12 @@ export class Live {
     this.telling = null;
   }
 
-  /** Whether someone is at this page. An open page that nobody touches, or that another covers, is only kept up to date. */
+  /** Whether the page is in use. A page that is idle or covered by another is updated less often. */
   get touched() {
     return !document.hidden && performance.now() - this.touchedAt < TOUCHED_MS;
   }
 
-  /** Someone is here. If they were away, they are told now what was put off. */
+  /** The page is in use. If it was idle, delayed notifications are sent now. */
   touch() {
     const away = !this.touched;
     this.touchedAt = performance.now();
@@ -77,7 +76,7 @@ export class Live {
     });
   }
 
-  /** Read the project again. Calls while a request is under way share its answer. */
+  /** Read the project again. Calls during a request share its answer. */
   refresh() {
     this.reading ??= this.read().finally(() => (this.reading = null));
     return this.reading;
@@ -120,7 +119,7 @@ export class Live {
     socket.onopen = () => {
       this.connected = true;
       this.failures = 0;
-      this.refresh(); // what happened while it was down
+      this.refresh(); // changes while it was down
     };
     socket.onmessage = (message) => this.merge(JSON.parse(message.data));
     socket.onclose = () => {
@@ -144,9 +143,9 @@ export class Live {
 }
 
 export const live = new Live();
-/** @type {any} */ (globalThis)[Symbol.for("flywheel.live")] = live; // for tests, which feed it news
+/** @type {any} */ (globalThis)[Symbol.for("flywheel.live")] = live; // for tests, which feed it changes
 
-/** "22 held-out images are left out.": for pages that count training images alone. @param {Project | null} project */
+/** "22 held-out images are left out.": for pages that count only training images. @param {Project | null} project */
 export function heldOut(project) {
   const { test, validation } = project?.splits ?? {};
   const held = (test?.total ?? 0) + (validation?.total ?? 0);
@@ -162,13 +161,13 @@ export function drawHeldOut(node, project) {
   node.title = "These images measure the model, so this page neither shows nor counts them";
 }
 
-/** The share of images that the trainer has embedded; undefined when it is done, or cannot go on. @param {Project | null} project */
+/** The share of images that the trainer has embedded; undefined when it is done or stuck. @param {Project | null} project */
 export function embeddedShare(project) {
   const { done = 0, total = 0, lacks } = project?.embedding ?? {};
   return done < total && !lacks ? done / total : undefined;
 }
 
-/** How many images the trainer has embedded, in words; "" when it is done, or cannot go on. @param {Project | null} project */
+/** How many images the trainer has embedded, in words; "" when it is done or stuck. @param {Project | null} project */
 export function embedded(project) {
   const { done = 0, total = 0, seconds_left } = project?.embedding ?? {};
   if (embeddedShare(project) === undefined) return "";

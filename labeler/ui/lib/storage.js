@@ -1,4 +1,4 @@
-// What this browser remembers, for all pages. A browser that forbids storage forgets it; nothing else breaks.
+// Values that the browser stores for all pages. If it forbids storage, they are lost on reload, but nothing breaks.
 
 const ANNOTATOR = "flywheel/annotator";
 const SINGLE_KEYS = "flywheel/single-keys"; // "off" or absent
@@ -17,11 +17,11 @@ export function store(key, value) {
   try {
     localStorage.setItem(key, value);
   } catch {
-    // asked again next time
+    // without storage, the person is asked again next time
   }
 }
 
-/** The name of the person at this browser; "me" until they give one. */
+/** The name of the person at this browser; "me" until they enter one. */
 export function annotator() {
   return stored(ANNOTATOR) ?? "me";
 }
@@ -31,7 +31,7 @@ export function setAnnotator(name) {
   store(ANNOTATOR, name);
 }
 
-/** Whether a letter, digit or sign alone is a shortcut. People who dictate, or hit keys by accident, turn this off. */
+/** Whether single letters, digits and punctuation are shortcuts. People who dictate or hit keys by accident turn this off. */
 export function singleKeysOn() {
   return stored(SINGLE_KEYS) !== "off";
 }

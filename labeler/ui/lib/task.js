@@ -1,11 +1,11 @@
-// What pages share about the project's task: the parts of a page that are for one task alone, and answers in words.
+// Helpers for the project's task: parts of a page that are for some tasks only, and answers in words.
 
 /** @typedef {import("../types.js").Classes} Classes */
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
 
 export const NONE = "None of these";
 
-/** Remove the parts that are for another task. @param {string} task @param {Element} root */
+/** Remove the parts of the page that are for other tasks. @param {string} task @param {Element} root */
 export function keepFor(task, root) {
   for (const part of root.querySelectorAll("[data-for]")) {
     const { dataset } = /** @type {HTMLElement} */ (part);

@@ -1,7 +1,7 @@
 // How pages write numbers, times and amounts. `shared/figures.py` has the same functions for the pages and commands that
 // Python writes; a test compares the two.
 
-export const ENOUGH_TEST_LABELS = 10; // fewer say too little about an accuracy to show it
+export const ENOUGH_TEST_LABELS = 10; // with fewer, the accuracy is not shown
 
 /** "1,797". @param {number} n */
 export function number(n) {
@@ -19,7 +19,7 @@ export function percent(share, digits = 0) {
 }
 
 /**
- * "61.7% (58.6% – 64.8%, 947 test images)", or why there is none yet.
+ * "61.7% (58.6% – 64.8%, 947 test images)", or why there is no accuracy yet.
  * @param {import("../types.js").Interval} accuracy
  */
 export function accuracyIn({ value, low, high, n }) {
@@ -39,7 +39,7 @@ export function duration(seconds) {
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
-/** "about 3 min left"; "" while nobody knows. @param {number | null | undefined} seconds */
+/** "about 3 min left"; "" if unknown. @param {number | null | undefined} seconds */
 export function timeLeft(seconds) {
   return seconds === null || seconds === undefined ? "" : `about ${duration(seconds)} left`;
 }

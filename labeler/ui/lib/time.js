@@ -1,11 +1,11 @@
-// Waiting, and how long something will still take.
+// Pauses, and estimates of the remaining time.
 
 /** @param {number} milliseconds @returns {Promise<void>} */
 export function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
-/** Estimates the time left of work that tells only the share that is done, from how it went so far. */
+/** Estimates the remaining time of work that reports only its progress. */
 export class Pace {
   constructor(now = () => performance.now()) {
     this.now = now;
