@@ -26,8 +26,7 @@ from shared.class_names import lacking, meant
 from shared.figures import BOX_METRICS
 from shared.importing import COUNTED, Outcome, one_sentence
 from shared.settings.services import SettingsError
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
+from shared.tasks.registry import task_named
 from shared.web.parts import parts, text_length
 from shared.wire.fields import MAX_ROWS
 from shared.wire.imports import Conflicts
@@ -108,9 +107,9 @@ class Flywheel(Connection):
                 paths = [labels] if isinstance(labels, str | Path) else labels
                 source = open_sources([*map(Path, paths)], chosen, layout, task=task)
             else:
-                left, several = LeftOut(), task == MULTILABEL.name
+                left, several = LeftOut(), task_named(task).by_class
                 named = replace(chosen or Chosen(), several=several)
-                reader = boxes_of_table if task == DETECTION.name else rows_of_table
+                reader = boxes_of_table if task_named(task).by_box else rows_of_table
                 source = Source(Path(images), lambda: reader(labels, named, left), None, left.told)
                 source = in_multilabel(source) if several else source
             told.append(source.told)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands.connection import FlywheelError
 from shared.class_names import key
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
+from shared.tasks.registry import task_named
 from shared.wire.imports import ImportIssue, ImportRow
 
 if TYPE_CHECKING:
@@ -33,14 +32,14 @@ def names_in(label: Label) -> list[str]:
 
 def answer_of(label: Label, project: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an answer in this project; a list says no to the project's other classes, or has all boxes."""
-    if project["task"] == DETECTION.name:
+    if task_named(project["task"]).by_box:
         if isinstance(label, str | Mapping) or not all(isinstance(each, Mapping) for each in label):
             raise FlywheelError(
                 'An answer here is a list of boxes such as {"label": "dog", "x": 1, "y": 2, "w": 30, "h": 40}, not '
                 f"{str(label)[:100]!r}."
             )
         return {"answer": {"boxes": [dict(each) for each in label if isinstance(each, Mapping)]}}
-    if project["task"] != MULTILABEL.name:
+    if not task_named(project["task"]).by_class:
         return {"label": label}
     if isinstance(label, Mapping):
         return {"answer": {side: [*names] for side, names in label.items()}}

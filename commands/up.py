@@ -23,7 +23,6 @@ from shared.settings.recent_projects import recent
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import Start, check_photos, start
 from shared.settings.traits import IS_PATH, settings_with
-from shared.tasks.detection import DETECTION
 from shared.tasks.registry import task_named
 from shared.web.auth import token_for
 from shared.web.server import bind
@@ -291,7 +290,7 @@ class _Start:
 
             try:
                 kind = task_named(ours.task)
-                strategy_named(theirs.query_strategy, several=kind.by_class, boxes=kind.name == DETECTION.name)
+                strategy_named(theirs.query_strategy, several=kind.by_class, boxes=kind.by_box)
             except ValueError as error:
                 raise SettingsError(str(error)) from None
         for option, settings in (("--port", ours), ("--trainer-port", theirs)):

@@ -133,7 +133,8 @@ class Service:
         self.store = Store(settings, self.disk)
         self.engine = self.store.engine
         self.identity = identity(settings)
-        self.log = AnnotationLog(self.store, task_named(self.identity.task))
+        self.task = task_named(self.identity.task)
+        self.log = AnnotationLog(self.store, self.task)
         self.present = PresentImages(self.log.fold)
         self.tally = Counts(self.log.fold, self.present)
         self.verdicts = Verdicts(self.log.fold)

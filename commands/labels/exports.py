@@ -20,12 +20,12 @@ from commands.labels.filters import parse_filter
 from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
 from commands.running.reach import ask, client, reach, token
 from commands.running.stored_labels import is_workspace, labels_of, server_of
+from commands.running.whole_outputs import whole_file
 from shared.figures import many
 from shared.images.sources.choosing import why_not
 from shared.settings.project_file import ProjectFile, place_of
 from shared.settings.services import LabelerSettings, SettingsError
 from shared.settings.starting import start
-from shared.storage.safe_names import partial_of
 
 FILTERS = ("split", "label", "annotator", "status")
 TIMEOUT_SECONDS = 60.0  # between two pieces of the response
@@ -216,12 +216,5 @@ def read(workspace: Path, images: Path | None, wanted: Wanted, target: Path) -> 
 
 
 def _write(target: Path, pieces: Iterable[bytes]) -> None:
-    partial = partial_of(target)
-    try:
-        with partial.open("wb") as stream:
-            stream.writelines(pieces)
-        partial.replace(target)
-    except OSError as error:
-        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as partial, partial.open("wb") as stream:
+        stream.writelines(pieces)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from commands.running.whole_outputs import whole_folder
 from shared.images.finding import locate
 from shared.images.opening import HEAD_BYTES, ImageLimits, ImageProblem
 from shared.images.sources.addresses import Place, shown
@@ -23,7 +23,6 @@ from shared.images.sources.choosing import Sources, why_not
 from shared.images.sources.source import ImageSource
 from shared.settings.project_file import ProjectFile, place_of
 from shared.settings.services import SettingsError
-from shared.storage.safe_names import partial_of
 
 Way = Literal["copy", "hardlink", "symlink"]
 LEFT_OUT = "left_out.txt"
@@ -70,14 +69,9 @@ def write(
     from labeler.transfer.formats import yolo  # imports the database
     from labeler.transfer.formats.imagefolder import NAMES, ExportNames
 
-    if os.path.lexists(target):
-        raise SettingsError(f"{target} already exists: name a new folder.")
-    partial, names = partial_of(target), yolo.names() if for_yolo else ExportNames()
     written, photos = Written(), _Photos(roots, way)
     made: set[Path] = set()
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
-        partial.mkdir()
+    with whole_folder(target) as partial, yolo.names() if for_yolo else ExportNames() as names:
         for record in records:
             if isinstance(record["label"], list):
                 raise SettingsError(
@@ -109,12 +103,6 @@ def write(
                 stream.writelines(chain([piece], table))
         if written.left_out:
             (partial / LEFT_OUT).write_text("\n".join(written.left_out) + "\n", encoding="utf-8")
-        partial.rename(target)
-    except OSError as error:
-        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        names.close()
-        shutil.rmtree(partial, ignore_errors=True)
     return written
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -20,9 +19,9 @@ from PIL import Image as Picture
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from commands.running.whole_outputs import whole_folder
 from shared.figures import many
 from shared.settings.services import SettingsError
-from shared.storage.safe_names import partial_of
 
 SCHEME = "hf://"
 LONGEST = 400  # characters of the library's message, which may list all configurations
@@ -81,13 +80,8 @@ def write(
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Write the pictures of `load` to `folder`, all or none; returns their number. Raises SettingsError."""
-    if os.path.lexists(folder):
-        raise SettingsError(f"{folder} already exists: name a new folder.")
-    partial = partial_of(folder)
     count = 0
-    try:
-        shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
-        partial.mkdir()
+    with whole_folder(folder) as partial:
         for name, rows in splits.items():
             (partial / name).mkdir()
             with (partial / name / "metadata.jsonl").open("w", encoding="utf-8") as table:
@@ -97,11 +91,6 @@ def write(
                     table.write(json.dumps({"file_name": file, "label": said}) + "\n")
                     count += 1
                     on_progress(count)
-        partial.rename(folder)
-    except OSError as error:
-        raise SettingsError(f"{folder} cannot be written: {error.strerror or error}.") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return count
 
 

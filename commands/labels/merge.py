@@ -25,15 +25,14 @@ from rich.console import Console
 from commands.labels import exports
 from commands.labels.merge_kinds import ONE_CLASS, Kind, kind_of
 from commands.running.stored_labels import is_workspace
+from commands.running.whole_outputs import whole_file
 from shared.class_names import Spellings, key
 from shared.figures import many
 from shared.images.names import same_path
 from shared.log import IMPORT
 from shared.settings.project_file import ProjectFile
 from shared.settings.services import SettingsError
-from shared.storage.safe_names import partial_of
 from shared.tasks.classification import CLASSIFICATION
-from shared.tasks.detection import DETECTION
 from shared.tasks.task import Task, Value
 from shared.wire.fields import Split
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow, NamedClasses
@@ -232,17 +231,10 @@ def _said(answer: ImportedAnswer, value: Value | None, kind: Kind) -> dict[str, 
 
 def write(images: Iterable[Merged], prefer: Prefer, target: Path) -> int:
     """Write JSON lines, one per record; returns their number. Raises SettingsError."""
-    partial, count = partial_of(target), 0
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            for record in records(images, prefer):
-                stream.write(json.dumps(record, ensure_ascii=True) + "\n")
-                count += 1
-        partial.replace(target)
-    except OSError as error:
-        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    count = 0
+    with whole_file(target) as partial, partial.open("w", encoding="utf-8") as stream:
+        for count, record in enumerate(records(images, prefer), start=1):  # noqa: B007 - it is returned
+            stream.write(json.dumps(record, ensure_ascii=True) + "\n")
     return count
 
 
@@ -318,7 +310,7 @@ def _read(record: tuple[int, dict[str, Any]] | ImportIssue, task: Task) -> Itera
     from labeler.transfer.rows.imported import Chosen, rows_of
     from labeler.transfer.rows.left_out import LeftOut
 
-    if isinstance(record, ImportIssue) or task.name != DETECTION.name:
+    if isinstance(record, ImportIssue) or not task.by_box:
         return rows_of([record], Chosen(several=task.by_class))
     return read_records(iter([record]), None, LeftOut())
 

@@ -20,8 +20,8 @@ from commands.tables import Listing
 from shared.class_names import key
 from shared.figures import accuracy_in_words
 from shared.settings.services import SettingsError
-from shared.tasks.detection import DETECTION
 from shared.tasks.multilabel import MULTILABEL
+from shared.tasks.registry import task_named
 from shared.wire.imports import ImportRow, NamedBoxes, NamedClasses
 
 console = Console()
@@ -67,15 +67,15 @@ def simulate(
             "Without --labels, the simulated person knows only the digits of the demo, but this project has other "
             "photos: name a CSV with filename,label. Nothing was written."
         )
-    task_name = ask(f"{url}/api/project")["task"]
-    if task_name == DETECTION.name:
+    kind = task_named(ask(f"{url}/api/project")["task"])
+    if kind.by_box:
         person: Annotator = _boxing(url, labels, annotator, suggestions=suggestions, jitter=jitter, seed=seed)
     elif actions is not None:
         raise SettingsError("Only a detection project has actions on boxes: leave out --actions.")
     elif labels is None:
         person = Annotator(url, demo_truth(), name=annotator, token=token())
     else:
-        read = read_answers if task_name == MULTILABEL.name else read_truth
+        read = read_answers if kind.by_class else read_truth
         person = Annotator(url, read(labels), name=annotator, token=token())
     try:
         for line in reach(url, person.coverage).lines(labels):
@@ -105,7 +105,7 @@ def simulate(
             result = reach(url, lambda: person.run(budget, pace=pace, add_classes=add_classes, on_progress=show))
         finally:
             person.close()
-    console.print(_curve(result, boxed=task_name == DETECTION.name))
+    console.print(_curve(result, boxed=kind.by_box))
     if result.actions:
         console.print(in_words(result.actions))
     if isinstance(person, BoxAnnotator) and person.unseen:

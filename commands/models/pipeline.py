@@ -30,7 +30,7 @@ from commands.running.reach import Away, ask
 from commands.tables import Listing
 from shared.figures import accuracy_in_words, is_measured, metric_in_words
 from shared.settings.services import SettingsError
-from shared.storage.safe_names import partial_of
+from shared.storage.whole_files import write_whole
 from shared.wire.dataset import SplitReceipt
 from shared.wire.evaluation import Interval
 from shared.wire.jobs import Comparison, ComparisonRequest, Job, JobList
@@ -328,9 +328,7 @@ class Run:
         return report
 
     def _save(self) -> None:
-        partial = partial_of(self._path)
-        partial.write_text(self._report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, self._report.model_dump_json(indent=2).encode() + b"\n")
 
     def _print(self) -> None:
         table = Listing({"step": "name", "state": "name", "seconds": "number", "": "words"})

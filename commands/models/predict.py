@@ -13,12 +13,12 @@ from rich.progress import Progress, TextColumn
 
 from commands.running.place import Place, talks_to
 from commands.running.reach import client, reach, token
+from commands.running.whole_outputs import whole_file
 from shared.cells import harmless
 from shared.figures import many
 from shared.images.finding import Passed, find_images, read
 from shared.images.opening import ImageLimits, ImageProblem, inspect
 from shared.settings.services import SettingsError, TrainerSettings
-from shared.storage.safe_names import partial_of
 from shared.wire.models import Prediction, Predictions
 
 console = Console()
@@ -139,21 +139,14 @@ def write_table(target: Path, rows: list[tuple[str, Prediction]], problems: dict
     """Write a row per image, or per box where boxes were predicted. Raises SettingsError if the disk refuses."""
     boxes = any(said.boxes is not None for _, said in rows)
     table = _boxes_table(rows) if boxes else _classes_table(rows)
-    partial = partial_of(target)
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            header = next(table)
-            writer.writerow([*map(harmless, header), "problem"])
-            writer.writerows([*map(harmless, row), ""] for row in table)
-            writer.writerows(
-                [harmless(name), *[""] * (len(header) - 1), harmless(problem)] for name, problem in problems.items()
-            )
-        partial.replace(target)
-    except OSError as error:
-        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        header = next(table)
+        writer.writerow([*map(harmless, header), "problem"])
+        writer.writerows([*map(harmless, row), ""] for row in table)
+        writer.writerows(
+            [harmless(name), *[""] * (len(header) - 1), harmless(problem)] for name, problem in problems.items()
+        )
 
 
 def _classes_table(rows: list[tuple[str, Prediction]]) -> Iterator[list[str]]:

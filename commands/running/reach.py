@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from commands.running.whole_outputs import whole_file
 from shared.settings.services import SettingsError, is_loopback
-from shared.storage.safe_names import partial_of
 from shared.web.auth import client_headers
 from shared.web.peers import Peer
 
@@ -68,9 +68,8 @@ def ask(url: str, method: str = "GET", *, seconds: float = ANSWER_SECONDS, **req
 
 def download(url: str, path: str, params: Mapping[str, str], target: Path, *, seconds: float) -> None:
     """Write the response of `url` + `path` to `target`, completely or not at all. Raises SettingsError."""
-    partial = partial_of(target)
 
-    def fetch() -> None:
+    def fetch(partial: Path) -> None:
         with (
             client(url, seconds=seconds, token=token()) as http,
             http.stream("GET", path, params=params) as answer,
@@ -82,13 +81,8 @@ def download(url: str, path: str, params: Mapping[str, str], target: Path, *, se
             for chunk in answer.iter_bytes():
                 stream.write(chunk)
 
-    try:
-        reach(url, fetch)
-        partial.replace(target)
-    except OSError as error:
-        raise SettingsError(f"{target} cannot be written: {error.strerror}.") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as partial:
+        reach(url, lambda: fetch(partial))
 
 
 def _asked(error: Exception) -> str | None:

@@ -27,7 +27,6 @@ from labeler.trainer_link.predictions import NOTHING, Predicted, PredictedImages
 from labeler.visibility import Visibility
 from shared.log import Fold
 from shared.settings.services import LabelerSettings
-from shared.tasks.detection import DETECTION
 from shared.tasks.task import Value
 from shared.wire.images import MAX_LISTED, SEVERAL, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
@@ -102,7 +101,7 @@ class Grid:
         """The current state of these images for the annotator; leaves out those that may not be shown."""
         entries = self._catalog.some(image_ids)
         predicted = NOTHING if self._visibility.hides_hints else self._predictions.last()
-        boxed = self._log.fold.task.name == DETECTION.name
+        boxed = self._log.fold.task.by_box
         shapes = self._catalog.shapes(list(entries)) if boxed else {}
         with self._store.lock:
             shown = [image_id for image_id in self._visibility.listable(image_ids) if image_id in entries]

@@ -10,7 +10,6 @@ from labeler.images.thumbnails import thumbnail_url
 from labeler.store.annotation_log import AnnotationLog
 from labeler.visibility import Visibility
 from shared.settings.services import LabelerSettings
-from shared.tasks.detection import DETECTION
 from shared.wire.queries import QueueItem, SuggestedBox, SuggestedBoxOut, SuggestionOut
 
 
@@ -35,7 +34,7 @@ class Questions:
         """A question for each pick, with what the page shows beside the image: path, reason, suggestions."""
         ids = [pick.image_id for pick in picks]
         entries = self._catalog.some(ids)
-        shapes = self._catalog.shapes(ids) if self._log.fold.task.name == DETECTION.name else {}
+        shapes = self._catalog.shapes(ids) if self._log.fold.task.by_box else {}
         size = self._settings.display_pixels
         return [
             QueueItem(

@@ -18,7 +18,6 @@ from labeler.store.annotation_log import AnnotationLog
 from labeler.store.counts import Counts
 from labeler.store.database import Store
 from shared.settings.services import LabelerSettings
-from shared.tasks.detection import DETECTION
 from shared.wire.log import Annotation, Row
 from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
 
@@ -55,7 +54,7 @@ class Disagreements:
                 chosen = [image_id for image_id in latest if image_id in settled]
             rows, hashes = self._log.answers_about(chosen), self._catalog.hashes(chosen)
             entries = [self._entry(image_id, rows[image_id], hashes[image_id]) for image_id in chosen]
-            if self._log.fold.task.name == DETECTION.name:
+            if self._log.fold.task.by_box:
                 self._add_boxes(entries)
             return DisagreementPage(
                 items=entries,

@@ -22,7 +22,6 @@ from labeler.transfer.formats import FORMATS, Format
 from labeler.transfer.rows.exported import BOXED, EVERYTHING, SEVERAL, USUAL, Extras, Wanted, count_rows, export_rows
 from labeler.transfer.snapshots import Snapshots
 from labeler.visibility import Visibility
-from shared.tasks.detection import DETECTION
 from shared.wire.dataset import ExportCount
 
 _AT_ONCE = 5_000  # images counted under one hold of the lock
@@ -98,7 +97,7 @@ class Exports:
         """The format with this name. Raises Invalid if there is none, or if it has no room for the project's labels."""
         if name not in FORMATS and name not in BOX_FORMATS:
             raise Invalid(f"There is no format {name!r}; it can be {', '.join(sorted(self.formats()))}.")
-        if self._log.fold.task.name == DETECTION.name:
+        if self._log.fold.task.by_box:
             if name not in BOX_FORMATS:
                 raise Invalid(f"The format {name} has no place for boxes: choose {', '.join(sorted(BOX_FORMATS))}.")
             return BOX_FORMATS[name]
@@ -113,7 +112,7 @@ class Exports:
 
     def formats(self) -> list[str]:
         """The formats that have room for the project's labels."""
-        if self._log.fold.task.name == DETECTION.name:
+        if self._log.fold.task.by_box:
             return [*BOX_FORMATS]
         several = self._log.fold.task.by_class
         return [name for name, each in FORMATS.items() if not (several and each.one_class)]

@@ -21,7 +21,7 @@ from labeler.store.database import Store
 from labeler.store.tables import META
 from shared.figures import choice
 from shared.log import ANSWERS, Fold
-from shared.tasks.detection import DETECTION, Boxes
+from shared.tasks.detection import Boxes
 from shared.web import audit
 from shared.wire.dataset import Difference, Restored, SnapshotDiff, SnapshotEntry, SnapshotPost
 from shared.wire.fields import MAX_ROWS, Split
@@ -177,7 +177,7 @@ def _content(row: Row) -> Draft:
 
 def _moved(before: Fold, after: Fold, image_id: int) -> bool:
     """In a detection project: whether the counts per class are equal, but boxes differ in place."""
-    if before.task.name != DETECTION.name:
+    if not before.task.by_box:
         return False
     then, now = (fold.live(fold.labels.get(image_id)) for fold in (before, after))
     return then is not None and now is not None and _placed(then) != _placed(now)

@@ -27,8 +27,7 @@ from labeler.transfer.rows.several import Vocabulary
 from shared.importing import one_sentence
 from shared.settings.services import SettingsError
 from shared.tasks.classification import CLASSIFICATION
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
+from shared.tasks.registry import task_named
 from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 
 READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read]]] = {
@@ -78,7 +77,7 @@ def open_source(
     `task` is the project's: only multilabel takes several classes per image, and only detection takes boxes. Raises
     SettingsError if the labels cannot be read.
     """
-    if task == DETECTION.name:
+    if task_named(task).by_box:
         return _boxed(path, columns, layout)
     if columns is not None and (columns.empty or columns.columns.keys() & {*BOX_PARTS}):
         raise SettingsError("Only a detection project has boxes: leave out their columns, and empty=…")
@@ -86,7 +85,7 @@ def open_source(
         raise SettingsError(f"{path} is not a table, so its columns cannot be named ({', '.join(sorted(TABLES))}).")
     if layout and not path.is_dir():
         raise SettingsError(f"{path} is not a folder, so it has no layout.")
-    if task == MULTILABEL.name:
+    if task_named(task).by_class:
         columns = replace(columns or Chosen(), several=True)
         return in_multilabel(_opened(path, columns, layout))
     return _opened(path, columns, layout)
@@ -175,7 +174,7 @@ def open_sources(
         lambda: [f"{name}: {said}" for name, source in named for said in source.told()],
         together.located,
     )
-    return in_multilabel(source) if task == MULTILABEL.name else source
+    return in_multilabel(source) if task_named(task).by_class else source
 
 
 class _Together:

@@ -33,7 +33,6 @@ from shared.images.opening import ImageProblem
 from shared.log import IMPORT
 from shared.settings.services import SettingsError
 from shared.tasks.classification import CLASSIFICATION
-from shared.tasks.detection import DETECTION
 from shared.tasks.task import AnswerRefusedError, Task, Value
 from shared.wire.imports import ImportIssue, ImportRow, NamedAnswer, NamedBoxes, NamedClasses
 
@@ -88,7 +87,7 @@ def open_test_set(given: str, task: Task = CLASSIFICATION) -> TestSet:
     Raises SettingsError if it is neither a folder with images nor a CSV with rows, or has no boxes where it needs them.
     """
     path, several = Path(given).expanduser(), task.by_class
-    if task.name == DETECTION.name:
+    if task.by_box:
         if next(_boxes(path), None) is None:
             raise SettingsError(f"The labeler setting 'test_set' cannot be {given!r}: no image in it has boxes.")
         return TestSet(path if path.is_dir() else path.parent, None, path)

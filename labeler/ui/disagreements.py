@@ -23,8 +23,6 @@ from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import settling, settling_boxes
 from shared.figures import percent, rounded
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
 from shared.wire.log import Annotation, Undo
 from shared.wire.project import ClassEntry
 from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinion
@@ -88,10 +86,10 @@ def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> N
     if before != shown.image_id:
         st.session_state[DRAWN] = (shown.image_id, monotonic())
     picture, words = st.columns([3, 2], gap="medium")
-    task = service.current().identity.task
+    task = service.current().task
     picture.html(
         settling_boxes.picture(shown)
-        if task == DETECTION.name
+        if task.by_box
         else f'<img src="{escape(shown.url)}" alt="Image {shown.image_id}, to be settled" '
         'style="display:block; margin:auto; width:min(100%, 65vh); max-height:65vh; object-fit:contain">'
     )
@@ -102,9 +100,9 @@ def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> N
             st.caption("A test image: it measures accuracy, and what you choose counts as the truth.")
         st.table([_row(opinion) for opinion in shown.opinions], border="horizontal", hide_index=True)
         st.text_input("Note", key=_note(shown.image_id), placeholder="why, if it helps later", max_chars=5_000)
-        if task == MULTILABEL.name:
+        if task.by_class:
             settling.ask(shown, classes, _decide_classes, _pass_over)
-        elif task == DETECTION.name:
+        elif task.by_box:
             settling_boxes.ask(shown, len(classes), _decide, _pass_over)
         else:
             _buttons(shown, classes)
@@ -114,7 +112,7 @@ def _standing(shown: Disagreement) -> str:
     """What counts until the image is settled."""
     if shown.open_classes:
         names = [service.current().classes.name(each) or "" for each in shown.open_classes]
-        boxes = service.current().identity.task == DETECTION.name
+        boxes = service.current().task.by_box
         what = "from this image" if boxes else "this from the image"
         return f"A tie on **{plain(', '.join(names))}**: the model does not learn {what} until it is settled."
     if shown.name is None:
@@ -183,8 +181,8 @@ def _agreement() -> None:
         return
     st.subheader("Annotator agreement", anchor=False)
     st.write(_in_words(found))
-    task = service.current().identity.task
-    same = {MULTILABEL.name: "Same answer", DETECTION.name: "Same boxes"}.get(task, "Same class")
+    task = service.current().task
+    same = "Same answer" if task.by_class else "Same boxes" if task.by_box else "Same class"
     pairs, classes = st.columns(2, gap="large")
     pairs.table(
         [
@@ -211,14 +209,13 @@ def _agreement() -> None:
 
 
 def _in_words(found: Agreement) -> str:
-    task = service.current().identity.task
-    by_class = task == MULTILABEL.name
+    by_class = service.current().task.by_class
     measure = "Cohen's kappa" if found.measure == "cohen" else "Krippendorff's alpha"
     images = f"{found.images:,} images" if found.images > 1 else "one image"
     agreed = percent(found.agreed or 0.0)
     same = "nobody says yes to a class where another says no" if by_class else "all gave the same class"
     mean = ", on average over the classes," if by_class else ""
-    if task == DETECTION.name:
+    if service.current().task.by_box:
         return (
             f"On **{agreed}** of {images} labeled by several people, all drew the same boxes with the same classes. "
             f"Two people have **{percent(found.f1 or 0.0)}** of their boxes in common (F1; boxes that overlap at least "

@@ -11,8 +11,6 @@ from labeler.ui.parts import components
 from labeler.ui.parts.wording import TRAINER, plain
 from labeler.ui.sections import downloads, waiting
 from shared.figures import accuracy_in_words, goal_metric, many, shown
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
 from shared.wire.evaluation import Evaluation
 from shared.wire.project import Project
 from shared.wire.trainer import Saved, TrainerStatus
@@ -80,11 +78,12 @@ def _figures(evaluations: list[Evaluation]) -> None:
 
     latest = evaluations[-1]
     st.subheader("How good it is", anchor=False)
-    match service.current().identity.task:
-        case MULTILABEL.name:
+    task = service.current().task
+    match (task.by_class, task.by_box):
+        case (True, _):
             words, table, csv = several_classes.in_words, several_classes.final_figures, several_classes.curve_csv
             name, drawn = "Macro F1", several_classes.curve(evaluations, "macro_f1")
-        case DETECTION.name:
+        case (_, True):
             words, table, csv = box_figures.in_words, box_figures.final_figures, box_figures.curve_csv
             name, drawn = box_figures.METRICS["map_50"], box_figures.curve(evaluations, "map_50")
         case _:
@@ -119,7 +118,7 @@ def _next(
 ) -> list[str]:
     """Sentences about next steps, most urgent first."""
     said = []
-    several, boxes = project.task == MULTILABEL.name, project.task == DETECTION.name
+    several, boxes = labeler.task.by_class, labeler.task.by_box
     differ = labeler.disagreements.page(limit=1).open
     if differ:
         said.append(f"Annotators disagree on {many(differ, 'image')}: settle this on the page Disagreements.")

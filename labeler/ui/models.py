@@ -23,8 +23,6 @@ from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
 from shared.figures import BOX_METRICS, has_figures, many, percent
 from shared.images.finding import SUFFIXES
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
 from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job, Metric
 from shared.wire.models import ModelList, TrainRequest, Weights
 
@@ -82,12 +80,12 @@ def _class_names() -> None:
 
 def _several() -> bool:
     """Whether an image may have several classes."""
-    return service.current().identity.task == MULTILABEL.name
+    return service.current().task.by_class
 
 
 def _boxes() -> bool:
     """Whether an image has boxes."""
-    return service.current().identity.task == DETECTION.name
+    return service.current().task.by_box
 
 
 def _versions(models: ModelList) -> None:

@@ -10,8 +10,6 @@ from labeler.ui.parts.palette import own_colours
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import mistakes, waiting
 from shared.figures import many, percent, rounded, shown
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
 from shared.wire.evaluation import Evaluation, Progress
 from shared.wire.project import Project
 
@@ -29,6 +27,7 @@ def page() -> None:
 def _figures() -> None:
     from labeler.ui.charts import (
         box_figures,
+        measured_figures,
         progress_charts,  # slow to import: only when the first figure is drawn
         several_classes,
     )
@@ -38,14 +37,14 @@ def _figures() -> None:
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
     status = labeler.trainer.status()
-    several, boxes = project.task == MULTILABEL.name, project.task == DETECTION.name
+    several, boxes = labeler.task.by_class, labeler.task.by_box
     labeled, *figures, pace = st.columns(4 if several or boxes else 3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
     if several or boxes:
         by_task = box_figures if boxes else several_classes
         for (metric, what), figure in zip(by_task.HELP.items(), figures, strict=True):
             latest = evaluations[-1] if evaluations else None
-            figure.metric(by_task.METRICS[metric], by_task.value(latest, metric), help=what)
+            figure.metric(by_task.METRICS[metric], measured_figures.value_of(latest, metric), help=what)
     else:
         measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
         figures[0].metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)

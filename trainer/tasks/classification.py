@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.wire.evaluation import RandomEstimate
 from trainer.evaluation import active_sample
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.metrics import accuracy_alone, evaluate, wilson
 from trainer.evaluation.model_comparison import pair
 from trainer.evaluation.prediction_powered import Unlabeled, accuracy
-from trainer.evaluation.random_baseline import beside_chosen, random_baseline, still_holds
+from trainer.evaluation.random_baseline import beside_chosen, random_baseline
 from trainer.learners.kernel_head import Head, KernelHead, fit_head
 from trainer.learners.learner import Matrix
 from trainer.tasks.network_task import Contest, NetworkTask, Said
@@ -27,6 +26,8 @@ class Classification(NetworkTask):
     """The outcomes are class ids."""
 
     name: ClassVar[str] = "classification"
+    random_estimate = staticmethod(random_baseline)
+    beside_random = staticmethod(beside_chosen)
     learner = KernelHead()
     network: ClassVar[str] = "fine_tuner"
     has_named_outcomes = True
@@ -109,23 +110,6 @@ class Classification(NetworkTask):
     def of_labeled_alone(self, measured: Measured) -> Measured:
         """Only the accuracy and the confusion matrix, and no bounds."""
         return replace(accuracy_alone(measured), lower_bounds={})
-
-    def random_baseline(
-        self,
-        rows: Matrix,
-        truth: Targets,
-        chosen: tuple[Matrix, Targets],
-        earlier: list[RandomEstimate],
-        *,
-        learn: Callable[[Matrix, Targets], Head],
-        seed: int,
-    ) -> list[RandomEstimate]:
-        """As `trainer.evaluation.random_baseline`. The estimate is kept until the test sample has grown by a tenth,
-        so that a round stays quick."""
-        estimates = (
-            earlier if still_holds(earlier, len(truth)) else random_baseline(rows, truth, seed=seed, learn=learn)
-        )
-        return beside_chosen(estimates, chosen, rows, truth, learn=learn)
 
     def counts(self, values: Sequence[Value], names: Names) -> dict[str, int]:
         """Labels per class, in the order of class ids."""

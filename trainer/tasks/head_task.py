@@ -4,14 +4,17 @@ large pool."""
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.wire.evaluation import RandomEstimate
 from trainer.columns.half_rows import AnyRows
 from trainer.embeddings.block_weights import evidence_for
 from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
+from trainer.evaluation.random_baseline import still_holds
 from trainer.learners.learner import Matrix
 from trainer.learners.teacher import DOUBT, SHARE, has_teacher, taught
 from trainer.strategies.ranking import Pool
@@ -23,6 +26,11 @@ NEIGHBOURHOOD = "neighbourhood"
 
 class HeadTask(Task):
     """The outcomes are class ids."""
+
+    random_estimate: Callable[..., list[RandomEstimate]]
+    """What random labels would have achieved, see `trainer.evaluation.random_baseline`."""
+    beside_random: Callable[..., list[RandomEstimate]]
+    """Beside it, what the labels have achieved that were asked for."""
 
     @abstractmethod
     def as_numbers(self, targets: Targets) -> NDArray[np.float64]:
@@ -63,6 +71,21 @@ class HeadTask(Task):
 
     def _has_teacher(self, targets: Targets) -> bool:
         return has_teacher(len(targets), len(np.unique(self.observed(targets))))
+
+    def random_baseline(
+        self,
+        rows: Matrix,
+        truth: Targets,
+        chosen: tuple[Matrix, Targets],
+        earlier: list[RandomEstimate],
+        *,
+        learn: Callable[[Matrix, Targets], Any],
+        seed: int,
+    ) -> list[RandomEstimate]:
+        """The estimate is kept until the test sample has grown by a tenth, so that a round stays quick."""
+        kept = still_holds(earlier, len(truth))
+        estimates = earlier if kept else self.random_estimate(rows, truth, seed=seed, learn=learn)
+        return self.beside_random(estimates, chosen, rows, truth, learn=learn)
 
     def outcomes(self, model: Any) -> Ids:
         """The classes that the head was fitted on."""

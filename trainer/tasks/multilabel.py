@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, ClassVar
@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.tasks.multilabel import cell_of
-from shared.wire.evaluation import RandomEstimate
 from shared.wire.queries import Suggestion
 from trainer.evaluation import multilabel_metrics
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.multilabel_metrics import Answered
-from trainer.evaluation.random_baseline import several_baseline, several_beside_chosen, still_holds
+from trainer.evaluation.random_baseline import several_baseline, several_beside_chosen
 from trainer.learners.learner import Matrix
 from trainer.learners.sigmoid_head import NO, UNKNOWN, YES, SigmoidHead, Sigmoids, fit_sigmoids, learnable
 from trainer.strategies.ranking import Pool, Rarity
@@ -35,6 +34,8 @@ class Multilabel(NetworkTask):
     name: ClassVar[str] = "multilabel"
     several: ClassVar[bool] = True
     finds_label_issues = True
+    random_estimate = staticmethod(several_baseline)
+    beside_random = staticmethod(several_beside_chosen)
     learner = SigmoidHead()
     measures: ClassVar[frozenset[str]] = frozenset(
         {"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match"}
@@ -145,22 +146,6 @@ class Multilabel(NetworkTask):
         """F1, average precision and exact match with intervals; the figures of each class; pairs of classes."""
         answered = multilabel_metrics.aligned(truth, model.predict_proba(rows), model.thresholds, model.classes, names)
         return multilabel_metrics.evaluate(answered, names)
-
-    def random_baseline(
-        self,
-        rows: Matrix,
-        truth: Targets,
-        chosen: tuple[Matrix, Targets],
-        earlier: list[RandomEstimate],
-        *,
-        learn: Callable[[Matrix, Targets], Sigmoids],
-        seed: int,
-    ) -> list[RandomEstimate]:
-        """As in classification, with the macro F1."""
-        estimates = (
-            earlier if still_holds(earlier, len(truth)) else several_baseline(rows, truth, seed=seed, learn=learn)
-        )
-        return several_beside_chosen(estimates, chosen, rows, truth, learn=learn)
 
     def unlearned(self, model: Sigmoids | None, names: Names) -> list[str]:
         """The names of classes whose labels lack a yes or a no."""

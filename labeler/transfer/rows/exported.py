@@ -16,7 +16,6 @@ from labeler.trainer_link.predictions import Prediction
 from labeler.transfer.rows.boxes import BOXES, json_of
 from labeler.transfer.rows.several import ABSENT
 from shared.log import Fold
-from shared.tasks.detection import DETECTION
 from shared.tasks.task import Value
 from shared.wire.fields import Split, Status
 from shared.wire.images import ImageEntry
@@ -230,7 +229,7 @@ def _named(fold: Fold, value: Value | None) -> Named | None:
 
 def _boxes(fold: Fold, value: Value | None) -> NamedBoxList | None:
     """The boxes of a value, with current class names."""
-    live = fold.live(value) if fold.task.name == DETECTION.name else None
+    live = fold.live(value) if fold.task.by_box else None
     if live is None:
         return None
     return tuple(NamedBox(**box._asdict() | {"label": fold.name_of(box.label)}) for box in live.boxes)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from labeler.ui.charts import measured_figures, progress_charts
 from labeler.ui.parts.wording import plain
-from shared.figures import BOX_METRICS, is_measured, many, percent
-from shared.wire.evaluation import Evaluation, Interval
+from shared.figures import BOX_METRICS, many, percent
+from shared.wire.evaluation import Evaluation
 from shared.wire.project import ClassEntry
 
 METRICS = BOX_METRICS
@@ -26,20 +26,9 @@ HELP = {
 MOST_PAIRS = 10
 
 
-def interval(latest: Evaluation, metric: str) -> Interval | None:
-    """A metric with its 95 % interval; None if it was not measured, or on too few test images."""
-    found: Interval | None = getattr(latest, metric)
-    return found if is_measured(found) else None
-
-
-def value(latest: Evaluation | None, metric: str) -> str:
-    """The metric as a percentage, or a dash."""
-    return measured_figures.value(None if latest is None else interval(latest, metric))
-
-
 def in_words(latest: Evaluation) -> str:
     """How good the detector is, how precise that estimate is, and what would improve it."""
-    said = measured_figures.in_words(_named(latest), "labeled test images")
+    said = measured_figures.in_words(measured_figures.measured(latest, METRICS), "labeled test images")
     boxes = sum(each.support for each in latest.classes)
     return (
         f"After **{many(latest.spent, 'labeled image')}**, on {many(latest.test_labels, 'test image')} with {boxes:,} "
@@ -52,7 +41,7 @@ def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | al
 
     A detector goes on learning the same images, so the last evaluation at each number of them counts.
     """
-    found = {each.spent: measured for each in evaluations if (measured := interval(each, metric)) is not None}
+    found = dict(measured_figures.points(evaluations, metric))
     return progress_charts.metric_curve(list(found.items()), METRICS[metric]) if found else None
 
 
@@ -63,13 +52,15 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
         row = progress_charts.curve_row(each)
         row = {name: cell for name, cell in row.items() if not name.startswith(("accuracy", "macro", "log", "calib"))}
         row.pop("test_images_without_label", None)
-        rows.append(row | measured_figures.cells({metric: interval(each, metric) for metric in METRICS}))
+        rows.append(
+            row | measured_figures.cells({metric: measured_figures.interval(each, metric) for metric in METRICS})
+        )
     return pd.DataFrame(rows).to_csv(index=False).encode()
 
 
 def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     """The figures of an evaluation with their 95 % intervals, one per row."""
-    rows = measured_figures.rows(_named(latest))
+    rows = measured_figures.rows(measured_figures.measured(latest, METRICS))
     counts = {
         "Test images": latest.test_labels,
         "Boxes in them": sum(each.support for each in latest.classes),
@@ -124,7 +115,3 @@ def confused(latest: Evaluation, classes: Sequence[ClassEntry]) -> list[str]:
         f"{each.images:,} of {each.among:,} test boxes"
         for each in latest.confused[:MOST_PAIRS]
     ]
-
-
-def _named(latest: Evaluation) -> dict[str, Interval]:
-    return {name: found for metric, name in METRICS.items() if (found := interval(latest, metric)) is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import pandas as pd
 
-from labeler.ui.charts.several_classes import interval
+from labeler.ui.charts.measured_figures import interval
 from labeler.ui.parts.palette import BOTH
 from labeler.ui.parts.wording import plain
 from shared.figures import (

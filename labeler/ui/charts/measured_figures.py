@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from shared.figures import interval_in_words, percent
-from shared.wire.evaluation import ClassMetrics, Interval
+from shared.figures import interval_in_words, is_measured, macro_f1, percent
+from shared.wire.evaluation import ClassMetrics, Evaluation, Interval
 
 PRECISE = 0.05
 """Half the width of an interval from which an estimate is called rough."""
@@ -27,6 +27,27 @@ def value(found: Interval | None) -> str:
 def with_interval(found: Interval | None) -> str:
     """A metric with its interval, or a dash."""
     return "–" if found is None else f"{percent(found.value)} ({percent(found.low)} – {percent(found.high)})"
+
+
+def interval(latest: Evaluation, metric: str) -> Interval | None:
+    """A metric with its 95 % interval; None if it was not measured, or on too few test images."""
+    found: Interval | None = macro_f1(latest) if metric == "macro_f1" else getattr(latest, metric)
+    return found if is_measured(found) else None
+
+
+def measured(latest: Evaluation, metrics: Mapping[str, str]) -> dict[str, Interval]:
+    """Name → interval of those of the `metrics` that were measured."""
+    return {name: found for metric, name in metrics.items() if (found := interval(latest, metric)) is not None}
+
+
+def value_of(latest: Evaluation | None, metric: str) -> str:
+    """A metric of an evaluation as a percentage, or a dash."""
+    return value(None if latest is None else interval(latest, metric))
+
+
+def points(evaluations: Sequence[Evaluation], metric: str) -> list[tuple[int, Interval]]:
+    """A metric against labels, where it was measured."""
+    return [(each.spent, found) for each in evaluations if (found := interval(each, metric)) is not None]
 
 
 def in_words(found: Mapping[str, Interval], more: str) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from labeler.ui.charts import measured_figures, progress_charts
 from labeler.ui.parts.wording import plain
-from shared.figures import is_measured, macro_f1, many
-from shared.wire.evaluation import ClassPair, Evaluation, Interval
+from shared.figures import many
+from shared.wire.evaluation import ClassPair, Evaluation
 from shared.wire.project import ClassEntry
 
 METRICS = {
@@ -28,31 +28,16 @@ HELP = {
 MOST_PAIRS = 10
 
 
-def interval(latest: Evaluation, metric: str) -> Interval | None:
-    """A metric with its 95 % interval; None if it was not measured, or on too few test images.
-
-    After a class was added, no test image is fully known, so that there is no exact match for a while.
-    """
-    found: Interval | None = macro_f1(latest) if metric == "macro_f1" else getattr(latest, metric)
-    return found if is_measured(found) else None
-
-
-def value(latest: Evaluation | None, metric: str) -> str:
-    """The metric as a percentage, or a dash."""
-    return measured_figures.value(None if latest is None else interval(latest, metric))
-
-
 def in_words(latest: Evaluation) -> str:
     """How good the model is, how precise that estimate is, and what would improve it."""
-    said = measured_figures.in_words({_lower(name): found for name, found in _named(latest).items()}, "test labels")
+    found = measured_figures.measured(latest, METRICS)
+    said = measured_figures.in_words({_lower(name): each for name, each in found.items()}, "test labels")
     return f"After **{many(latest.spent, 'label')}**, on {many(latest.test_labels, 'test image')}: {said}"
 
 
 def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | alt.FacetChart | None:
     """A metric against labels, with its 95 % band; None if it was never measured."""
-    found = [
-        (each.spent, each_interval) for each in evaluations if (each_interval := interval(each, metric)) is not None
-    ]
+    found = measured_figures.points(evaluations, metric)
     return progress_charts.metric_curve(found, _lower(METRICS[metric])) if found else None
 
 
@@ -61,15 +46,17 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
     rows = []
     for each in evaluations:
         row = progress_charts.curve_row(each)
-        if interval(each, "exact_match") is None:
+        if measured_figures.interval(each, "exact_match") is None:  # a class was added, so no image is fully known
             row |= dict.fromkeys(("accuracy", "accuracy_low_95", "accuracy_high_95"))
-        rows.append(row | measured_figures.cells({metric: interval(each, metric) for metric in METRICS}))
+        rows.append(
+            row | measured_figures.cells({metric: measured_figures.interval(each, metric) for metric in METRICS})
+        )
     return pd.DataFrame(rows).to_csv(index=False).encode()
 
 
 def final_figures(latest: Evaluation) -> list[dict[str, str]]:
     """The figures of an evaluation with their 95 % intervals, one per row."""
-    rows = measured_figures.rows(_named(latest))
+    rows = measured_figures.rows(measured_figures.measured(latest, METRICS))
     return rows + [
         row for row in progress_charts.final_figures(latest) if row["Figure"] not in ("Accuracy", "Macro F1")
     ]
@@ -122,7 +109,3 @@ def _both(pair: ClassPair) -> tuple[tuple[int, str], tuple[int, str]]:
 
 def _lower(name: str) -> str:
     return name[:1].lower() + name[1:]
-
-
-def _named(latest: Evaluation) -> dict[str, Interval]:
-    return {name: found for metric, name in METRICS.items() if (found := interval(latest, metric)) is not None}

@@ -22,7 +22,7 @@ from labeler.ui.parts.scripts import UNMOUNTED, loader
 from shared.images.finding import NO_IMAGES
 from shared.settings.project_file import trainer_command
 from shared.settings.services import LabelerSettings
-from shared.tasks.detection import DETECTION
+from shared.tasks.registry import task_named
 from shared.wire.fields import MAX_ROWS
 from shared.wire.project import Project
 
@@ -79,7 +79,7 @@ def add(project: Project, settings: LabelerSettings) -> None:
         "max_image_bytes": settings.max_image_bytes,
         "max_request_bytes": settings.max_request_bytes,
         "no_images": sorted(NO_IMAGES),
-        "folders_are_labels": project.task != DETECTION.name,
+        "folders_are_labels": not task_named(project.task).by_box,
     }
     _ADD(key="add", data=data)
 

@@ -12,7 +12,7 @@ from labeler.transfer.rows.exported import Wanted
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import BOX_EXPORTS, EXPORTS
 from shared.figures import many
-from shared.tasks.detection import DETECTION
+from shared.tasks.registry import task_named
 from shared.wire.models import ModelVersion
 from shared.wire.project import Project
 
@@ -40,7 +40,7 @@ def labels(project: Project) -> None:
         f"contain {many(counted.images, 'image')}, formats with photos skip those without an answer."
     )
     written = service.current().exports.formats()
-    boxed = project.task == DETECTION.name
+    boxed = task_named(project.task).by_box
     names = BOX_EXPORTS if boxed else EXPORTS
     for name in written:
         title, use = names.get(name, (name, ""))

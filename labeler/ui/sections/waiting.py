@@ -12,7 +12,7 @@ from labeler import service
 from labeler.ui.parts import components, wording
 from labeler.ui.parts.wording import plain, time_left
 from shared.figures import megabytes
-from shared.tasks.detection import DETECTION
+from shared.tasks.registry import task_named
 from shared.wire.project import Project
 from shared.wire.trainer import TrainerStatus
 
@@ -52,7 +52,7 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         )
     elif status.state == "paused":
         st.info("**Paused.** Labels are kept; press Resume to train on them.", icon=":material/pause:")
-    elif status.state == "training" and status.model_version is None and project.task == DETECTION.name:
+    elif status.state == "training" and status.model_version is None and task_named(project.task).by_box:
         st.info(
             "**The first detector is learning** from the images with boxes. Its first round takes about six seconds, "
             "and longer while their features are still being computed. Then it suggests boxes.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from labeler.ui.charts import box_figures, forecast
+from labeler.ui.charts import box_figures, forecast, measured_figures
 from shared.figures import shown
 from shared.wire.evaluation import Advice, ClassMetrics, ClassPair, Evaluation, Interval
 from shared.wire.project import ClassEntry
@@ -52,7 +52,7 @@ def test_words_and_figures_have_what_was_measured_with_its_interval() -> None:
 def test_figures_are_shown_from_ten_test_images_on() -> None:
     assert shown([of_boxes(9)]) == []
     assert len(shown([of_boxes(9), of_boxes(10)])) == 1
-    assert box_figures.value(of_boxes(9), "map_50") == "–"
+    assert measured_figures.value_of(of_boxes(9), "map_50") == "–"
 
 
 def test_each_class_has_its_row_and_what_is_not_learned_is_named() -> None:

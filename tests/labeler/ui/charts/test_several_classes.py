@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from labeler.ui.charts import forecast, several_classes
+from labeler.ui.charts import forecast, measured_figures, several_classes
 from shared.figures import goal_metric, shown
 from shared.wire.evaluation import ClassMetrics, ClassPair, Evaluation, Interval, RandomEstimate
 from shared.wire.project import ClassEntry
@@ -58,8 +58,8 @@ def test_after_a_class_was_added_the_figures_stay_and_only_the_exact_match_is_no
     assert "on 20 test images" in said
     assert "micro F1 **70.0%**" in said
     assert "exact match" not in said
-    assert several_classes.value(latest, "exact_match") == "–"
-    assert several_classes.value(latest, "macro_f1") == "60.0%"
+    assert measured_figures.value_of(latest, "exact_match") == "–"
+    assert measured_figures.value_of(latest, "macro_f1") == "60.0%"
     figures = {row["Figure"]: row["Value"] for row in several_classes.final_figures(latest)}
     assert figures["Test images"] == "20"
     assert "Exact match" not in figures
