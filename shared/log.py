@@ -23,11 +23,11 @@ from __future__ import annotations
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from shared.class_names import key, meant
+from shared.logged_classes import LoggedClasses
 from shared.tasks.classification import CLASSIFICATION
 from shared.tasks.task import Interned, Live, Task, Value
 from shared.wire.fields import Split, Status
@@ -39,22 +39,6 @@ LATE = "late"
 IMPORT = "import"
 """The source of answers that were brought along, and that nobody was asked for here."""
 UNSURE = "unsure"
-
-
-@dataclass(slots=True)
-class ClassState:
-    """A class as the log leaves it. Old names stay aliases, so that old files and links keep working."""
-
-    id: int
-    name: str
-    aliases: set[str] = field(default_factory=set)
-    merged_into: int | None = None
-    deleted: bool = False
-
-    @property
-    def live(self) -> bool:
-        """Whether images can be labeled as this class."""
-        return not self.deleted and self.merged_into is None
 
 
 class Entry(NamedTuple):
@@ -95,13 +79,13 @@ class ImageState:
 UNLABELED = ImageState()
 
 
-class Fold:
+class Fold(LoggedClasses):
     """The state after the rows applied so far, in a project with this `task`."""
 
     def __init__(self, rows: Iterable[Row] = (), task: Task = CLASSIFICATION) -> None:
+        super().__init__()
         self.task = task
         self.last_seq = 0
-        self.classes: dict[int, ClassState] = {}
         self.images: dict[int, ImageState] = {}  # only those that some row is about
         self.labels: dict[int, Value] = {}  # image id → what it is labeled, for labeled images alone
         self.splits: dict[int, Split] = {}  # only those that a split_changed row moved
@@ -122,17 +106,6 @@ class Fold:
         """What the image is now."""
         return self.images.get(image_id, UNLABELED)
 
-    def resolve(self, class_id: int | None) -> int | None:
-        """The live class that `class_id` stands for after merges, or None if it was deleted or never was."""
-        while class_id is not None:
-            known = self.classes.get(class_id)
-            if known is None or known.deleted:
-                return None
-            if known.merged_into is None:
-                return class_id
-            class_id = known.merged_into
-        return None
-
     def live(self, value: Value | None) -> Value | None:
         """A value of the task after classes were merged and deleted; None if nothing of it is left."""
         return None if value is None else self.task.resolve(value, self.resolve)
@@ -150,55 +123,6 @@ class Fold:
         """A value as an answer gives it (JSON), by the classes of today; None in classification, which has a class."""
         live = self.live(value)
         return None if live is None else self.task.to_row(live).get("answer")
-
-    def name_of(self, class_id: int) -> str:
-        """What a class is called today."""
-        return self.classes[class_id].name
-
-    def names_of(self, class_id: int) -> set[str]:
-        """All names that a class has or had."""
-        known = self.classes[class_id]
-        return {known.name, *known.aliases}
-
-    def unknown(self, name: int | str) -> str:
-        """A sentence that says that there is no such class, and which one may have been meant."""
-        known = [each.name for each in self.live_classes()] if isinstance(name, str) else []
-        return f"there is no class {name!r}: add it first{meant(str(name), known)}"
-
-    def named(self, name: str) -> int | None:
-        """The live class that goes by `name` now, or went by it before; None if none does.
-
-        The exact spelling goes first, then any that names the same class; see `shared.class_names`.
-        """
-        found = self._called(lambda each: each == name)
-        if found is not None:
-            return found
-        wanted = key(name)
-        return self._called(lambda each: key(each) == wanted)
-
-    def other_names(self) -> dict[int, set[str]]:
-        """Live class → the other names that stand for it: its old ones, and those of classes merged into it."""
-        found: dict[int, set[str]] = defaultdict(set)
-        for known in self.classes.values():
-            live = self.resolve(known.id)
-            if live is not None and (known.aliases or live != known.id):
-                found[live] |= {known.name, *known.aliases} - {self.classes[live].name}
-        return found
-
-    def _called(self, fits: Callable[[str], bool]) -> int | None:
-        for known in self.classes.values():
-            if known.live and fits(known.name):
-                return known.id
-        for known in self.classes.values():
-            if fits(known.name) or any(map(fits, known.aliases)):
-                live = self.resolve(known.id)
-                if live is not None:
-                    return live
-        return None
-
-    def live_classes(self) -> list[ClassState]:
-        """The classes that can be given, in the order in which they were added."""
-        return [known for known in self.classes.values() if known.live]
 
     def standing(self, image_id: int) -> list[UUID]:
         """Ids of the image's rows that are not undone, oldest first."""
@@ -266,7 +190,7 @@ class Fold:
                     self._remove(row.image_id)
                     return {row.image_id}
             case _:
-                return self._class_event(row)
+                return self._refresh_all() if self.change(row) else set()
         return set()
 
     def _answer(self, row: Row) -> set[int]:
@@ -316,30 +240,7 @@ class Fold:
                 if (label := self.images[image_id].label) is not None:
                     self.labels[image_id] = label
 
-    def _class_event(self, row: Row) -> set[int]:
-        if row.label is None:
-            return set()
-        known = self.classes.get(row.label)
-        if row.action == "class_added":
-            if known is None:
-                self.classes[row.label] = ClassState(row.label, row.name or str(row.label))
-            return set()
-        if known is None:
-            return set()
-        if row.action == "class_renamed":
-            if row.name:
-                known.aliases.add(known.name)
-                known.name = row.name
-            return set()
-        if not known.live:
-            return set()
-        if row.action == "class_merged":
-            # Only a live class goes into another one that leads to a live class, so that no circle can come about.
-            if self.resolve(row.into) in (None, row.label):
-                return set()
-            known.merged_into = row.into
-        elif row.action == "class_deleted":
-            known.deleted = True
+    def _refresh_all(self) -> set[int]:
         changed = set(self._entries)
         for image_id in changed:
             self._refresh(image_id)

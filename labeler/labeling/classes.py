@@ -11,7 +11,8 @@ from labeler.labeling.class_appearance import ClassProperties
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.database import Store
 from shared.class_names import key, meant
-from shared.log import ClassState, Fold
+from shared.log import Fold
+from shared.logged_classes import ClassState
 from shared.web import audit
 from shared.wire.project import ClassEntry, ClassPatch
 
