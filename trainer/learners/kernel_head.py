@@ -54,11 +54,7 @@ class Head:
 
     def predict_proba(self, Z: Matrix) -> Matrix:
         """Probabilities (n, K) of unit rows `Z` (n, D). Rows sum to 1; columns are in the order of `classes`."""
-        probabilities = np.empty((len(Z), len(self.classes)), dtype=np.float32)
-        for start in range(0, len(Z), BLOCK):
-            logits = kernel(Z[start : start + BLOCK], self.landmarks) @ self.weights + self.bias
-            probabilities[start : start + BLOCK] = _softmax(logits)[0]
-        return probabilities
+        return scored(Z, self, lambda logits: _softmax(logits)[0])
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """All arrays of the head, by name."""
@@ -128,6 +124,31 @@ def fit_head(
         found = span.minimise(errors, np.zeros((len(span.landmarks) + 1, len(classes))) if start is None else start)
         coefficients, bias = span.coefficients(found)
     return Head(classes.astype(np.int64), span.landmarks, coefficients, bias)
+
+
+class OnKernel(Protocol):
+    """What every head is: landmarks (m, D), weights (m, K) and bias (K,)."""
+
+    @property
+    def landmarks(self) -> Matrix:
+        """Unit rows."""
+
+    @property
+    def weights(self) -> Matrix:
+        """By landmark and outcome."""
+
+    @property
+    def bias(self) -> Matrix:
+        """By outcome."""
+
+
+def scored(Z: Matrix, head: OnKernel, probabilities_of: Callable[[Matrix], Matrix]) -> Matrix:
+    """Probabilities (n, K) of unit rows `Z` (n, D) from the logits of a head, a block of rows at a time."""
+    probabilities = np.empty((len(Z), len(head.bias)), dtype=np.float32)
+    for start in range(0, len(Z), BLOCK):
+        logits = kernel(Z[start : start + BLOCK], head.landmarks) @ head.weights + head.bias
+        probabilities[start : start + BLOCK] = probabilities_of(logits)
+    return probabilities
 
 
 def kernel(A: NDArray[T], B: NDArray[T]) -> NDArray[T]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from trainer.learners.kernel_head import BLOCK, GAMMA, Matrix, Span, kernel, landmark_rows, one_thread
+from trainer.learners.kernel_head import GAMMA, Matrix, Span, landmark_rows, one_thread, scored
 from trainer.learners.thresholds import Calibration, calibrate, folds_to_judge
 
 YES, NO, UNKNOWN = 1, 0, -1
@@ -49,11 +49,7 @@ class Sigmoids:
 
     def predict_proba(self, Z: Matrix) -> Matrix:
         """The probability (n, K) of each class for unit rows `Z` (n, D), in the order of `classes`."""
-        probabilities = np.empty((len(Z), len(self.classes)), dtype=np.float32)
-        for start in range(0, len(Z), BLOCK):
-            logits = kernel(Z[start : start + BLOCK], self.landmarks) @ self.weights + self.bias
-            probabilities[start : start + BLOCK] = expit(logits / np.float32(self.temperature))
-        return probabilities
+        return scored(Z, self, lambda logits: expit(logits / np.float32(self.temperature)))
 
     def decide(self, probabilities: Matrix) -> NDArray[np.bool_]:
         """Which classes (n, K) are predicted at these probabilities (n, K)."""

@@ -59,6 +59,22 @@ class Model:
     seconds: float  # duration of the fit
     complete: bool = False  # whether every image had its vector, so that the unlabeled ones could help
 
+    @classmethod
+    def of(
+        cls,
+        head: Any,
+        pool: ImagePool | Space,
+        snapshot: Snapshot,
+        rows: NDArray[np.int64],
+        targets: Targets,
+        *,
+        version: str,
+        seconds: float,
+    ) -> Model:
+        """The model that learned these `rows` of the pool, in the geometry that the pool has now."""
+        geometry, projection, images = pool.version, pool.projection, pool.train.ids[rows]
+        return cls(head, version, geometry, projection, rows, targets, images, snapshot, seconds, _complete(pool))
+
     @property
     def task(self) -> Task:
         """The task that it was fitted for."""
@@ -120,18 +136,8 @@ def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, 
     warm = previous.head if previous is not None and previous.geometry == pool.version else None
     began = time.perf_counter()
     head = _learn(task, pool, seed)(pool.train.rows[rows], targets, without=rows, previous=warm)
-    return Model(
-        head,
-        version=f"head-{uuid4().hex}",
-        geometry=pool.version,
-        projection=pool.projection,
-        rows=rows,
-        targets=targets,
-        images=pool.train.ids[rows],
-        snapshot=snapshot,
-        seconds=time.perf_counter() - began,
-        complete=_complete(pool),
-    )
+    seconds = time.perf_counter() - began
+    return Model.of(head, pool, snapshot, rows, targets, version=f"head-{uuid4().hex}", seconds=seconds)
 
 
 def seen(
@@ -141,19 +147,7 @@ def seen(
     `snapshot`."""
     rows, targets = train_targets(pool, snapshot)
     learned = np.isin(pool.train.ids[rows], list(images))
-    rows, targets = rows[learned], targets[learned]
-    return Model(
-        head,
-        version=version,
-        geometry=pool.version,
-        projection=pool.projection,
-        rows=rows,
-        targets=targets,
-        images=pool.train.ids[rows],
-        snapshot=snapshot,
-        seconds=seconds,
-        complete=pool.complete,
-    )
+    return Model.of(head, pool, snapshot, rows[learned], targets[learned], version=version, seconds=seconds)
 
 
 def rank(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from shared.wire.models import Description, ModelInput
 from trainer.versions.registry import RefusedVersion, Version
@@ -12,111 +14,68 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from trainer.embeddings.backbones.torch_networks import Module
 
 
-class SavedLearner(Protocol):
+Load = Callable[[Version, ModelInput, Path, str], "Module"]
+"""The version as a module: values from 0 to 255 (B, 3, S, S) → probabilities (B, K); of a learner of boxes, scores
+(B, P, K) and corners (B, P, 4). Raises RefusedVersion.
+
+The path is the folder of frozen backbones. The text is the setting `model_fn`: a file never says which code runs.
+"""
+
+
+@dataclass(frozen=True)
+class SavedLearner:
     """How the versions of one learner are described and loaded."""
 
     in_words: str
-    whole_network: bool
-    """Whether a version holds a whole network, which can be trained further and exported as one."""
-    several: bool
-    """Whether each class has a probability of its own, because an image can have several."""
-    boxes: bool
-    """Whether it finds boxes."""
-
-    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-        """The version as a module: values from 0 to 255 (B, 3, S, S) → probabilities (B, K); of a learner of boxes,
-        scores (B, P, K) and corners (B, P, 4). Raises RefusedVersion.
-
-        `backbones` is the folder of frozen backbones. `model_fn` is the setting of that name: a file never says which
-        code runs.
-        """
-        ...
+    load: Load
+    whole_network: bool = False  # whether a version holds a network that can be trained further and exported as one
+    several: bool = False  # whether each class has a probability of its own, because an image can have several
+    boxes: bool = False  # whether it finds boxes
 
 
-class SavedHead:
-    """A head on a frozen backbone, which is a file of its own."""
+def _head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+    from trainer.versions.networks import head_network
 
-    in_words = "A head on a frozen network"
-    whole_network = False
-    several = False
-    boxes = False
-
-    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-        """See `SavedLearner.load`."""
-        from trainer.versions.networks import head_network
-
-        return head_network(version, needs, backbones, model_fn)
+    return head_network(version, needs, backbones, model_fn)
 
 
-class SavedSigmoidHead:
-    """A head for several classes per image, on a frozen backbone, which is a file of its own."""
+def _sigmoid_head(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+    from trainer.versions.networks import sigmoid_head_network
 
-    in_words = "A head with one sigmoid for each class on a frozen network"
-    whole_network = False
-    several = True
-    boxes = False
-
-    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-        """See `SavedLearner.load`. The probabilities do not sum to 1."""
-        from trainer.versions.networks import sigmoid_head_network
-
-        return sigmoid_head_network(version, needs, backbones, model_fn)
+    return sigmoid_head_network(version, needs, backbones, model_fn)
 
 
-class SavedFineTuner:
-    """A network that was trained as a whole, with its own classifier."""
+def _fine_tuner(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+    from trainer.versions.networks import fine_tuned_network
 
-    in_words = "A fine-tuned network"
-    whole_network = True
-    several = False
-    boxes = False
-
-    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-        """See `SavedLearner.load`."""
-        from trainer.versions.networks import fine_tuned_network
-
-        return fine_tuned_network(version, needs, model_fn)
+    return fine_tuned_network(version, needs, model_fn)
 
 
-class SavedSigmoidFineTuner:
-    """A network for several classes per image that was trained as a whole."""
+def _sigmoid_fine_tuner(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+    from trainer.versions.networks import fine_tuned_sigmoids
 
-    in_words = "A fine-tuned network with one sigmoid for each class"
-    whole_network = True
-    several = True
-    boxes = False
-
-    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-        """See `SavedLearner.load`. The probabilities do not sum to 1."""
-        from trainer.versions.networks import fine_tuned_sigmoids
-
-        return fine_tuned_sigmoids(version, needs, model_fn)
+    return fine_tuned_sigmoids(version, needs, model_fn)
 
 
-class SavedBoxes:
-    """A detector: a head that finds boxes, on a frozen network, which is a file of its own."""
+def _detector(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+    from trainer.versions.detectors import detector_network
 
-    in_words = "A head that finds boxes on a frozen network"
-    whole_network = False
-    several = False
-    boxes = True
-
-    def load(self, version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-        """See `SavedLearner.load`."""
-        from trainer.versions.detectors import detector_network
-
-        return detector_network(version, needs, backbones, model_fn)
+    return detector_network(version, needs, backbones, model_fn)
 
 
 FINE_TUNER = "fine_tuner"
 SIGMOID_FINE_TUNER = "sigmoid_fine_tuner"
 DETECTOR = "detector"
 LEARNERS: dict[str, SavedLearner] = {
-    "head": SavedHead(),
-    "sigmoid_head": SavedSigmoidHead(),
-    FINE_TUNER: SavedFineTuner(),
-    SIGMOID_FINE_TUNER: SavedSigmoidFineTuner(),
-    DETECTOR: SavedBoxes(),
+    "head": SavedLearner("A head on a frozen network", _head),
+    "sigmoid_head": SavedLearner(
+        "A head with one sigmoid for each class on a frozen network", _sigmoid_head, several=True
+    ),
+    FINE_TUNER: SavedLearner("A fine-tuned network", _fine_tuner, whole_network=True),
+    SIGMOID_FINE_TUNER: SavedLearner(
+        "A fine-tuned network with one sigmoid for each class", _sigmoid_fine_tuner, whole_network=True, several=True
+    ),
+    DETECTOR: SavedLearner("A head that finds boxes on a frozen network", _detector, boxes=True),
 }
 """By the name in `model.json`."""
 
