@@ -20,6 +20,7 @@ from labeler.store.counts import SPLITS, Counts
 from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
 from labeler.trainer_link.log_sender import LogSender
+from shared.figures import macro_f1
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Progress
 from shared.wire.project import ClassEntry, Project, ProjectIdentity, Target
@@ -80,6 +81,7 @@ class ProjectState:
                 missing=len(self._catalog.missing),
                 scanning=self._scanner.view(),
                 accuracy=last.accuracy if last else None,
+                macro_f1=macro_f1(last) if last else None,
                 map_50=last.map_50 if last else None,
                 labels_per_minute=self._tally.pace.per_minute(),
                 people=self._tally.pace.active(),

@@ -29,6 +29,7 @@
  * @property {Embedding | null} [embedding]
  * @property {Record<string, { total: number }>} [splits]
  * @property {Interval | null} [accuracy]
+ * @property {Interval | null} [macro_f1] shown where images have several classes
  * @property {Interval | null} [map_50] where boxes are drawn
  * @property {number | null} labels_per_minute
  * @property {{ name: string, per_minute: number }[]} people

@@ -123,6 +123,7 @@ class Project(ProjectIdentity):
     missing: int = 0  # answered images whose file is missing
     scanning: ScanView
     accuracy: Interval | None = None  # in the latest evaluation
+    macro_f1: Interval | None = None  # in the latest evaluation; multi-label projects show it instead of the accuracy
     map_50: Interval | None = None  # detection: instead of the accuracy
     labels_per_minute: float | None = None  # of everyone together
     people: list[Person] = Field(default_factory=list)  # active in the last minutes

@@ -46,6 +46,15 @@ test("one class: a press is the answer, Enter takes the suggestion, and a given 
   assert.equal(choice.accept(shown), "keep");
 });
 
+test("the figure above the card is the one that the forecast is about", () => {
+  const project = { accuracy: { value: 0.4 }, macro_f1: { value: 0.8 } };
+  const shown = [new ChoiceOne(classList()), many().choice].map((choice) => [choice.measure, choice.figure(project)]);
+  assert.deepEqual(shown, [
+    ["accuracy", { value: 0.4 }],
+    ["macro F1", { value: 0.8 }],
+  ]);
+});
+
 test("classes are switched on and off, and Enter says yes or no to each class that was shown", () => {
   const { choice, said } = many();
   choice.begin(question(), [], false);

@@ -16,7 +16,7 @@ const NOTHING = "Choose what the image shows, or “None of these”.";
 export class ChoiceMany {
   /** @type {Record<string, string>} */
   letters = { X: "none" };
-  measure = "exact match";
+  measure = "macro F1";
   correct = "Change its classes and confirm";
   again = "Change it and confirm";
   /** @type {[string, string][]} */
@@ -121,8 +121,8 @@ export class ChoiceMany {
   }
 
   /** @param {import("../types.js").Project} project */
-  figure({ accuracy }) {
-    return accuracy;
+  figure({ macro_f1 }) {
+    return macro_f1;
   }
 
   without() {

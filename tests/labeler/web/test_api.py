@@ -248,6 +248,11 @@ def test_evaluations_and_progress(client: TestClient, service: Service) -> None:
     other = evaluation | {"id": str(uuid4()), "log_id": str(uuid4())}
     assert client.post("/evaluations", json=other).status_code == 409
     assert [each["id"] for each in client.get("/progress").json()["evaluations"]] == [evaluation["id"]]
+    bounds = {"macro_f1": 0.7, "macro_f1_low": 0.6, "macro_f1_high": 0.8}
+    assert client.get("/project").json()["macro_f1"] is None
+    client.post("/evaluations", json=evaluation | bounds | {"id": str(uuid4()), "round": 2})
+    shown = client.get("/project").json()["macro_f1"]
+    assert {key: shown[key] for key in interval} == {"value": 0.7, "low": 0.6, "high": 0.8, "n": 50}
 
 
 def test_several_people(client: TestClient, service: Service) -> None:
