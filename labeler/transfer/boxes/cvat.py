@@ -34,7 +34,7 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
     return document((_image(number, row) for number, row in enumerate(rows)), classes, "rectangle")
 
 
-def _image(number: int, row: ExportRow) -> str:
+def _image(number: int, row: ExportRow) -> tuple[str, str]:
     boxes = "".join(
         f'    <box label={quoteattr(written(box.label))} source="{SOURCES[box.origin]}" occluded="0" xtl="{box.x:.2f}" '
         f'ytl="{box.y:.2f}" xbr="{box.x + box.w:.2f}" ybr="{box.y + box.h:.2f}" z_order="0"></box>\n'

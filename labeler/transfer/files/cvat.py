@@ -21,13 +21,19 @@ _SUBSETS = {"train": "Train", "validation": "Validation", "test": "Test"}
 _PULSE = 1_000  # a line feed is sent after so many images, so that the download does not seem dead
 
 
-def document(images: Iterable[str], labels: Iterable[str], kind: str) -> Iterator[bytes]:
-    """The document with these `image` elements. `labels` are asked for after the images; they are of one `kind`."""
-    size = 0
+def document(images: Iterable[tuple[str, str]], labels: Iterable[str], kind: str) -> Iterator[bytes]:
+    """The document with these images, as `image` gives them. `labels` are asked for after the images; they are of one
+    `kind`.
+
+    The subsets are named as in the export of a CVAT project. Otherwise Datumaro takes the name of the file for the only
+    subset, and finds no image in it. FiftyOne reads the labels of the task.
+    """
+    size, subsets = 0, dict[str, None]()
     with spool() as spooled:
         yield b'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n  <meta>\n    <task>\n'
         yield b"      <name>Flywheel</name>\n"
-        for size, image in enumerate(images, start=1):
+        for size, (subset, image) in enumerate(images, start=1):
+            subsets[subset] = None
             spooled.write(image.encode())
             if size % _PULSE == 0:
                 yield b"\n"
@@ -36,15 +42,20 @@ def document(images: Iterable[str], labels: Iterable[str], kind: str) -> Iterato
             name = escape(written(label), {"\r": "&#13;"})
             line = f"        <label><name>{name}</name><type>{kind}</type><attributes></attributes></label>\n"
             yield line.encode()
-        yield b"      </labels>\n    </task>\n  </meta>\n"
+        yield b"      </labels>\n    </task>\n"
+        if subsets:
+            named = "".join(f"<subset>{each}</subset>" for each in subsets)
+            yield f"    <project><name>Flywheel</name><subsets>{named}</subsets></project>\n".encode()
+        yield b"  </meta>\n"
         yield from pieces(spooled)
         yield b"</annotations>\n"
 
 
-def image(number: int, row: ExportRow, attribute: str, inside: str) -> str:
-    """An `image` element; `number` counts from 0, like the frames of a task."""
-    return (
-        f'  <image id="{number}" name={quoteattr(written(row.uri))} subset="{_SUBSETS[row.split]}" '
+def image(number: int, row: ExportRow, attribute: str, inside: str) -> tuple[str, str]:
+    """The subset of an image and its `image` element; `number` counts from 0, like the frames of a task."""
+    subset = _SUBSETS[row.split]
+    return subset, (
+        f'  <image id="{number}" name={quoteattr(written(row.uri))} subset="{subset}" '
         f'width="{row.width}" height="{row.height}"{attribute}>\n{inside}  </image>\n'
     )
 

@@ -24,7 +24,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     """Write one XML document."""
     labels: dict[str, None] = {}
 
-    def tagged() -> Iterator[str]:
+    def tagged() -> Iterator[tuple[str, str]]:
         for number, row in enumerate(rows):
             labels.update(dict.fromkeys(row.named))
             yield _image(number, row)
@@ -32,7 +32,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     return document(tagged(), labels, "tag")
 
 
-def _image(number: int, row: ExportRow) -> str:
+def _image(number: int, row: ExportRow) -> tuple[str, str]:
     tags = "".join(f'    <tag label={quoteattr(written(name))} source="manual"></tag>\n' for name in row.present)
     absent = "" if row.answer is None else f" {ABSENT}={quoteattr(written(cell_of(row.answer[1])))}"
     return image(number, row, absent, tags)

@@ -54,6 +54,8 @@ def test_what_the_documentation_of_cvat_asks_for(tmp_path: Path) -> None:
     assert [[(each.tag, each.text) for each in label] for label in task.iterfind("labels/label")] == [
         [("name", name), ("type", "tag"), ("attributes", None)] for name in ("cat", "dog")
     ]
+    subsets = root.findall("meta/project/subsets/subset")  # without them, Datumaro reads no image
+    assert [each.text for each in subsets] == ["Test", "Validation", "Train"]
     assert [image.attrib for image in root.iterfind("image")] == [
         {"id": str(at), "name": name, "subset": subset, "width": "30", "height": "20"}
         for at, (name, subset) in enumerate(
