@@ -152,7 +152,7 @@ class Service:
         clock = stored_clock(self.store, self.catalog.drawing.test)
         self.sample = RandomSample(self.log.fold, self.present, self.leases, self.catalog.drawing, clock)
         self.active_test = ActiveTest(self.store, self.queue, self.sample, clock, self.present, settings)
-        sources = Sources(settings.image_addresses)
+        sources = Sources(settings.image_addresses, settings.workspace / "archives.db")
         self.files = Files(roots_of(settings, tested, self.catalog), limits, settings.workspace, sources)
         self.far = FarImages(self.files, notify)
         self.queue.hold_back(self.far.rests)

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
+from typing import Any, Self
 
 from shared.images.opening import HEAD_BYTES, ImageLimits, ImageProblem, check_bytes, is_image
 
@@ -54,11 +55,22 @@ class Passed:
     others: Counter[str] = field(default_factory=Counter)  # extensions of files that are not images
     unread: Counter[str] = field(default_factory=Counter)  # folders that cannot be read
     unusable: Counter[str] = field(default_factory=Counter)  # names in an archive or store that no file can have
+    cut: Counter[str] = field(default_factory=Counter)  # archives without an end mark
 
     def add(self, other: Passed) -> None:
         """Count what another walk did not list, too."""
-        for mine, its in ((self.hidden, other.hidden), (self.others, other.others), (self.unusable, other.unusable)):
-            mine.update(its)
+        for name, its in other.counts().items():
+            getattr(self, name).update(its)
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What is counted in an archive, to keep it."""
+        return {name: dict(getattr(self, name)) for name in ("hidden", "others", "unusable", "cut")}
+
+    @classmethod
+    def of(cls, counts: dict[str, dict[str, int]]) -> Self:
+        """From what was kept."""
+        kept: dict[str, Any] = {name: Counter(its) for name, its in counts.items()}
+        return cls(**kept)
 
     def sentences(self) -> list[str]:
         """Describe what was skipped, one sentence per reason; empty if everything was listed."""
@@ -72,6 +84,8 @@ class Passed:
             told.append(f"Folders that cannot be read: {_named(self.unread)}.")
         if self.unusable:
             told.append(f"Skipped because of their names: {_named(self.unusable)}.")
+        if self.cut:
+            told.append(f"Without the mark that ends a tar, as if cut off; images may be missing: {_named(self.cut)}.")
         if total := self.others.total():
             count = "1 other file is not an image" if total == 1 else f"{total:,} other files are not images"
             told.append(f"{count}: {_named(self.others)}.")

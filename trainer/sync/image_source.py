@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from shared.images.opening import ImageLimits, ImageProblem
@@ -29,7 +30,7 @@ class Photos:
         self.limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
         self._folders = ImageFolders(settings.workspace, settings.images)
         self._client = client
-        self._sources = Sources()
+        self._sources = Sources(kept=Path(settings.workspace) / "trainer" / "archives.db")
         self._opened: dict[Place, ImageSource] = {}
 
     def fetch(self, entry: ImageEntry) -> bytes:

@@ -1,9 +1,9 @@
 """The members of a .zip or an uncompressed .tar as a source of images. Nothing is unpacked to disk.
 
-The table of contents is read once, and again when the archive changes. Members are then read by offset. Archives are
-not trusted: the number of members is limited, each may be at most as large as an image may be, however well it is
-compressed, invalid names are skipped, and an archive within an archive is no image. If a name occurs twice, the last
-member counts.
+The table of contents is read once, kept on disk, and read again when the archive changes. Members are read by offset.
+Archives are not trusted: the number of members is limited, each may be at most as large as an image may be, however
+well it is compressed, invalid names are skipped, and an archive within an archive is no image. If a name occurs twice,
+the last member counts. A tar without its end mark may be cut off: what it has is listed, and a sentence says so.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from __future__ import annotations
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
 from shared.images.sources.blobs import Blob, SourceInFile, Stream
 from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, folded, is_image_name
+from shared.storage.contents import Contents, ContentsLost
+from shared.storage.spool import Spool
 
 ENDINGS: Final = (".zip", ".tar")
 COMPRESSED: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".gz", ".7z", ".rar")
@@ -45,11 +49,11 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """The table of contents of the archive with this stamp."""
+    """The table of contents of the archive with this stamp: its number among the kept ones."""
 
     stamp: Stamp
     size: int
-    members: dict[str, Member]
+    number: int
     passed: Passed
 
 
@@ -58,20 +62,25 @@ class ArchiveSource(SourceInFile[_Contents]):
 
     cached_seconds = LOOK_SECONDS
 
-    def __init__(self, blob: Blob, kind: str) -> None:
+    def __init__(self, blob: Blob, kind: str, kept: Contents) -> None:
         super().__init__(blob, far=blob.far, readers=16 if blob.far else 2)
         self._zip = kind == ".zip"
+        self._kept = kept
 
     def listed(self, passed: Passed) -> Iterator[Listed]:
         """See ImageSource. In code point order."""
         contents = self._current(look=True)
         passed.add(contents.passed)
-        return ((name, self._stamp(contents, contents.members[name])) for name in sorted(contents.members))
+        try:
+            for name, facts in self._kept.members(contents.number):
+                yield name, self._stamp(contents, Member(*facts))
+        except ContentsLost as problem:
+            raise _lost(problem) from None
 
     def stamp(self, uri: str) -> Stamp:
         """See ImageSource. A zip has a checksum for each member. If a tar changes, all its images are read again."""
         contents = self._known()
-        member = None if contents is None else contents.members.get(uri)
+        member = None if contents is None else self._find(contents, uri)
         return NONE if contents is None or member is None else self._stamp(contents, member)
 
     def _stamp(self, contents: _Contents, member: Member) -> Stamp:
@@ -92,8 +101,23 @@ class ArchiveSource(SourceInFile[_Contents]):
                 raise ImageAway("was replaced just now: it is tried again") from None
             raise
 
+    def _current(self, *, look: bool = False) -> _Contents:
+        contents = super()._current(look=look)
+        if not self._kept.has(contents.number):  # the tables were damaged, or another source read this archive anew
+            with self._lock:
+                self._contents = None
+            contents = super()._current(look=True)
+        return contents
+
+    def _find(self, contents: _Contents, uri: str) -> Member | None:
+        try:
+            facts = self._kept.get(contents.number, uri)
+        except ContentsLost as problem:
+            raise _lost(problem) from None
+        return None if facts is None else Member(*facts)
+
     def _member(self, contents: _Contents, uri: str, limits: ImageLimits) -> bytes:
-        member = contents.members.get(uri)
+        member = self._find(contents, uri)
         if member is None:
             raise ImageProblem("no longer exists")
         check_bytes(member.size, limits)
@@ -131,40 +155,91 @@ class ArchiveSource(SourceInFile[_Contents]):
         return data
 
     def _read_contents(self, size: int, stamp: Stamp) -> _Contents:
-        found: dict[str, Member] = {}
         passed = Passed()
-        members = _of_zip if self._zip else _of_tar
+        place = str(self.place.absolute() if isinstance(self.place, Path) else self.place)
+
+        def images() -> Iterator[tuple[str, Member]]:
+            members = _of_zip if self._zip else _of_tar
+            try:
+                for number, (name, member) in enumerate(members(Stream(self._blob, size), passed)):
+                    if number >= MOST_MEMBERS:
+                        raise ImageProblem(f"has more than {MOST_MEMBERS:,} members: split it")  # noqa: TRY301
+                    name = name.removeprefix("./")
+                    if is_image_name(name, passed):
+                        yield name, member
+            except ImageProblem:
+                raise
+            except _DAMAGED:
+                raise ImageProblem(f"is not a {'zip' if self._zip else 'tar'} archive that can be read") from None
+            if passed.cut:
+                passed.cut = Counter({place.rpartition("/")[2]: 1})
+
         try:
-            for number, (name, member) in enumerate(members(Stream(self._blob, size))):
-                if number >= MOST_MEMBERS:
-                    raise ImageProblem(f"has more than {MOST_MEMBERS:,} members: split it")  # noqa: TRY301
-                name = name.removeprefix("./")
-                if is_image_name(name, passed):
-                    found[name] = member
-        except ImageProblem:
-            raise
-        except _DAMAGED:
-            raise ImageProblem(f"is not a {'zip' if self._zip else 'tar'} archive that can be read") from None
-        return _Contents(stamp, size, found, passed)
+            known = self._kept.find(place, stamp) or self._kept.write(place, stamp, images(), passed.counts)
+        except ContentsLost as problem:
+            raise _lost(problem) from None
+        return _Contents(stamp, size, known[0], Passed.of(known[1]))
 
 
-def _of_zip(stream: Any) -> Iterator[tuple[str, Member]]:
-    with zipfile.ZipFile(stream) as archive:
-        for info in archive.infolist():
+def _lost(problem: ContentsLost) -> ImageAway:
+    return ImageAway(f"cannot be read now, because its list of images cannot be kept on the disk ({problem})")
+
+
+class _Directory(zipfile.ZipFile):
+    """Gives the members of a zip to `take` as they are read, and keeps none: a million would take 400 MB."""
+
+    def __init__(self, stream: Any, take: Callable[[zipfile.ZipInfo], None]) -> None:
+        self._members = _Taken(take)
+        super().__init__(stream)
+
+    @property
+    def filelist(self) -> _Taken:
+        """Where `zipfile` puts each member."""
+        return self._members
+
+    @filelist.setter
+    def filelist(self, _: object) -> None:
+        """`zipfile` begins with an empty list."""
+
+    @property
+    def NameToInfo(self) -> dict[str, zipfile.ZipInfo]:  # noqa: N802 - zipfile's name
+        """Where it puts it, too."""
+        return {}
+
+    @NameToInfo.setter
+    def NameToInfo(self, _: object) -> None:  # noqa: N802
+        """It begins with none."""
+
+
+class _Taken(list[zipfile.ZipInfo]):
+    def __init__(self, take: Callable[[zipfile.ZipInfo], None]) -> None:
+        super().__init__()
+        self.append = take  # type: ignore[method-assign]
+
+
+def _of_zip(stream: Any, passed: Passed) -> Iterator[tuple[str, Member]]:
+    with Spool() as found:
+
+        def take(info: zipfile.ZipInfo) -> None:
             if info.is_dir():
-                continue
+                return
             packing: Packing = "plain" if info.compress_type == zipfile.ZIP_STORED else "unknown"
             if info.compress_type == zipfile.ZIP_DEFLATED:
                 packing = "deflated"
             if info.flag_bits & 1:
                 packing = "encrypted"
-            yield (
-                info.filename.replace("\\", "/"),
-                Member(info.header_offset, info.compress_size, info.file_size, info.CRC, packing),
-            )
+            place = (info.header_offset, info.compress_size, info.file_size, info.CRC)
+            found.append((info.filename.replace("\\", "/"), *place, packing))
+            if len(found) > MOST_MEMBERS:
+                raise ImageProblem(f"has more than {MOST_MEMBERS:,} members: split it")
+
+        with _Directory(stream, take):
+            pass
+        for name, *facts in found:
+            yield name, Member(*facts)
 
 
-def _of_tar(stream: Any) -> Iterator[tuple[str, Member]]:
+def _of_tar(stream: Any, passed: Passed) -> Iterator[tuple[str, Member]]:
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         last = -1
         for info in archive:
@@ -175,8 +250,11 @@ def _of_tar(stream: Any) -> Iterator[tuple[str, Member]]:
             if info.isreg() and not info.issparse():
                 yield info.name, Member(info.offset_data, info.size, info.size, folded(info.mtime), "plain")
         stream.seek(archive.offset)
-        if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile mistakes unreadable headers for the end
+        end = stream.read(tarfile.BLOCKSIZE)
+        if any(end):  # tarfile mistakes unreadable headers for the end
             raise tarfile.ReadError
+        if not end:  # it has no end mark
+            passed.cut["archive"] += 1
 
 
 def _inflated(packed: bytes, most: int) -> bytes:

@@ -23,16 +23,22 @@ from shared.images.sources.stores import FileSystemStore, Store
 from shared.images.sources.tables import ENDING as TABLE
 from shared.images.sources.tables import TableSource, holds_images
 from shared.images.sources.web import WebStore
+from shared.storage.contents import Contents
 
 FILES = (*ENDINGS, TABLE, *TABLES)
 """Extensions, lower case, of files that contain images."""
 
 
 class Sources:
-    """Opens sources. `allowed` are further addresses that may be read."""
+    """Opens sources. `allowed` are further addresses that may be read.
 
-    def __init__(self, allowed: Sequence[str] = ()) -> None:
+    The lists of members of archives are kept in the file `kept`; without it, as long as this object is in use.
+    """
+
+    def __init__(self, allowed: Sequence[str] = (), kept: Path | None = None) -> None:
         self._allowed = tuple(allowed)
+        self._kept = kept
+        self._contents: Contents | None = None
         self._stores: dict[str, Store] = {}
         self._lock = threading.Lock()
 
@@ -53,7 +59,9 @@ class Sources:
 
     def _file(self, blob: Blob, kind: str) -> ImageSource:
         if kind in ENDINGS:
-            return ArchiveSource(blob, kind)
+            with self._lock:
+                self._contents = self._contents or Contents(self._kept)
+            return ArchiveSource(blob, kind, self._contents)
         if kind == TABLE and holds_images(blob):
             return TableSource(blob)
         table = str(blob.place) if blob.far else None

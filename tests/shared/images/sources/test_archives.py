@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from shared.images.finding import Passed
 from shared.images.opening import ImageProblem
 from shared.images.sources import archives
+from shared.images.sources.archives import ArchiveSource
+from shared.images.sources.blobs import LocalBlob
 from shared.images.sources.source import ImageAway
+from shared.storage.contents import Contents
 from tests.shared.images.sources.places import (
     LIMITS,
     picture,
@@ -249,6 +252,47 @@ def test_a_member_of_a_far_archive_that_was_replaced_is_not_broken(tmp_path: Pat
     with pytest.raises(ImageAway, match="was replaced just now"):
         found.read("a.png", LIMITS)
     assert found.read("a.png", LIMITS) == picture(4)
+
+
+class Counted(LocalBlob):
+    """Counts how often it is read."""
+
+    reads = 0
+
+    def part(self, start: int, end: int) -> bytes:
+        self.reads += 1
+        return super().part(start, end)
+
+
+@pytest.mark.parametrize("kind", [".zip", ".tar"])
+def test_a_restart_reads_no_table_of_contents(tmp_path: Path, kind: str) -> None:
+    write = write_zip if kind == ".zip" else write_tar
+    path = write(tmp_path / f"a{kind}", {"a.png": picture(1), "b.txt": b"", "c.png": picture(2)})
+    passed, again = Passed(), Passed()
+    first = ArchiveSource(Counted(path), kind, Contents(tmp_path / "kept.db"))
+    stamps = dict(first.listed(passed))
+    blob = Counted(path)
+    second = ArchiveSource(blob, kind, Contents(tmp_path / "kept.db"))
+    assert dict(second.listed(again)) == stamps
+    assert again == passed
+    assert blob.reads == 0
+    assert second.read("c.png", LIMITS) == picture(2)
+    write(path, {"d.png": picture(3)})
+    assert uris(second) == ["d.png"]
+    (tmp_path / "kept.db").write_bytes(b"damaged" * 1_000)
+    assert uris(ArchiveSource(Counted(path), kind, Contents(tmp_path / "kept.db"))) == ["d.png"]
+
+
+def test_a_tar_that_is_cut_off_between_two_members_says_so(tmp_path: Path) -> None:
+    path = write_tar(tmp_path / "a.tar", {f"{each}.png": picture(each) for each in range(4)})
+    with tarfile.open(path) as archive:
+        third = archive.getmembers()[2].offset
+    passed = Passed()
+    assert len(uris(source(path), passed)) == 4
+    assert not passed.cut
+    path.write_bytes(path.read_bytes()[:third])
+    assert uris(source(path), passed) == ["0.png", "1.png"]
+    assert "Without the mark that ends a tar, as if cut off; images may be missing: a.tar." in passed.sentences()
 
 
 def test_a_file_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:

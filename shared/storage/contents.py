@@ -1,0 +1,205 @@
+"""Tables of contents of large files, in a database on the disk.
+
+The names of a million members take 400 MB in memory, and reading them from a store takes a while at each start. So they
+are read once for each version of a file. Everything here can be read again: a database that is damaged is deleted, and
+without a place for one, it is temporary.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+VERSION = 1
+"""Of the tables: others are deleted."""
+MOST_MEMBERS = 20_000_000
+"""Members that are kept of files that are not in use: about 2 GB."""
+UNFINISHED_SECONDS = 86_400.0
+"""After this time, whoever wrote a table without an end does not go on."""
+_AT_ONCE = 10_000
+_PAGE = 1_000
+_TABLES = """
+CREATE TABLE file (id INTEGER PRIMARY KEY, place TEXT, stamp TEXT, about TEXT, members INTEGER, used REAL);
+CREATE INDEX file_place ON file (place);
+CREATE TABLE member (file INTEGER, name TEXT, facts TEXT, PRIMARY KEY (file, name)) WITHOUT ROWID;
+"""
+T = TypeVar("T")
+
+
+class ContentsLost(Exception):  # noqa: N818 - it says what happened
+    """The table cannot be read or written now. The text says why."""
+
+
+class Contents:
+    """The tables of a process, by place and stamp of a file. Thread-safe; processes may share a database."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._live: set[int] = set()
+        self._connection = self._opened()
+        self._open = [self._connection]  # closed with this object
+        weakref.finalize(self, _close, self._open)
+
+    def find(self, place: str, stamp: object) -> tuple[int, Any] | None:
+        """The number of a table that was written, and what was said about it."""
+
+        def look(database: sqlite3.Connection) -> tuple[int, Any] | None:
+            query = "SELECT id, about FROM file WHERE place = ? AND stamp = ? AND about IS NOT NULL"
+            row = database.execute(query, (place, json.dumps(stamp))).fetchone()
+            if row is None:
+                return None
+            database.execute("UPDATE file SET used = ? WHERE id = ?", (time.time(), row[0]))
+            self._live.add(row[0])
+            return row[0], json.loads(row[1])
+
+        return self._ask(look)
+
+    def write(
+        self, place: str, stamp: object, members: Iterable[tuple[str, Any]], about: Callable[[], Any]
+    ) -> tuple[int, Any]:
+        """Write the members (name, facts) of a file; a later one of the same name counts. What is said `about` them is
+        asked for at the end. Tables of earlier versions of the file are deleted."""
+        number, count = secrets.randbits(62), 0
+        begin = (number, place, json.dumps(stamp), time.time())
+        self._ask(lambda database: database.execute("INSERT INTO file VALUES (?, ?, ?, NULL, 0, ?)", begin))
+        rest = iter(members)
+        try:
+            while some := [(number, name, json.dumps(facts)) for name, facts in islice(rest, _AT_ONCE)]:
+                count += len(some)
+                self._ask(partial(_insert, some))
+        except BaseException:
+            self._ask(lambda database: _delete(database, number))
+            raise
+        told = about()
+
+        def end(database: sqlite3.Connection) -> None:
+            query = "SELECT id FROM file WHERE place = ? AND about IS NOT NULL"
+            for (earlier,) in database.execute(query, (place,)).fetchall():
+                _delete(database, earlier)
+                self._live.discard(earlier)
+            database.execute("UPDATE file SET about = ?, members = ? WHERE id = ?", (json.dumps(told), count, number))
+            self._live.add(number)
+
+        self._ask(end)
+        return number, told
+
+    def has(self, number: int) -> bool:
+        """Whether a table that was found or written is still there."""
+        return number in self._live
+
+    def get(self, number: int, name: str) -> Any:
+        """The facts of a member; None if there is none."""
+        query = "SELECT facts FROM member WHERE file = ? AND name = ?"
+        row = self._ask(lambda database: database.execute(query, (number, name)).fetchone())
+        return None if row is None else json.loads(row[0])
+
+    def members(self, number: int) -> Iterator[tuple[str, Any]]:
+        """All members with their facts, in code point order of the names.
+
+        Raises ContentsLost if another table takes its place meanwhile: a part is never taken for the whole.
+        """
+        query = "SELECT name, facts FROM member WHERE file = ? AND name > ? ORDER BY name LIMIT ?"
+        last = ""
+        while True:
+            page = self._ask(partial(_rows, query, (number, last, _PAGE)))
+            if not self.has(number):
+                raise ContentsLost("it was replaced just now")
+            for name, facts in page:
+                yield name, json.loads(facts)
+            if len(page) < _PAGE:
+                return
+            last = page[-1][0]
+
+    def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._lock:
+            try:
+                with self._connection:
+                    return work(self._connection)
+            except sqlite3.OperationalError as error:  # a full disk, for example
+                raise ContentsLost(str(error)) from None
+            except sqlite3.DatabaseError as error:
+                self._begin_anew()
+                raise ContentsLost(str(error)) from None
+
+    def _begin_anew(self) -> None:
+        """Delete a damaged database."""
+        self._connection.close()
+        self._live.clear()
+        if self._path is not None:
+            _remove(self._path)
+        self._connection = self._open[0] = self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._path is not None:
+            for _ in range(2):
+                try:
+                    return _open(str(self._path))
+                except sqlite3.OperationalError:  # the folder cannot be written
+                    break
+                except sqlite3.DatabaseError:
+                    _remove(self._path)
+        return _open("")  # temporary, on the disk once it is large
+
+
+def _open(path: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    try:
+        with database:
+            if path:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = NORMAL")
+            if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                database.executescript(f"DROP TABLE IF EXISTS file; DROP TABLE IF EXISTS member; {_TABLES}")
+                database.execute(f"PRAGMA user_version = {VERSION}")
+            _prune(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prune(database: sqlite3.Connection) -> None:
+    """Delete tables that were never finished, and the ones used longest ago beyond `MOST_MEMBERS`."""
+    late = time.time() - UNFINISHED_SECONDS
+    left = database.execute("SELECT id FROM file WHERE about IS NULL AND used < ?", (late,)).fetchall()
+    total = 0
+    query = "SELECT id, members FROM file WHERE about IS NOT NULL ORDER BY used DESC"
+    for number, members in database.execute(query).fetchall():
+        total += members
+        if total > MOST_MEMBERS:
+            left.append((number,))
+    for (number,) in left:
+        _delete(database, number)
+
+
+def _insert(members: list[tuple[int, str, str]], database: sqlite3.Connection) -> None:
+    database.executemany("INSERT OR REPLACE INTO member VALUES (?, ?, ?)", members)
+
+
+def _rows(query: str, values: tuple[Any, ...], database: sqlite3.Connection) -> list[Any]:
+    return database.execute(query, values).fetchall()
+
+
+def _delete(database: sqlite3.Connection, number: int) -> None:
+    database.execute("DELETE FROM member WHERE file = ?", (number,))
+    database.execute("DELETE FROM file WHERE id = ?", (number,))
+
+
+def _close(connections: list[sqlite3.Connection]) -> None:
+    for each in connections:
+        each.close()
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
