@@ -4,6 +4,7 @@ actions its suggestions save.
     python -m benchmarks.detection                           # scenes of scikit-learn's digits, made here
     python -m benchmarks.detection --coco FOLDER             # FOLDER/annotations.json and FOLDER/images/
     python -m benchmarks.detection --coco FOLDER --seeds 1 --labels 20 --maps CACHE
+    python -m benchmarks.detection --coco FOLDER --whole     # whole detectors instead, as `flywheel train` trains them
 
 A third of the images is held out, always the same; the others are labeled in an order drawn by each seed. As in the
 trainer, there are no suggestions before five images are labeled. A round of STEPS steps follows on five more images,
@@ -182,8 +183,8 @@ def measure(
     """mAP at IoU 0.5, and from 0.5 to 0.95."""
     found = [detector.detect(maps.plain(each.sha256)) for each in examples]
     measured = evaluate(
-        [_placed(each.labels, each.boxes) for each in examples],
-        [_placed(each.classes, each.boxes, each.scores) for each in found],
+        [placed(each.labels, each.boxes) for each in examples],
+        [placed(each.classes, each.boxes, each.scores) for each in found],
         names,
         learned=frozenset(detector.classes.tolist()),
         suggested_from=detector.threshold,
@@ -196,9 +197,8 @@ def _example(sha256: str, boxes: Sequence[tuple[list[float], int]]) -> Example:
     return Example(sha256, places, np.array([label for _, label in boxes], np.int64))
 
 
-def _placed(
-    classes: NDArray[np.int64], boxes: NDArray[np.float32], scores: NDArray[np.float32] | None = None
-) -> Placed:
+def placed(classes: NDArray[np.int64], boxes: NDArray[np.float32], scores: NDArray[np.float32] | None = None) -> Placed:
+    """Boxes in the form in which they are measured. Without scores, they are certain."""
     certain = np.ones(len(classes)) if scores is None else scores.astype(np.float64)
     return Placed(classes, boxes.astype(np.float64), certain)
 
@@ -211,10 +211,23 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--labels", type=int, default=100)
     parser.add_argument("--maps", type=Path, help="where feature maps are kept, by default a folder that is deleted")
+    parser.add_argument("--whole", action="store_true", help="train whole detectors, on the GPU if there is one")
+    parser.add_argument("--architecture", help="of a whole detector, by default the installed network")
+    parser.add_argument("--size", type=int, help="of its canvas, in pixels")
+    parser.add_argument("--steps", type=int, help="of its training")
+    parser.add_argument("--batch", type=int, default=8, help="images per step of its training")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate of its head")
+    parser.add_argument("--mosaic", type=float, default=0.3, help="share of mosaics among its views")
+    parser.add_argument("--images", type=int, nargs="*", help="labeled images, by default 5, 10, 20, 50, 100 and all")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     data = coco(asked.coco) if asked.coco else scenes()
+    if asked.whole:
+        from benchmarks import whole_detector
+
+        whole_detector.main(asked)
+        return
     pool, held_out = data.held_out()
     print(f"{len(pool)} images to label, {len(held_out)} held out, {len(data.names)} classes; {STEPS} steps a round")
     with tempfile.TemporaryDirectory() as folder:

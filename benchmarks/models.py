@@ -52,7 +52,6 @@ from trainer.embeddings.backbones.timm_networks import create_known
 from trainer.embeddings.transform import fit_projection
 from trainer.evaluation.metrics import evaluate
 from trainer.jobs import train as training
-from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
 from trainer.learners.kernel_head import fit_head
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
@@ -60,6 +59,7 @@ from trainer.versions.exporting import to_onnx
 from trainer.versions.predictor import BATCH, load_classifier
 from trainer.versions.registry import Registry
 from trainer.work.job_context import LabeledImage, Work
+from trainer.work.starting_weights import SCRATCH, SCRATCH_SIZE
 
 MODELS = ("head", "tuned", "scratch", "larger")
 EPOCHS = 20

@@ -37,7 +37,6 @@ from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.transform import fit_projection
 from trainer.evaluation.model_comparison import SURE
 from trainer.jobs.challenge_cost import EPOCHS, PASSES, Pace, few_threads, in_pauses
-from trainer.jobs.starting_weights import SCRATCH, SCRATCH_SIZE
 from trainer.jobs.train import Photographs, photographs, tasks_of
 from trainer.learners.fine_tuner import Plan, Step, fine_tune
 from trainer.objectives.objective import objective_of
@@ -45,6 +44,7 @@ from trainer.tasks.network_task import Contest, Said
 from trainer.tasks.task import Targets
 from trainer.versions.active_backbone import AGAIN, EMBEDDINGS, Serving, embedder_of
 from trainer.work.job_context import LabeledImage, Work
+from trainer.work.starting_weights import SCRATCH, SCRATCH_SIZE
 
 SCALE = 20.0
 """Length of the vectors for the classifier; at 1, its gradients are too small."""

@@ -29,9 +29,10 @@ from trainer.evaluation.detection_metrics import (
     resamples,
 )
 from trainer.evaluation.model_comparison import decide, gain_of
-from trainer.versions.detectors import DetectorNetwork, SavedDetector
+from trainer.versions.detectors import SavedDetector
 from trainer.versions.predictor import load_classifier
 from trainer.versions.registry import RefusedVersion, Version
+from trainer.whole_detector.networks import BoxNetwork
 from trainer.work.job_context import Work
 
 EVERY = 2
@@ -180,7 +181,7 @@ def _mean(each: Sequence[Floats]) -> Floats:
 
 def _opened(version: Version, work: Work, device: torch.device) -> SavedDetector:
     opened = load_classifier(version, work.backbones, model_fn=work.settings.model_fn, device=device)
-    if not isinstance(opened.network, DetectorNetwork):
+    if not isinstance(opened.network, BoxNetwork):
         raise RefusedVersion(f"Version {version.name!r} finds no boxes.")
     return SavedDetector(opened.network, opened.needs, opened.device)
 

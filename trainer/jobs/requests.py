@@ -22,6 +22,7 @@ from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
 from trainer.versions.library import Versions
+from trainer.whole_detector.names import TORCHVISION
 
 SEVERAL_METRICS: frozenset[Metric] = frozenset({"accuracy", "macro_f1", "micro_f1", "auc_pr", "log_loss"})
 TRAIN_SAMPLE = 300
@@ -94,9 +95,9 @@ class ModelJobs:
 
         Raises FileExistsError and ValueError for the name or the network, UnknownVersion and RefusedVersion.
         """
-        if find_spec("fastai") is None:
-            raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
         task = task_named(self._replica.fold.task.name)
+        if not task.learns_from_images and find_spec("fastai") is None:
+            raise ValueError("Training a network needs fastai: pip install 'flywheel-labeling[fine-tune]'.")
         if task.network is None:
             raise ValueError(task.no_network or f"No network can be trained for the task {task.name!r}.")
         self._versions.registry.check_name(name)
@@ -126,6 +127,11 @@ class ModelJobs:
 
         Your own network is code, and only the settings decide which code runs.
         """
+        if task_named(self._replica.fold.task.name).learns_from_images:
+            if ":" in name:
+                raise ValueError("A network of your own cannot be trained to find boxes: choose one of timm.")
+            if name in TORCHVISION:
+                return
         if ":" not in name:
             if name:
                 check_network(name)

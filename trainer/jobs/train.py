@@ -27,7 +27,6 @@ from shared.wire.evaluation import Evaluation
 from shared.wire.models import Description, ModelClass, Trained, TrainRequest
 from trainer.embeddings.backbones.preparation import Preprocessing
 from trainer.embeddings.backbones.torch_networks import device_named
-from trainer.jobs.starting_weights import begin, classifier_of
 from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune, logits_of
 from trainer.learners.sigmoid_head import UNKNOWN, YES
@@ -40,6 +39,7 @@ from trainer.versions.networks import FineTunedNetwork, FineTunedSigmoids
 from trainer.versions.predictor import Classifier
 from trainer.versions.saved_learners import holds_whole_network
 from trainer.work.job_context import LabeledImage, Work
+from trainer.work.starting_weights import begin, classifier_of
 
 ENOUGH_VALIDATION = 50
 """Labels needed to choose an epoch. With fewer in the validation split, a part of train is held out; if that part had

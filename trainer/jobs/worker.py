@@ -27,7 +27,7 @@ from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 from trainer.tasks.registry import task_named
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
-from trainer.versions.saved_learners import FINE_TUNER, SIGMOID_FINE_TUNER
+from trainer.versions.saved_learners import FINE_TUNER, SIGMOID_FINE_TUNER, WHOLE_DETECTOR
 from trainer.work.job_context import LabeledImage, Work
 
 
@@ -91,6 +91,10 @@ def _handler(job: Job) -> Callable[[Work], dict[str, Any]]:
         from trainer.jobs import challenge
 
         return challenge.run
+    if _network_of(job) == WHOLE_DETECTOR:
+        from trainer.jobs import train_boxes
+
+        return train_boxes.run
     if _network_of(job) in (FINE_TUNER, SIGMOID_FINE_TUNER):
         from trainer.jobs import train
 

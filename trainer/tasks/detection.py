@@ -55,7 +55,9 @@ class Detection(Task):
     finds_label_issues = True
     measures: ClassVar[frozenset[str]] = frozenset({"map_50", "map_50_95"})
     goal: ClassVar[str] = "map_50"
-    no_network = "In a detection project, only the detector on the frozen network is trained: no whole network is."
+    no_network = "whole detectors are trained by a job (Models, or `flywheel train`), and not while you label"
+    network = "whole_detector"
+    to_train = f"boxes in at least {LEAST_IMAGES} train images"
     no_model = f"There is no detector yet: draw boxes in at least {LEAST_IMAGES} images first."
 
     def targets(self, values: Sequence[Value]) -> Targets:

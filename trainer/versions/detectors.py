@@ -26,8 +26,8 @@ from trainer.detection.pyramid import STRIDES, Pyramid, background_of, stages_of
 from trainer.embeddings.backbones.preparation import PREPROCESSING
 from trainer.embeddings.backbones.safe_weights import ModelFileError
 from trainer.embeddings.backbones.saved_backbone import Normalised, freeze, own_network, thaw
-from trainer.embeddings.backbones.torch_networks import Module
 from trainer.versions.registry import RefusedVersion, Version
+from trainer.whole_detector.networks import BoxNetwork
 
 HOW_TO_USE = (
     "Feature maps of the frozen network at strides 8, 16 and 32 are the input of the head. It returns the score of "
@@ -35,17 +35,14 @@ HOW_TO_USE = (
 )
 
 
-class DetectorNetwork(Module):
+class DetectorNetwork(BoxNetwork):
     """Canvases → scores and corners: the frozen network and the head."""
 
-    threshold: torch.Tensor
-
     def __init__(self, backbone: Normalised, detector: Detector) -> None:
-        super().__init__()
+        super().__init__(detector.threshold)
         self.backbone = backbone
         self.head = detector.head
         self.stages = stages_of(backbone.network)[0]
-        self.register_buffer("threshold", torch.tensor([detector.threshold]))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Values from 0 to 255 (B, 3, S, S) → scores (B, P, K) and corners (B, P, 4) in pixels of the canvas."""
@@ -103,7 +100,7 @@ def detector_network(version: Version, needs: ModelInput, backbones: Path, model
 class SavedDetector:
     """A version that finds boxes in image files. `classes` of the detections are positions in the version's classes."""
 
-    network: DetectorNetwork
+    network: BoxNetwork
     needs: ModelInput
     device: torch.device
 

@@ -193,9 +193,10 @@ class Versions:
 
     def _find(self, version: Version, classifier: Classifier, images: Sequence[bytes]) -> Predictions:
         """Find boxes with a saved detector, from its threshold on. Raises RefusedVersion, ImageProblem."""
-        from trainer.versions.detectors import DetectorNetwork, SavedDetector, in_todays_boxes
+        from trainer.versions.detectors import SavedDetector, in_todays_boxes
+        from trainer.whole_detector.networks import BoxNetwork
 
-        assert isinstance(classifier.network, DetectorNetwork)  # noqa: S101 - the learner is asked before
+        assert isinstance(classifier.network, BoxNetwork)  # noqa: S101 - the learner is asked before
         detector = SavedDetector(classifier.network, classifier.needs, classifier.device)
         found = []
         for number, data in enumerate(images, 1):

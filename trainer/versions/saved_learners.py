@@ -63,9 +63,16 @@ def _detector(version: Version, needs: ModelInput, backbones: Path, model_fn: st
     return detector_network(version, needs, backbones, model_fn)
 
 
+def _whole_detector(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
+    from trainer.versions.whole_detectors import whole_detector_network
+
+    return whole_detector_network(version, needs)
+
+
 FINE_TUNER = "fine_tuner"
 SIGMOID_FINE_TUNER = "sigmoid_fine_tuner"
 DETECTOR = "detector"
+WHOLE_DETECTOR = "whole_detector"
 LEARNERS: dict[str, SavedLearner] = {
     "head": SavedLearner("A head on a frozen network", _head),
     "sigmoid_head": SavedLearner(
@@ -76,6 +83,7 @@ LEARNERS: dict[str, SavedLearner] = {
         "A fine-tuned network with one sigmoid for each class", _sigmoid_fine_tuner, whole_network=True, several=True
     ),
     DETECTOR: SavedLearner("A head that finds boxes on a frozen network", _detector, boxes=True),
+    WHOLE_DETECTOR: SavedLearner("A detector that was trained as a whole", _whole_detector, boxes=True),
 }
 """By the name in `model.json`."""
 

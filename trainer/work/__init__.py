@@ -1,1 +1,1 @@
-"""The inputs of a job in its process. Apart from `trainer.jobs`, so that rooms of jobs can share them."""
+"""What a job in its process begins with: its inputs, and the networks to train."""

@@ -1,0 +1,62 @@
+"""Weights are downloaded once, checked, and said to be missing where they cannot be had."""
+
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from threading import Thread
+
+import pytest
+import torch
+
+from trainer.whole_detector.coco_weights import NotHereError, address_of, coco_weights
+from trainer.whole_detector.names import TORCHVISION
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """An address that serves one file of weights, with its hash in its name."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    stream = BytesIO()
+    torch.save({"head.weight": torch.ones(2)}, stream)
+    asked = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(stream.getvalue())))
+            self.end_headers()
+            self.wfile.write(stream.getvalue())
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        digest = sha256(stream.getvalue()).hexdigest()[:8]
+        yield f"http://127.0.0.1:{server.server_address[1]}/tiny-{digest}.pth", asked
+        server.shutdown()
+
+
+def test_weights_are_downloaded_once(server, tmp_path):
+    address, asked = server
+    told = []
+    for _ in range(2):
+        found = coco_weights("tiny", address=address, on_bytes=lambda *each: told.append(each))
+        assert found["head.weight"].tolist() == [1.0, 1.0]
+    assert len(asked) == 1
+    assert told[-1][0] == told[-1][1] > 0
+    damaged = address.replace("tiny-", "tiny-0")
+    with pytest.raises(NotHereError, match="what came is damaged"):
+        coco_weights("tiny", address=damaged)
+    assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == [address.rpartition("/")[2]]
+
+
+def test_what_cannot_be_had_is_said(server):
+    address, asked = server
+    with pytest.raises(NotHereError, match="forbids to fetch them"):
+        coco_weights("tiny", address=address, download=False)
+    assert not asked
+    with pytest.raises(NotHereError, match=r"did not give them .*Train a timm network, or put gone-1234.pth into"):
+        coco_weights("tiny", address="http://127.0.0.1:9/gone-1234.pth")
+    assert all(address_of(name).endswith(".pth") for name in TORCHVISION)

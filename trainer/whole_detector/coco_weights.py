@@ -1,0 +1,86 @@
+"""The weights of torchvision's detectors, which learned the classes of COCO: in torch's cache, or downloaded into it.
+
+A download has finite timeouts, is checked by the hash in its name, and appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import torch
+from torchvision.models import get_model_weights
+
+log = logging.getLogger(__name__)
+
+REACH_SECONDS = 4.0
+READ_SECONDS = 30.0
+PART = 2**20
+OnBytes = Callable[[int, int], None]
+"""Told the bytes that are there and the bytes in all."""
+
+
+class NotHereError(RuntimeError):
+    """The weights are neither in the cache nor to be had. The message is one sentence."""
+
+
+def address_of(name: str) -> str:
+    """Where torchvision publishes the weights of its detector `name`."""
+    return str(next(iter(get_model_weights(name))).url)
+
+
+def coco_weights(
+    name: str, *, download: bool = True, address: str | None = None, on_bytes: OnBytes = lambda _, __: None
+) -> dict[str, torch.Tensor]:
+    """The tensors of torchvision's detector `name`, by name. Raises NotHereError."""
+    address = address or address_of(name)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(address).path).name
+    if not file.is_file():
+        missing = f"The weights of {name!r} are not on this machine"
+        if not download:
+            raise NotHereError(f"{missing}, and the setting 'auto_download' forbids to fetch them.")
+        try:
+            _fetch(address, file, on_bytes)
+        except (httpx.HTTPError, OSError, ValueError) as error:
+            log.debug("no weights", exc_info=True)
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+            raise NotHereError(
+                f"{missing}, and {urlsplit(address).hostname} did not give them ({reason}). Train a timm network, or "
+                f"put {file.name} into {file.parent}."
+            ) from None
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+        return {str(key): each for key, each in dict(found).items() if isinstance(each, torch.Tensor)}
+    except Exception as error:
+        log.debug("weights", exc_info=True)
+        raise NotHereError(f"{file} cannot be read: delete it, so that it is fetched again ({error}).") from None
+
+
+def _fetch(address: str, file: Path, on_bytes: OnBytes) -> None:
+    """Download to `file`. Raises httpx.HTTPError, OSError, and ValueError for another content than the name says."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    timeout = httpx.Timeout(READ_SECONDS, connect=REACH_SECONDS)
+    partial = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        with (
+            httpx.stream("GET", address, timeout=timeout, follow_redirects=True) as answer,
+            partial.open("wb") as stream,
+        ):
+            answer.raise_for_status()
+            total, done = int(answer.headers.get("content-length", 0)), 0
+            for part in answer.iter_bytes(PART):
+                stream.write(part)
+                digest.update(part)
+                done += len(part)
+                on_bytes(done, total)
+        if not digest.hexdigest().startswith(file.stem.rpartition("-")[2]):
+            raise ValueError("what came is damaged")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

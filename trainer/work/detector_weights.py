@@ -1,0 +1,138 @@
+"""The start of a whole detector's training: which network, and whose weights.
+
+A timm network begins as it does for classification (`trainer.work.starting_weights`), with a new head on it; a detector
+of torchvision with the weights that learned COCO. `base` continues from a version: a saved live detector, whose network
+is no longer frozen then, or another whole detector. A class that both know keeps its row. This module knows neither
+images nor boxes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from shared.settings.services import SettingsError
+from shared.wire.models import ModelVersion, TrainRequest
+from trainer.detection.head import FIRST_SCORE, with_classes
+from trainer.detection.pyramid import SIZE
+from trainer.embeddings.backbones import installed
+from trainer.embeddings.backbones.torch_networks import IMAGENET_MEAN, IMAGENET_STD
+from trainer.versions.detectors import DetectorNetwork
+from trainer.versions.predictor import load_classifier
+from trainer.versions.registry import RefusedVersion
+from trainer.versions.saved_learners import WHOLE_DETECTOR, finds_boxes
+from trainer.whole_detector.coco_weights import NotHereError, coco_weights
+from trainer.whole_detector.names import TORCHVISION
+from trainer.whole_detector.networks import TimmDetector, TorchvisionDetector, WholeDetector
+from trainer.work.job_context import Work
+from trainer.work.starting_weights import begin
+
+TORCHVISION_SIZE = 512
+"""Default pixels per side for a detector of torchvision, whose finest level has a stride of 8."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A network to train, the source of its weights, its input, and the request, completed."""
+
+    network: WholeDetector
+    weights: str
+    architecture: str
+    size: int
+    mean: list[float]
+    std: list[float]
+    asked: TrainRequest
+
+
+def begun(work: Work, asked: TrainRequest, ids: Sequence[int], notes: list[str]) -> Begun:
+    """The start of a training of the classes `ids`. Raises SettingsError, RefusedVersion."""
+    base = work.registry.get(asked.base).description if asked.base is not None else None
+    asked = _completed(asked, base)
+    name = str(asked.architecture)
+    torch.manual_seed(asked.seed or 0)
+    if asked.weights == "base":
+        return _continued(work, asked, base, ids)
+    if name in TORCHVISION:
+        return _of_torchvision(work, asked, name, len(ids))
+    size = asked.input_size or SIZE
+    body, weights, needs, name = begin(work, asked.model_copy(update={"input_size": size}), 1)
+    if weights == "none" and asked.weights == "auto":
+        notes.append(f"No published weights of {name!r} were available: it was trained from scratch.")
+    body.reset_classifier(0)  # type: ignore[operator]
+    try:
+        network = TimmDetector(body, size, len(ids), needs.mean, needs.std)
+    except ValueError as error:
+        raise SettingsError(f"The network {name!r} cannot find boxes: it {error}.") from None
+    return Begun(network, weights, name, size, needs.mean, needs.std, asked)
+
+
+def _completed(asked: TrainRequest, base: ModelVersion | None) -> TrainRequest:
+    """The request with what it leaves open: as the base has it, or the network that comes with the installation."""
+    values: dict[str, Any] = {"architecture": installed.NAME}
+    if base is not None and finds_boxes(base) and base.input is not None:
+        kept = {"epochs", "patience", "flip", "seed", "batch_size"} if base.learner == WHOLE_DETECTOR else set()
+        values |= {key: value for key, value in base.config.items() if key in kept}
+        values |= {"architecture": base.architecture, "input_size": base.input.size}
+        if asked.architecture not in (None, base.architecture):
+            values.pop("input_size")
+    return TrainRequest.model_validate({**values, **asked.model_dump(exclude_none=True)})
+
+
+def _of_torchvision(work: Work, asked: TrainRequest, name: str, classes: int) -> Begun:
+    size = asked.input_size or TORCHVISION_SIZE
+    if asked.weights == "file":
+        raise SettingsError(f"'weights' cannot be 'file' for {name!r}: its weights are those of COCO, or none.")
+    mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
+    try:
+        network = TorchvisionDetector(name, size, classes, mean, std)
+    except ValueError as error:
+        raise SettingsError(f"The detector {name!r} {error}.") from None
+    if asked.weights == "none":
+        return Begun(network, "none", name, size, mean, std, asked)
+
+    def told(done: int, total: int) -> None:
+        work.tell(done, max(total, done + 1), f"Downloading the weights of {name}")
+
+    try:
+        found = coco_weights(name, download=work.settings.auto_download, on_bytes=told)
+    except NotHereError as error:
+        raise SettingsError(str(error)) from None
+    _take_over(network.network, found)
+    return Begun(network, "pretrained", name, size, mean, std, asked)
+
+
+def _continued(work: Work, asked: TrainRequest, base: ModelVersion | None, ids: Sequence[int]) -> Begun:
+    """A detector with the weights of the base."""
+    if base is None or asked.base is None:
+        raise SettingsError("'weights' can only be 'base' if a base is named.")
+    if not finds_boxes(base) or base.input is None or base.architecture != asked.architecture:
+        raise RefusedVersion(
+            f"Version {asked.base!r} is no detector on {asked.architecture!r}: training cannot start from it."
+        )
+    old = load_classifier(work.registry.get(asked.base), work.backbones, model_fn=work.settings.model_fn).network
+    size, mean, std = asked.input_size or base.input.size, base.input.mean, base.input.std
+    before = [each.id for each in base.classes]
+    network: WholeDetector
+    try:
+        if isinstance(old, TorchvisionDetector):
+            network = TorchvisionDetector(base.architecture, size, len(ids), mean, std)
+            _take_over(network, old.state_dict())
+            return Begun(network, "base", base.architecture, size, mean, std, asked)
+        body = old.backbone.network if isinstance(old, DetectorNetwork) else old.get_submodule("body")
+        network = TimmDetector(body.requires_grad_(True), size, len(ids), mean, std)
+    except ValueError as error:
+        raise SettingsError(f"The network {base.architecture!r} {error}.") from None
+    head = {name: each.clone() for name, each in old.get_submodule("head").state_dict().items()}
+    network.head.load_state_dict(with_classes(head, before, ids, first=FIRST_SCORE))
+    return Begun(network, "base", base.architecture, size, mean, std, asked)
+
+
+def _take_over(network: torch.nn.Module, found: dict[str, torch.Tensor]) -> None:
+    """Load the tensors of `found` that fit; the outputs of the classes stay new where there are others."""
+    fits = network.state_dict()
+    network.load_state_dict(
+        {name: each for name, each in found.items() if name in fits and fits[name].shape == each.shape}, strict=False
+    )
