@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from labeler.transfer.boxes.opening import open_boxes
 from labeler.transfer.formats.csv_table import Table
 from labeler.transfer.formats.folder_layout import FolderLabels
 from labeler.transfer.rows.box_places import placed
-from labeler.transfer.rows.imported import Chosen
+from labeler.transfer.rows.imported import Chosen, Read
 from shared.class_names import key
 from shared.figures import many
 from shared.images.finding import find_images, locate
@@ -187,28 +187,23 @@ def _values(named: Mapping[int, Label], catalog: Catalog, log: AnnotationLog) ->
 
 
 def _boxes(path: Path) -> Iterator[tuple[str, Label]]:
-    """File and boxes of each row. Raises SettingsError if they cannot be read."""
+    return _labeled(path, lambda: open_boxes(path).rows())
+
+
+def _rows(table: Path, *, several: bool = False) -> Iterator[tuple[str, Label]]:
+    return _labeled(table, lambda: Table(table, Chosen(several=several)).rows())
+
+
+def _labeled(path: Path, read: Callable[[], Iterator[Read]]) -> Iterator[tuple[str, Label]]:
+    """File and label of each labeled row. Raises SettingsError if they cannot be read."""
     try:
-        for row in open_boxes(path).rows():
+        for row in read():
             if isinstance(row, ImportRow) and row.given is not None:
                 yield row.uri, row.given
             elif isinstance(row, ImportIssue):
                 logger.warning("The test set %s, %s.", path, row)
     except (OSError, csv.Error) as error:
         raise SettingsError(f"The test set {path} cannot be read: {error}.") from None
-
-
-def _rows(table: Path, *, several: bool = False) -> Iterator[tuple[str, Label]]:
-    """File and label of each labeled row. Raises SettingsError if the table cannot be read."""
-    try:
-        rows = Table(table, Chosen(several=several)).rows()
-        for row in rows:
-            if isinstance(row, ImportRow) and row.given is not None:
-                yield row.uri, row.given
-            elif isinstance(row, ImportIssue):
-                logger.warning("The test set %s, %s.", table, row)
-    except (OSError, csv.Error) as error:
-        raise SettingsError(f"The test set {table} cannot be read: {error}.") from None
 
 
 class _Folders:

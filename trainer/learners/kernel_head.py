@@ -126,23 +126,7 @@ def fit_head(
     return Head(classes.astype(np.int64), span.landmarks, coefficients, bias)
 
 
-class OnKernel(Protocol):
-    """What every head is: landmarks (m, D), weights (m, K) and bias (K,)."""
-
-    @property
-    def landmarks(self) -> Matrix:
-        """Unit rows."""
-
-    @property
-    def weights(self) -> Matrix:
-        """By landmark and outcome."""
-
-    @property
-    def bias(self) -> Matrix:
-        """By outcome."""
-
-
-def scored(Z: Matrix, head: OnKernel, probabilities_of: Callable[[Matrix], Matrix]) -> Matrix:
+def scored(Z: Matrix, head: Fitted, probabilities_of: Callable[[Matrix], Matrix]) -> Matrix:
     """Probabilities (n, K) of unit rows `Z` (n, D) from the logits of a head, a block of rows at a time."""
     probabilities = np.empty((len(Z), len(head.bias)), dtype=np.float32)
     for start in range(0, len(Z), BLOCK):

@@ -29,6 +29,7 @@ from trainer.review.label_noise import Errors
 from trainer.review.multilabel_issues import SeveralJudge
 from trainer.sync.background import Worker
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.registry import task_named
 from trainer.tasks.targets import train_targets
 
 STALE = 0.01  # share of changed labels after which all are judged again
@@ -79,8 +80,7 @@ class Judge(Protocol):
         """The worst `limit` of them."""
 
 
-JUDGES: dict[str, Judge] = {"classification": ClassJudge(), "multilabel": SeveralJudge()}
-"""By the name of the task. Boxes are judged by the images themselves, see `BoxJudge`."""
+ONE_CLASS, SEVERAL = ClassJudge(), SeveralJudge()
 
 
 class Reviewer:
@@ -88,7 +88,7 @@ class Reviewer:
 
     def __init__(self, seed: int, pictures: Pictures | None = None) -> None:
         self._seed = seed
-        self._judges = JUDGES if pictures is None else {**JUDGES, "detection": BoxJudge(pictures)}
+        self._of_images = None if pictures is None else BoxJudge(pictures)
         self._lock = threading.Lock()
         self._known: Any = None  # what the task's judge found
         self._given: dict[int, Value] = {}  # image → its label when that was judged, or drawn from
@@ -107,10 +107,15 @@ class Reviewer:
 
     def close(self) -> None:
         """End the thread. Boxes are judged for minutes, and that is given up."""
-        for judge in self._judges.values():
-            if isinstance(judge, BoxJudge):
-                judge.closing.set()
+        if self._of_images is not None:
+            self._of_images.closing.set()
         self.worker.close()
+
+    def _judge_of(self, snapshot: Snapshot) -> Judge:
+        task = task_named(snapshot.task)
+        if task.learns_from_images and self._of_images is not None:
+            return self._of_images
+        return SEVERAL if task.several else ONE_CLASS
 
     def look(self, space: Space, snapshot: Snapshot, limit: int, coming: int = 0) -> LabelIssues:
         """The `limit` worst labels; new labels are judged with the next judgement.
@@ -122,7 +127,7 @@ class Reviewer:
             another = self._geometry != space.version
         if coming <= max(STALE_LEAST, int(STALE * len(snapshot.labels))):
             coming = 0
-        judge = self._judges[snapshot.task]
+        judge = self._judge_of(snapshot)
         stale = not coming and (another or self._is_stale(known, space, snapshot))
         rested = time.monotonic() - self._at > REST * self._took
         if stale and rested:
@@ -197,7 +202,7 @@ class Reviewer:
         if wanted is None:
             if outdated is not None:
                 known, snapshot = outdated
-                ranked = self._rank(self._judges[snapshot.task], known, snapshot)
+                ranked = self._rank(self._judge_of(snapshot), known, snapshot)
                 with self._lock:
                     if self._known is known:
                         self._found = ranked
@@ -207,7 +212,7 @@ class Reviewer:
         rows, _ = train_targets(space, snapshot)
         images = space.train.ids[rows]
         import_module("cleanlab.filter")  # takes a second or two, so it is not imported in a request
-        judge, given = self._judges[snapshot.task], [snapshot.labels[int(image)] for image in images]
+        judge, given = self._judge_of(snapshot), [snapshot.labels[int(image)] for image in images]
         trusted = judge.trusted(images, snapshot)
         known = judge.judge(images, space.train.rows[rows], given, trusted, seed=self._seed, progress=self._advance)
         found = None if known is None else self._rank(judge, known, snapshot)
