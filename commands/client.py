@@ -232,7 +232,7 @@ class Flywheel(Connection):
             query = {"limit": limit}
             answer: dict[str, Any] = self._trainer.get("/label-issues", params=query).raise_for_status().json()
             if answer["missing"]:
-                raise FlywheelError(f"Labels are judged by the others: {answer['missing']} more are needed at least.")
+                raise FlywheelError(f"At least {answer['missing']} more labels are needed before labels can be judged.")
             return answer if answer["judged"] else None
 
         found = self._wait(judged, "labels to be judged", timeout)
@@ -306,7 +306,7 @@ class Flywheel(Connection):
             done = status["log_id"] == project["log_id"] and status["acked_seq"] >= project["last_seq"]
             return status if done and status["model_version"] and status["labels"] >= wanted else None
 
-        status: dict[str, Any] = self._wait(learned, "the model to learn all labels, of two classes at least", timeout)
+        status: dict[str, Any] = self._wait(learned, "the model to learn all labels (of at least two classes)", timeout)
         return status
 
     def evaluations(self) -> pd.DataFrame:
@@ -387,7 +387,7 @@ class Flywheel(Connection):
         body = {"query_strategy": strategy}
         self._told(lambda: self._trainer.patch("/settings", json=body).raise_for_status())
         if not self._get("/api/project")["splits"]["train"]["unlabeled"]:
-            return  # there is nothing to list
+            return  # there is nothing to rank
         self._wait(lambda: self._get("/api/project")["query_version"] > before, "a list of the new strategy", 120)
 
 

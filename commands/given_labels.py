@@ -22,7 +22,7 @@ Label = str | Collection[str] | Mapping[str, Collection[str]] | Sequence[Mapping
 
 
 def names_in(label: Label) -> list[str]:
-    """The classes that a label names."""
+    """The classes in a label."""
     if isinstance(label, str):
         return [label]
     if isinstance(label, Mapping):

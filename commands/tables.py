@@ -1,7 +1,7 @@
 """Tables of the command line that stay readable at 80 columns, which is also the width of a pipe.
 
-A name is never broken: it could not be copied then. It stays whole, or ends with an ellipsis where there is no room. A
-number stays in one line. Words take the room that is left. `rich` by itself takes room from all columns alike.
+A name is never wrapped, because it could not be copied then: it stays whole, or ends with an ellipsis if there is no
+room. A number stays on one line. Text gets the remaining room. `rich` on its own shrinks all columns alike.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from rich.text import Text
 
 Kind = Literal["name", "number", "words"]
 BORDER = 3  # columns of the terminal beside each cell, and one more
-WORDS = 16  # least room for words
+WORDS = 16  # minimum width of text columns
 
 
 class Listing(Table):
-    """A table with these headings. What a column holds decides who gives way."""
+    """A table with these headings. The kind of each column decides which columns shrink first."""
 
     def __init__(self, columns: Mapping[str, Kind], *, show_header: bool = True, show_lines: bool = False) -> None:
         super().__init__(show_header=show_header, show_lines=show_lines)
@@ -37,7 +37,7 @@ class Listing(Table):
         super().add_row(*texts, style=style, end_section=end_section)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Give each column its width first."""
+        """Set the width of each column, then render."""
         widths = [self._natural(column) for column in self.columns]
         room = options.max_width - BORDER * len(widths) - 1
         room -= sum(width for width, kind in zip(widths, self._kinds, strict=True) if kind == "number")
@@ -55,5 +55,5 @@ class Listing(Table):
 
 
 def facts(value: Kind = "words") -> Listing:
-    """An empty table of two columns without headings: what it is, and its value."""
+    """An empty table of two columns without headings: name and value."""
     return Listing({"what": "name" if value == "words" else "words", "value": value}, show_header=False)

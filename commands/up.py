@@ -1,6 +1,6 @@
-"""`flywheel up` and `flywheel clean` begin a project or continue it.
+"""`flywheel up` and `flywheel clean` start a project or continue it.
 
-All settings are read here before a process starts, so a wrong setting is reported once. `shared.settings.starting`
+All settings are checked here before a process starts, so a wrong setting is reported once. `shared.settings.starting`
 decides what a project remembers and what a start may change. `commands.running.supervisor` keeps the services running.
 """
 
@@ -236,7 +236,7 @@ class _Start:
         token_for(self.ours.settings.host, os.environ)  # otherwise each service would report that it needs one
 
     def set(self, name: str, value: Any) -> None:
-        """Change a setting of the labeler."""
+        """Set a setting of the labeler."""
         self._labeler[name] = value
         self.ours = self._read(LabelerSettings, self._files[0], self._labeler)
 
@@ -257,7 +257,7 @@ class _Start:
         )
 
     def _take_ports(self) -> None:
-        """Use the ports that an earlier start of the project was given, if this one names none."""
+        """Use the ports that the project got at an earlier start, unless this one names others."""
         project = ProjectFile.read(self.ours.settings.workspace)
         for given, found in ((self._labeler, self.ours), (self._trainer, self.theirs)):
             port = project.ports.get(type(found.settings).service()) if project is not None else None
@@ -267,7 +267,7 @@ class _Start:
         self.theirs = self._read(TrainerSettings, self._files[1], self._trainer)
 
     def _then(self, begin: Callable[[str], None]) -> Callable[[str], None]:
-        """Remember the ports that were given once both services answer, then do what follows a start."""
+        """Once both services answer, remember their ports, then call `begin`."""
 
         def ready(address: str) -> None:
             if self._ports:
@@ -350,7 +350,7 @@ def _flags(settings: type[ServiceSettings], given: Mapping[str, Any], file: Path
 
 
 def _whole(given: str) -> str:
-    """A path that means the same in another folder; an address as it is."""
+    """An absolute path for use in another folder; an address is unchanged."""
     return str(absolute(given, Path()))
 
 

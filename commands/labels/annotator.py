@@ -25,16 +25,16 @@ from shared.wire.evaluation import Interval
 from shared.wire.imports import NamedAnswer, NamedBoxes, NamedClasses
 
 Label = str | NamedAnswer
-"""A class name; in a multi-label project, what is said of each class; in a detection project, the boxes."""
+"""A class name; in a multi-label project, the yes and no classes; in a detection project, the boxes."""
 ANSWER_SECONDS = 30.0
-"""How long a request to the labeler may take."""
+"""Maximum seconds of a request to the labeler."""
 FRESH_SECONDS = 60.0
-"""How long to wait for a new queue after a batch, before continuing with the current one."""
+"""Maximum seconds to wait for a new queue after a batch, before continuing with the current one."""
 
 
 @dataclass
 class Measurement:
-    """The state after a batch: labels given, accuracy on the test sample, and how long the new queue took."""
+    """The state after a batch: labels given, accuracy on the test sample, and the time until the new queue."""
 
     labels: int
     train_labels: int
@@ -48,7 +48,7 @@ class Simulation:
 
     measurements: list[Measurement] = field(default_factory=list)
     answers: list[tuple[int, str, str]] = field(default_factory=list)
-    actions: list[Actions] = field(default_factory=list)  # detection: what each answer took, in the same order
+    actions: list[Actions] = field(default_factory=list)  # detection: the actions for each answer, in the same order
     seconds: float = 0.0
     ended: str = "the budget is used up"
 
@@ -105,14 +105,14 @@ class Annotator:
         return response.json()
 
     def coverage(self) -> Coverage:
-        """How many images have a true label. Writes nothing."""
+        """Count images with a true label. Writes nothing."""
         self._read_catalog()
         return Coverage(len(self._uris), sum(self._said(uri) is not None for uri in self._uris.values()))
 
     def name_classes(self, *, add: bool = False) -> None:
-        """Make sure that every class of the truth can be given: add those that are not there.
+        """Make sure that every true class exists in the project; add missing ones.
 
-        Raises SettingsError for a class that a project with classes lacks, unless `add` says that it is meant.
+        Raises SettingsError for a class that a project with classes lacks, unless `add` allows adding it.
         """
         classes = self.get("/api/project")["classes"]
         unknown = lacking(sorted({name for label in self._truth.values() for name in names_in(label)}), classes)
@@ -123,7 +123,7 @@ class Annotator:
             self._http.post("/api/classes", json={"name": name}).raise_for_status()
 
     def label_of(self, image_id: int) -> Label | None:
-        """What the truth says of an image; None when it says nothing."""
+        """The true label of an image, or None."""
         if image_id not in self._uris:
             self._read_catalog()
         return self._said(self._uris.get(image_id, ""))
@@ -136,7 +136,9 @@ class Annotator:
         add_classes: bool = False,
         on_progress: Callable[[int, Measurement | None], None] = lambda _labels, _measured: None,
     ) -> Simulation:
-        """Give up to `budget` labels, `pace` a second; 0: each batch as fast as it goes, then wait for a new queue."""
+        """Give up to `budget` labels, `pace` per second. With 0, answer each batch at full speed, then wait for a new
+        queue.
+        """
         self.name_classes(add=add_classes)
         buffer = int(self.get("/api/settings")["buffer_size"]["value"])
         result, began = Simulation(), time.monotonic()
@@ -153,7 +155,7 @@ class Annotator:
         return result
 
     def _questions(self, budget: int, result: Simulation) -> Iterator[dict[str, Any]]:
-        """The image on top of the queue, until the budget or the queue is at its end."""
+        """The first image of the queue, until the budget or the queue is exhausted."""
         patience = time.monotonic() + FRESH_SECONDS
         while len(result.answers) < budget:
             page = self._http.get(
@@ -171,7 +173,7 @@ class Annotator:
             time.sleep(0.1)
 
     def _answer(self, item: Mapping[str, Any], result: Simulation) -> tuple[float, int]:
-        """Post one answer; returns when that was and its place in the log."""
+        """Post one answer. Return its time and its position in the log."""
         label = self.label_of(item["image_id"])
         answer = {
             "id": str(uuid4()),
@@ -204,11 +206,11 @@ class Annotator:
         )
 
     def measured(self) -> Any:
-        """What is measured on the test sample now: the accuracy, with its interval."""
+        """The current accuracy on the test sample, with its interval."""
         return self.get("/api/project")["accuracy"]
 
     def _wait_for_queue(self, since: float, seq: int) -> float | None:
-        """Seconds from the last answer, row `seq`, to a queue whose model had seen it; None when none comes."""
+        """Seconds from the last answer, row `seq`, to a queue whose model had seen it; None if none comes."""
         while time.monotonic() - since < FRESH_SECONDS:
             project = self.get("/api/project")
             if project["query_acked_seq"] >= seq:
@@ -234,7 +236,7 @@ class Annotator:
 
 
 def names_in(label: Label) -> tuple[str, ...]:
-    """The classes that a label names."""
+    """The classes in a label."""
     if isinstance(label, NamedBoxes):
         return tuple(dict.fromkeys(label.names))
     return label.yes + label.no if isinstance(label, NamedClasses) else (label,)

@@ -1,8 +1,8 @@
-"""A simulated person with boxes: accepts good suggestions, corrects loose ones, deletes false ones, draws the others.
+"""A simulated person for boxes: accepts good suggestions, corrects loose ones, deletes false ones, draws the others.
 
-The truth comes from any file with boxes that Flywheel imports. The person is as imprecise as people are: each edge of a
-box that is drawn or corrected is off by a few percent of the box, and no object is missed. Actions are counted as the
-trainer counts them to choose its threshold: correcting, drawing and deleting cost one each, accepting nothing.
+The truth comes from any file with boxes that Flywheel can import. The person is as imprecise as people are: each edge
+of a drawn or corrected box is off by a few percent of the box, and no object is missed. Actions are counted as in the
+trainer's choice of its threshold: a correction, a new box and a deletion cost one each, accepting is free.
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ from shared.tasks.box_actions import Actions, actions, used
 from shared.wire.imports import ImportIssue, ImportRow, NamedBox, NamedBoxes
 
 JITTER: Final = 0.03
-"""Standard deviation of an edge that a person draws, as a share of the box's width or height."""
+"""Standard deviation of a drawn edge, as a share of the box's width or height."""
 FIRST: Final = 5
-"""Labels before which a detector learns nothing."""
+"""Number of labels below which a detector learns nothing."""
 LEARN_SECONDS, STILL_SECONDS, NEXT_SECONDS, POLL_SECONDS = 300.0, 60.0, 10.0, 0.1
-"""How long to wait for the detector: in all, while it learns nothing more, for the list that follows; and between."""
-_FIRST: Final = 3  # problems that are printed
+"""Seconds to wait for the detector: in total, while it makes no progress, for the next list, and between requests."""
+_FIRST: Final = 3  # maximum number of printed problems
 
 Place = tuple[float, float, float, float]
 """x, y, width, height."""
 
 
 def read_boxes(path: Path) -> tuple[dict[str, Label], list[str]]:
-    """File name → its boxes, from a file or folder with boxes; and what is not read, in words.
+    """File name → its boxes, from a file or folder with boxes; and sentences about what was not read.
 
-    An image that the file lists without a box has nothing in it: the file is the whole truth. Raises SettingsError.
+    An image that the file lists without a box has nothing in it, because the file is the whole truth. Raises
+    SettingsError.
     """
     from labeler.transfer.boxes.opening import open_boxes
     from labeler.transfer.rows.imported import Chosen
@@ -77,7 +78,7 @@ class BoxAnnotator(Annotator):
         """`suggestions`: whether the person uses the boxes that come with an image, or draws every box."""
         super().__init__(url, truth, name=name, token=token)
         self._uses, self._jitter, self._random = suggestions, jitter, Random(seed)
-        self.unseen = 0  # true boxes that nobody could see: outside the image, or under a pixel
+        self.unseen = 0  # number of true boxes that are invisible: outside the image, or smaller than a pixel
 
     def measured(self) -> Any:
         """The mean average precision at IoU 0.5 of the last evaluation, with its interval."""
@@ -86,7 +87,8 @@ class BoxAnnotator(Annotator):
     def _wait_for_queue(self, since: float, seq: int) -> float | None:
         """Seconds from the last answer until the detector had learned it and suggested boxes again.
 
-        A detector learns in rounds of seconds, after the queue has taken note of the answers: no person is faster.
+        A detector learns in rounds of several seconds, after the queue has processed the answers. No person answers
+        faster.
         """
         if super()._wait_for_queue(since, seq) is None:
             return None
@@ -98,7 +100,7 @@ class BoxAnnotator(Annotator):
         return time.monotonic() - since
 
     def _learned(self, since: float) -> Any:
-        """The project, once the detector has learned every label, or learns nothing more."""
+        """The project, once the detector has learned every label or makes no more progress."""
         before, changed = -1, time.monotonic()
         while True:
             project = self.get("/api/project")
@@ -125,7 +127,7 @@ class BoxAnnotator(Annotator):
 
 
 def in_pixels(boxes: NamedBoxes, size: tuple[int, int]) -> NamedBoxes:
-    """The boxes in pixels of an image of this size, without those outside it or under a pixel.
+    """The boxes in pixels of an image of this size, without those outside it or smaller than a pixel.
 
     Raises SettingsError for boxes of an image of another size.
     """
@@ -148,7 +150,7 @@ def in_pixels(boxes: NamedBoxes, size: tuple[int, int]) -> NamedBoxes:
 def draw(
     truth: NamedBoxes, suggested: Sequence[Mapping[str, Any]], size: tuple[int, int], jitter: float, random: Random
 ) -> tuple[list[dict[str, Any]], Actions]:
-    """The boxes that the person leaves on an image, and what that took."""
+    """The boxes that the person confirms on an image, and the actions it took."""
     shown = [(each["x"], each["y"], each["w"], each["h"]) for each in suggested]
     wanted = [(box.x, box.y, box.w, box.h) for box in truth.boxes]
     names = [key(str(each["name"])) for each in suggested], [key(box.label) for box in truth.boxes]
@@ -192,7 +194,7 @@ def write_actions(path: Path, result: Simulation) -> None:
 
 
 def in_words(actions: Iterable[Actions]) -> str:
-    """All actions in a sentence, and how many they would have been without suggestions."""
+    """All actions in a sentence, compared with their number without suggestions."""
     done = sum(actions, Actions())
     boxes = done.drawn + done.corrected + done.accepted
     return (

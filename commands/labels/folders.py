@@ -1,7 +1,7 @@
 """A folder per split and class on this machine, with each photo as a copy, a hard link or a symbolic link.
 
-A photo is searched for in the labeler's image folders. It counts only if its content is unchanged. The folder gets its
-name when it is complete. An existing folder is never written into.
+A photo is searched for in the labeler's image folders, and counts only if its content is unchanged. The folder gets its
+name when it is complete. Nothing is ever written into an existing folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shared.settings.services import SettingsError
 
 Way = Literal["copy", "hardlink", "symlink"]
 LEFT_OUT = "left_out.txt"
-_ANY = ImageLimits(1 << 31, 1)  # bytes: it was read before, and only its content counts here
+_ANY = ImageLimits(1 << 31, 1)  # maximum bytes; pixels are not limited, because only the content is compared
 
 
 @dataclass

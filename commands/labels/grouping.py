@@ -19,7 +19,7 @@ from shared.wire.images import ImageEntry, ImagePage
 from shared.wire.imports import ImportIssue
 
 PAGE = 1_000
-LONGEST = 300  # characters of the description in the log
+LONGEST = 300  # maximum characters of the description in the log
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def find(labeler_url: str, pattern: str | None, table: Path | None, column: str)
 
 
 def by_pattern(entries: Iterable[ImageEntry], pattern: str) -> dict[int, str]:
-    """What the first bracket of the pattern matches in each name, or without a bracket the whole match. Raises
+    """Group each name by what the pattern's first bracket matches, or the whole match without a bracket. Raises
     SettingsError.
     """
     try:

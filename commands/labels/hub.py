@@ -1,7 +1,7 @@
-"""`flywheel fetch` turns a dataset of the Hugging Face Hub, or a folder with the same layout, into one for import.
+"""`flywheel fetch` converts a dataset of the Hugging Face Hub, or a folder with the same layout, for `flywheel import`.
 
-The library `datasets` finds and reads it. This module writes each picture unchanged into a folder per split, beside a
-`metadata.jsonl` with its label. Nothing that the Hub sends is run.
+The library `datasets` finds and reads it. This module writes each picture unchanged into a folder per split, next to a
+`metadata.jsonl` with its label. No code from the Hub is run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.figures import many
 from shared.settings.services import SettingsError
 
 SCHEME = "hf://"
-LONGEST = 400  # characters of the library's message, which may list all configurations
+LONGEST = 400  # maximum characters of the library's message, which may list all configurations
 console = Console()
 
 

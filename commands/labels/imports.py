@@ -67,7 +67,7 @@ def import_(
     empty: Annotated[
         str,
         typer.Option(
-            help="Boxes: what an image means that the file lists without a box and without a status: nothing (there is "
+            help="Boxes: how to read an image that is listed without a box and without a status: nothing (there is "
             "nothing in it) or unlabeled."
         ),
     ] = "unlabeled",
@@ -211,7 +211,7 @@ def bring(
     from labeler.transfer.sources import open_sources
 
     chosen = Chosen.of(columns) if columns else None
-    opened(paths, chosen, layout)  # what no project could read is said before the labeler is asked
+    opened(paths, chosen, layout)  # report files that no project could read before asking the labeler
     source = open_sources(paths, chosen, layout, task=reach(url, lambda: task_of(url, token())))
     shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*shown, console=console, transient=True) as progress:
@@ -253,7 +253,7 @@ def bring(
 
 
 def opened(paths: Sequence[Path], chosen: Chosen | None, layout: str) -> Source:
-    """The labels as the first task that can read them does. Raises SettingsError if none can."""
+    """The labels as read by the first task that can read them. Raises SettingsError if none can."""
     from labeler.transfer.sources import open_sources
 
     problem: SettingsError | None = None

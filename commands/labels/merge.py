@@ -1,12 +1,12 @@
 """`flywheel merge` merges two workspaces or label files into one file, which `flywheel import` reads.
 
-Two images are the same if their content is the same (two workspaces know it), or else if their names are. Each
+Two images are the same if their content is the same (known only from two workspaces), or else if their names are. Each
 annotator's answer is kept once, with its time. If the sides label an image differently, the chosen rule decides: the
-first side's label, the second's, or neither's, and then the image is open until somebody settles it. A side where the
-image is open, skipped or flagged gives way to a side with a label. If all answers together would give another label
-than these rules, only the answers of the deciding side are kept, or with neither, one answer of each side. Of two
-splits, test comes before validation, and validation before train, so that the model never learns from an image that
-either side used to measure it.
+first side's label wins, or the second's, or neither, and then the image stays open until somebody settles it. A side
+where the image is open, skipped or flagged yields to a side with a label. If all answers together would give another
+label than these rules, only the answers of the winning side are kept; if neither wins, one answer of each side. Of two
+splits, test wins over validation, and validation over train, so that the model never learns from an image that either
+side measured with.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def merge_command(
 
 @dataclass(frozen=True)
 class Row:
-    """An image as one side has it. An answer without an annotator belongs to `IMPORT`, as after an import."""
+    """An image on one side. An answer without an annotator belongs to `IMPORT`, as after an import."""
 
     uri: str
     answers: Sequence[ImportedAnswer] = ()
@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(slots=True)
 class Merged:
-    """One image: the answers of each side without repeats, the split of whoever answered, and the split as drawn."""
+    """One image: the distinct answers of each side, the split of the side that answered it, and the drawn split."""
 
     uri: str
     sha256: str | None = None
@@ -115,12 +115,12 @@ class Merged:
 
 
 def label_of(answers: Iterable[ImportedAnswer]) -> str:
-    """The class that follows from the answers; empty if the image is open or belongs to no class."""
+    """The class that follows from the answers; empty if the image is open or no class fits."""
     return _decision(answers, ONE_CLASS) or ""
 
 
 def _decision(answers: Iterable[ImportedAnswer], kind: Kind) -> Value | None:
-    """The value that follows from the answers; None if the image is open or belongs to no class."""
+    """The value that follows from the answers; None if the image is open or no class fits."""
     from labeler.transfer.rows.past_answers import decided
 
     return decided([(each.action, kind.value(each)) for each in answers], kind.merge)
@@ -135,7 +135,9 @@ def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
 
 
 def _vote(answers: Sequence[ImportedAnswer], value: Value, kind: Kind) -> ImportedAnswer:
-    """One vote for what a side says: of whoever said just that, or else in the name of the first who said anything."""
+    """One vote for the label of a side: by an annotator who gave exactly that label, or else in the first one's
+    name.
+    """
     said = next((each for each in answers if kind.value(each) == value), None)
     if said is None:
         said = kind.answered(next(each for each in answers if kind.value(each) is not None), value)
@@ -207,14 +209,14 @@ def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]
 
 
 def _plain(answers: Sequence[ImportedAnswer]) -> bool:
-    """Whether plain columns are enough, or are needed because one annotator gave two answers."""
+    """Whether plain columns suffice, or are required because one annotator gave two answers."""
     voters = [each.annotator for each in answers if each.action != "settle"]
     alone = len(answers) == len(voters) == 1 and not (answers[0].reason or answers[0].note)
     return alone or len(voters) > len(set(voters))
 
 
 def _past(answer: ImportedAnswer, kind: Kind) -> dict[str, Any]:
-    """An answer as a history has it."""
+    """An answer in the form of a history."""
     known = answer.model_dump(mode="json", exclude_none=True, exclude={"label", "answer"})
     cells = {name: cell for name, cell in kind.cells(kind.value(answer)).items() if cell is not None}
     return known | cells | {"counts": True}
@@ -316,7 +318,7 @@ def _read(record: tuple[int, dict[str, Any]] | ImportIssue, task: Task) -> Itera
 
 
 def _whole(row: ImportRow | ImportIssue, vocabulary: Sequence[str]) -> ImportRow | ImportIssue:
-    """The row with a no to the other classes of the file, where its list says so."""
+    """The row, completed with a no to the other classes of the file where its list means that."""
     if isinstance(row, ImportIssue) or not isinstance(row.answer, NamedClasses) or not row.answer.rest:
         return row
     yes = set(map(key, row.answer.yes))

@@ -1,6 +1,6 @@
-"""What an answer is in each task, for `flywheel merge`: its value, the spelling of its classes, the columns with it.
+"""Answers in each task, for `flywheel merge`: their value, the spelling of their classes, and their columns.
 
-Values are those of the project's task, with class ids of their own, so that the task decides what answers say together.
+Values are those of the project's task, with their own class ids, so that the task can combine answers.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Kind:
         return ("uri", "split", *self.held, *_ROW)
 
     def value(self, answer: ImportedAnswer) -> Value | None:
-        """What an answer says; None for a skip or flag. Raises SettingsError for an answer of another task."""
+        """The value of an answer; None for a skip or flag. Raises SettingsError for an answer of another task."""
         if answer.answer is not None:
-            raise SettingsError("An answer has several classes or boxes: say with --task which task it is of.")
+            raise SettingsError("An answer has several classes or boxes: name the task with --task.")
         return answer.label
 
     def answered(self, answer: ImportedAnswer, value: Value) -> ImportedAnswer:
@@ -50,11 +50,11 @@ class Kind:
         return answer if label == answer.label else answer.model_copy(update={"label": label})
 
     def merge(self, values: Iterable[Value]) -> Value | None:
-        """What the values say together."""
+        """The combination of the values."""
         return self.task.merge(values)
 
     def differ(self, one: Value | None, other: Value | None) -> bool:
-        """Whether two values contradict each other; None contradicts nothing."""
+        """Whether two values contradict each other. None contradicts nothing."""
         return one is not None and other is not None and self.task.differ([one, other])
 
 

@@ -138,7 +138,7 @@ def read_truth(path: Path) -> dict[str, str]:
 
 
 def read_answers(path: Path) -> dict[str, Label]:
-    """File name → what is true of each class, for a multi-label project. Raises SettingsError."""
+    """File name → its true yes and no classes, for a multi-label project. Raises SettingsError."""
     from labeler.transfer.sources import open_source
 
     try:
@@ -151,7 +151,7 @@ def read_answers(path: Path) -> dict[str, Label]:
 
 
 def _whole(label: Label | None, every: Sequence[str]) -> Label | None:
-    """The label with a no to the other classes of the table, where it says so."""
+    """The label, completed with a no to the other classes of the table where it means that."""
     if not isinstance(label, NamedClasses) or not label.rest:
         return label
     yes = set(map(key, label.yes))

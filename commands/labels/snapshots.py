@@ -106,7 +106,7 @@ def split(
         str, typer.Option(help="image, class (the same shares for each class), folder or group (images stay together).")
     ] = "image",
     pattern: Annotated[
-        str | None, typer.Option(help="The group is what this regular expression, or its bracket, matches in the name.")
+        str | None, typer.Option(help="Regular expression for the name; the match, or its first bracket, is the group.")
     ] = None,
     groups: Annotated[
         Path | None, typer.Option(help="Table with a group for each image: CSV, JSONL or parquet.")

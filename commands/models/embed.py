@@ -1,8 +1,8 @@
 """`flywheel embed` trains a network on the photos of a workspace, without labels, as a backbone.
 
-It uses only photos of the train split. A running labeler says which those are, or else its database. Photos kept for
-testing or validation are never opened. The trainer's code is imported only when it is needed, because torch takes
-seconds.
+It uses only photos of the train split. A running labeler reports which those are; otherwise they are read from its
+database. Photos kept for testing or validation are never opened. The trainer's code is imported only when needed,
+because torch takes seconds to import.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shared.wire.log import Row
 
 console = Console()
 ANSWER_SECONDS = 30.0
-"""How long a request to the labeler may take."""
+"""Maximum seconds of a request to the labeler."""
 
 
 def embed(
@@ -181,8 +181,8 @@ def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry],
 
 
 def _from_database(workspace: Path) -> list[ImageEntry]:
-    """The same from the database: splits as drawn, with the changes of the log."""
-    from sqlalchemy import select  # these take a moment to import, as torch does
+    """The same, read from the database: splits as drawn, with the changes in the log."""
+    from sqlalchemy import select  # slow to import, like torch
     from sqlalchemy.exc import SQLAlchemyError
 
     from labeler.store.tables import IMAGE, LOG

@@ -1,9 +1,9 @@
 """`flywheel pipeline FILE.toml`: split, clone, train, evaluate, compare, then promote or discard, for example nightly.
 
-The report is the state. It is written completely before and after each step, so after a kill the same command
-continues where it was. Each step can be repeated: the name of the new version is in the report before training starts,
-and training and comparing are jobs of the trainer, which continue without this process. All decisions rest on what the
-services measured.
+The report is the state. It is written atomically before and after each step, so after a kill the same command continues
+where it stopped. Each step can be repeated: the name of the new version is in the report before training starts, and
+training and comparing are jobs of the trainer, which continue without this process. All decisions are based on the
+services' measurements.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ LONG_LISTS = {"curves", "calibration", "classes"}
 DISCARDED, FAILED = 1, 3
 """Exit codes, besides 0 and 2 (the file is not valid)."""
 T = TypeVar("T")
-CATCH_UP_SECONDS = 600.0  # for the trainer to receive moved images
-ROUND_SECONDS = 10.0  # for the trainer to learn from them
-AWAY_SECONDS = 120.0  # that a service may be offline while somebody restarts it
+CATCH_UP_SECONDS = 600.0  # time for the trainer to receive moved images
+ROUND_SECONDS = 10.0  # time for the trainer to learn from them
+AWAY_SECONDS = 120.0  # time that a service may be offline for a restart
 CHECK_SECONDS = 60.0  # the first check reads the sources of some thousand networks
-LONG_SECONDS = 600.0  # for new splits of a million images; the first save writes the backbone
+LONG_SECONDS = 600.0  # new splits of a million images; the first save also writes the backbone
 
 
 class Step(BaseModel):
@@ -62,7 +62,7 @@ class Step(BaseModel):
 
 
 class Report(BaseModel):
-    """A run, finished or not. `version` is the version that it is about, `base` the one to compare with."""
+    """A run, finished or not. `version` is the version that it trains or checks, `base` the one to compare with."""
 
     pipeline: str
     fingerprint: str

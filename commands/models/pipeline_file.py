@@ -1,7 +1,7 @@
-"""The TOML file of `flywheel pipeline`. It says what the steps of one run do.
+"""The TOML file of `flywheel pipeline`, which configures the steps of one run.
 
-A table is a step. A step without a table is left out, except training, which has defaults. An unknown or impossible
-value raises one sentence. This module knows nothing of services.
+Each table is a step. A step without a table is skipped, except training, which has defaults. An unknown or invalid
+value raises an error of one sentence. This module knows nothing of services.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Pipeline(Message):
     """The contents of the file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")]
-    version: VersionName | None = None  # the new version, or without `train` the one that the run is about
-    hours: Annotated[float, Field(gt=0, le=10_000)] = 12.0  # after which a run gives up
-    labeler_url: str | None = None  # as the option; by default from the workspace
+    version: VersionName | None = None  # the new version; without `train`, the existing version to process
+    hours: Annotated[float, Field(gt=0, le=10_000)] = 12.0  # maximum duration of a run
+    labeler_url: str | None = None  # like the option; by default from the workspace
     trainer_url: str | None = None
     skip: list[StepName] = Field(default_factory=list)
     split: SplitPost | None = None
@@ -102,7 +102,7 @@ def read_pipeline(path: Path, skip: list[str]) -> Pipeline:
 
 
 def _sentence(error: ValidationError, path: Path) -> str:
-    """What is wrong with the first impossible value, naming its table, and the nearest name for one that is unknown."""
+    """Describe the first invalid value with its table. For an unknown key, suggest the most similar one."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     tables: list[str] = []

@@ -43,7 +43,7 @@ def predict(
     """
     _check(folder)
     columns = (TextColumn("Predicting"), TextColumn("{task.completed} images"))
-    with Progress(*columns, console=console, transient=True) as bar:  # the last line says how many
+    with Progress(*columns, console=console, transient=True) as bar:  # the last line reports the number
         task = bar.add_task("", total=None)
         count, problems, answered = reach(
             place.trainer,
@@ -158,8 +158,9 @@ def _classes_table(rows: list[tuple[str, Prediction]]) -> Iterator[list[str]]:
 
 
 def _boxes_table(rows: list[tuple[str, Prediction]]) -> Iterator[list[str]]:
-    """The header, then a row per box; an image without boxes has one row without a label. Places are in pixels of the
-    upright original."""
+    """The header, then one row per box. An image without boxes has one row without a label. Coordinates are in pixels
+    of the upright original.
+    """
     yield ["filename", "label", "confidence", "x", "y", "width", "height"]
     for name, said in rows:
         for box in said.boxes or []:

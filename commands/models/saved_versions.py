@@ -70,7 +70,7 @@ def show(version: Name, *, place: Place) -> None:
         "saved": f"{found.saved_at:%Y-%m-%d %H:%M} UTC, {found.reason}",
         "made from": found.parent or "–",
         "learner": f"{found.learner.replace('_', '-')}, {found.architecture}",
-        "input": f"{found.input.size} pixels a side, {found.input.preparation}" if found.input else "vectors",
+        "input": f"{found.input.size} pixels per side, {found.input.preparation}" if found.input else "vectors",
         "labels": f"{found.labels:,}, as of row {found.acked_seq:,} of the log",
         "classes": ", ".join(f"{each.name} ({found.labels_by_class.get(each.name, 0)})" for each in found.classes),
         **_figures(found),
@@ -292,7 +292,7 @@ def accuracy(version: ModelVersion) -> str:
 
 
 def _figures(version: ModelVersion) -> dict[str, str]:
-    """How good it is, by name."""
+    """Its metrics, by name."""
     said = version.metrics
     if said is not None and said.map_50 is not None:
         return {name: accuracy_in_words(getattr(said, metric)) for metric, name in BOX_METRICS.items()}

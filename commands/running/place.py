@@ -1,8 +1,8 @@
 """Finds the project that a command talks to, and the addresses of its services.
 
 Addresses come from the options, else from the environment, else from `project.toml` of the workspace, where the
-services wrote them. The default ports are used only without a workspace. Each service says which log it holds, so a
-command never shows or changes another project than the one that was meant.
+services wrote them. The default ports are used only without a workspace. Each service reports which log it has, so a
+command never shows or changes the wrong project.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ TrainerUrl = Annotated[
 
 @dataclass(frozen=True)
 class Place:
-    """A project. `workspace` is None if only addresses are known. `given` holds those of options and environment."""
+    """A project. `workspace` is None if only addresses are known. `given` are the addresses from options and
+    environment.
+    """
 
     workspace: Path | None
     file: ProjectFile | None
@@ -90,14 +92,14 @@ class Place:
             return False
 
     def said(self, service: Service) -> dict[str, Any]:
-        """What the service said about its project when it was asked first."""
+        """The service's first answer about its project."""
         answers: dict[Service, dict[str, Any]] = self.__dict__.setdefault("_answers", {})
         if service not in answers:
             self._answering(service)
         return answers[service]
 
     def line(self, service: Service) -> str:
-        """The first line of a command: which project it talks to, and where."""
+        """The first line of a command: the project and the address that it uses."""
         url = getattr(self, service)
         said = self.said(service)
         folder = self.workspace or Path(said.get("workspace") or "")
@@ -106,7 +108,7 @@ class Place:
         return f"Project {name}{where} at {url}"
 
     def command(self, *words: str) -> str:
-        """A command about this project, as one would type it here."""
+        """The command line for a command about this project."""
         where = ["--workspace", shown(self.workspace)] if self.workspace is not None else []
         given = [word for service, url in self.given.items() for word in (f"--{service}-url", url)]
         return shlex.join(["flywheel", *words, *where, *given])
@@ -135,7 +137,7 @@ class Place:
         return url
 
     def _address(self, service: Service) -> str:
-        """From option, environment or workspace, or from the other service."""
+        """The address from option, environment or workspace, or from the other service."""
         if service in self.given:
             return self.given[service]
         noted = self.file.services.get(service) if self.file is not None else None
@@ -163,7 +165,7 @@ class Place:
 
 
 def find(workspace: Path | None = None, labeler: str | None = None, trainer: str | None = None) -> Place:
-    """The project that is meant. Raises SettingsError for an invalid address or a missing workspace."""
+    """The project that the user means. Raises SettingsError for an invalid address or a missing workspace."""
     given: dict[Service, str] = {}
     for service, option in (("labeler", labeler), ("trainer", trainer)):
         address = option or os.environ.get(VARIABLES[service])  # type: ignore[index]  # a literal
@@ -220,7 +222,7 @@ def _take_options(run: Callable[..., None], command: Callable[..., None], aliase
 
 
 def shown(folder: Path) -> str:
-    """A folder as one would type it here."""
+    """The folder as the user would type it."""
     full, here = folder.expanduser().absolute(), Path.cwd()
     return f"./{full.relative_to(here)}" if full != here and full.is_relative_to(here) else str(full)
 

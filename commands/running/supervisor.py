@@ -41,7 +41,7 @@ def start_service(name: str, arguments: Sequence[str], environment: Mapping[str,
 
 @dataclass
 class Child:
-    """A service process, and what is needed to start it again."""
+    """A service process, with everything needed to restart it."""
 
     name: str
     arguments: Sequence[str]
@@ -88,14 +88,16 @@ class Supervisor:
     def __init__(
         self, children: Sequence[Child], *, page: str = "", begin: Callable[[str], None] = lambda _: None
     ) -> None:
-        """`begin` is called once with the address of the first child, when all answer. `page` is the page to open."""
+        """`begin` is called once with the address of the first child when all children answer. `page` is the page to
+        open.
+        """
         self._children = children
         self._page = page
         self._begin = begin
         self._stopping = threading.Event()
 
     def stop(self, *_: object) -> None:
-        """Let `run` end. Can be a signal handler."""
+        """Make `run` end. Can be used as a signal handler."""
         self._stopping.set()
 
     def run(self) -> int:

@@ -35,7 +35,7 @@ DatabaseUrl = Annotated[
     typer.Option(help="Address of the database server that holds the labels, if any.", envvar=DATABASE_VARIABLE),
 ]
 FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
-"""What a backup copies beside the database. Thumbnails, logs and the replica can be made again."""
+"""What a backup copies besides the database. Thumbnails, logs and the replica can be recreated."""
 STATE = ("trainer/intent.json", "trainer/serving.json")
 """Whether the trainer was paused or stopped, and which version's network computes the embeddings."""
 
@@ -45,7 +45,7 @@ def backup_command(
     workspace: Workspace = None,
     database_url: DatabaseUrl = "",
 ) -> None:
-    """Copy the workspace, also while it is in use."""
+    """Copy the workspace, even while it is in use."""
     console.print(f"Written: {backup(workspace or default_workspace(), target, database_url)}")
 
 
