@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -42,7 +43,8 @@ def place(text: str) -> Place:
 
 def checked(address: str) -> str:
     """Normalise the address. Raises AddressProblem if it is invalid or contains credentials."""
-    if "::" in address:
+    scheme, _, rest = address.partition("://")
+    if "::" in scheme or "::" in (rest.rpartition("]")[2] if scheme.lower() in WEB and rest.startswith("[") else rest):
         raise AddressProblem("is a chain of addresses: name the file itself, such as s3://bucket/photos.zip")
     if not address.isprintable():  # urlsplit would leave some of them out
         raise AddressProblem("contains a character that cannot be printed")
@@ -59,12 +61,26 @@ def checked(address: str) -> str:
         raise AddressProblem("contains a user or password: leave it out, and give credentials in the environment")
     if scheme in WEB and (parts.query or parts.fragment):
         raise AddressProblem("contains a query, which may be a password: leave out what follows the ? or #")
+    if scheme in WEB and host.startswith("["):
+        host = _of_six(host)
     if not host:
         raise AddressProblem(f"names no {'host' if scheme in WEB else 'bucket'}")
     path = address[address.index("://") + 3 + len(parts.netloc) :]  # a ? or # may be part of an object's name
     if climbs(path):
         raise AddressProblem("contains .. or a backslash")
     return f"{scheme}://{host}{path}"
+
+
+def _of_six(host: str) -> str:
+    """An IPv6 host and its port in their usual form, so that two spellings of one host are one address."""
+    number, _, port = host.removeprefix("[").partition("]")
+    try:
+        address = IPv6Address(number)
+    except ValueError:
+        raise AddressProblem("is not an address") from None
+    if address.scope_id:
+        raise AddressProblem("names a network interface after a %, which is not read: leave it out")
+    return f"[{address.compressed}]{port}"
 
 
 def climbs(path: str) -> bool:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import netrc
 import os
+import threading
 import time
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
-from typing import TypeVar
+from typing import Any, TypeVar
+from urllib.request import getproxies
 
+import httpcore
 import httpx
 
 from shared.images.opening import ImageProblem
@@ -23,6 +26,7 @@ from shared.images.sources.source import ImageAway, Stamp, folded
 from shared.images.sources.stores import CONNECT_SECONDS, READ_SECONDS, Patience, asked
 
 REDIRECTS = 5
+CONNECTIONS = 32
 _LATER = frozenset({408, 425, 429})
 T = TypeVar("T")
 
@@ -37,7 +41,8 @@ class WebStore:
             timeout=httpx.Timeout(READ_SECONDS / 2, connect=CONNECT_SECONDS),
             headers={"Accept-Encoding": "identity"},  # ranges refer to the file itself, and answers cannot expand
             follow_redirects=False,
-            limits=httpx.Limits(max_connections=32),
+            limits=httpx.Limits(max_connections=CONNECTIONS),
+            transport=None if getproxies() else _Transport(),  # a proxy has its own limits
         )
         self._auth = _netrc()
         weakref.finalize(self, self._client.close)
@@ -64,6 +69,7 @@ class WebStore:
     def _asked(self, address: str, request: Callable[[], T]) -> T:
         if not self._allows(address):
             raise ImageProblem(f"leads to {_host(address)}, which image_addresses does not allow")
+        _until.time = time.monotonic() + READ_SECONDS
         return asked(self._patience[_host(address)], address, request)
 
     def _allows(self, address: str) -> bool:
@@ -126,10 +132,88 @@ class WebStore:
     def _next(self, answer: httpx.Response) -> str:
         try:
             target = answer.url.join(answer.headers["Location"])
-            checked(str(target.copy_with(query=None, fragment=None)))
+            plain = checked(str(target.copy_with(query=None, fragment=None)))
         except (httpx.InvalidURL, AddressProblem, KeyError):
             raise ImageProblem("is redirected to something that is not an address") from None
-        return str(target)  # a query may be a signature, which is only used in this request
+        query = target.query.decode()  # perhaps a signature, which is only used in this request
+        return f"{plain}?{query}" if query else plain
+
+
+_until = threading.local()
+"""`time`: when the request of this thread must have ended."""
+
+
+class _Transport(httpx.BaseTransport):
+    """Connections on which a whole request has a deadline.
+
+    httpx limits each single read, and a server may send one byte of a header at a time.
+    """
+
+    def __init__(self) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(), max_connections=CONNECTIONS, network_backend=_Network()
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; the answer's content is still to be read."""
+        url = request.url
+        answer = self._pool.handle_request(
+            httpcore.Request(
+                request.method,
+                httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.stream,
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Content(answer), extensions=answer.extensions
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+
+class _Content(httpx.SyncByteStream):
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+class _Network(httpcore.SyncBackend):
+    def connect_tcp(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        return _Timed(super().connect_tcp(*args, **options))
+
+
+class _Timed(httpcore.NetworkStream):
+    """A connection whose reads end with the deadline of the thread."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = _until.time - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout
+        return self._stream.read(max_bytes, left if timeout is None else min(left, timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(self, *args: Any, **options: Any) -> httpcore.NetworkStream:
+        return _Timed(self._stream.start_tls(*args, **options))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 def _host(address: str) -> str:

@@ -13,6 +13,8 @@ from shared.images.sources.choosing import why_not
         ("S3://Bucket/x", "s3://Bucket/x"),
         ("HTTPS://Host.example:8443/x.zip", "https://host.example:8443/x.zip"),
         ("hf://datasets/owner/name@main/data", "hf://datasets/owner/name@main/data"),
+        ("http://[::1]:8080/x.zip", "http://[::1]:8080/x.zip"),
+        ("https://[2001:DB8:0:0::1]/x.zip", "https://[2001:db8::1]/x.zip"),
     ],
 )
 def test_the_usual_form_of_an_address(given: str, kept: str) -> None:
@@ -32,6 +34,9 @@ def test_the_usual_form_of_an_address(given: str, kept: str) -> None:
         ("s3:///a", "names no bucket"),
         ("simplecache::s3://bucket/a", "is a chain of addresses"),
         ("http://[1/a", "is not an address"),
+        ("http://[::1]/a::b.zip", "is a chain of addresses"),
+        ("http://[fe80::1%25eth0]/a.zip", "names a network interface after a %"),
+        ("http://[v1.x]/a.zip", "is not an address"),
         ("http://host:99999/a", "is not an address"),
         ("https://host/a/%252e%252e/b.zip", "contains .. or a backslash"),
         ("https://host/a/.\n./b.zip", "contains a character that cannot be printed"),

@@ -1,7 +1,8 @@
+import socket
 import threading
 from base64 import b64decode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,7 @@ import pytest
 
 from shared.images.finding import Passed
 from shared.images.opening import ImageProblem
+from shared.images.sources import web as web_store
 from shared.images.sources.choosing import Sources
 from shared.images.sources.source import ImageAway
 from tests.shared.images.sources.places import LIMITS, picture, source, uris, write_folder, write_objects, write_zip
@@ -177,6 +179,27 @@ def test_a_web_server_that_fails_is_asked_less_and_less(tmp_path: Path) -> None:
             with pytest.raises(ImageAway, match="cannot be read now"):
                 found.read(uri, LIMITS)
         assert len(web.asked) == 3
+
+
+def test_headers_that_come_a_byte_at_a_time_have_a_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_store, "READ_SECONDS", 0.5)
+    left = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            with server.accept()[0] as connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                while not left.wait(0.05):
+                    connection.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        host = f"127.0.0.1:{server.getsockname()[1]}"
+        found = Sources([f"http://{host}"]).source(table(tmp_path / "list.csv", f"http://{host}/a.png"))
+        with pytest.raises(ImageAway, match="did not answer"):
+            found.read(f"{host}/a.png", LIMITS)
+        left.set()
+        dripping.join()
 
 
 def test_an_archive_of_a_web_server(tmp_path: Path) -> None:
