@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.processes import child_environment, lower_priority
+from shared.processes import child_environment, lower_priority, when_orphaned
 from trainer.columns.half_rows import AnyRows, parts
 from trainer.embeddings.nearest import nearest
 
@@ -114,9 +114,17 @@ class UmapLayout:
             if self._closed:
                 raise UmapFailed("the trainer is stopping.")
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "trainer.explore.umap_layout", str(self._folder), str(self._seed)],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "trainer.explore.umap_layout",
+                    str(self._folder),
+                    str(self._seed),
+                    str(os.getpid()),
+                ],
                 env=child_environment() | ONE_CORE,
-                stdin=subprocess.PIPE,  # closes when the trainer ends, and then the process ends too
+                stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -196,15 +204,10 @@ def amid(flat: Matrix, sample: Matrix, rows: Matrix) -> Matrix:
 def main(argv: Sequence[str]) -> int:
     """Lay out the rows in the folder; returns the exit code."""
     lower_priority()
-    threading.Thread(target=_end_with_trainer, name="trainer", daemon=True).start()
-    folder, seed = Path(argv[0]), int(argv[1])
+    folder, seed, trainer = Path(argv[0]), int(argv[1]), int(argv[2])
+    when_orphaned(trainer, lambda: os._exit(1))
     np.save(folder / "positions.npy", layout(np.load(folder / "rows.npy", allow_pickle=False), seed=seed))
     return 0
-
-
-def _end_with_trainer() -> None:
-    os.read(0, 1)  # not sys.stdin: a thread must not hold its lock when the interpreter exits
-    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ class Album:
         self.size = size
         self._fetch, self._limits, self._background, self._columns = fetch, limits, background, columns
         self._kept: dict[str, tuple[Image.Image, int, int]] = {}
-        self._room, self._lock = most_bytes, Lock()
+        self._room = most_bytes
+        self._lock = Lock()
 
     def open(self, sha256: str) -> tuple[Image.Image, int, int]:
         """The decoded image, and width and height of the upright original. Raises ImageProblem."""
