@@ -135,7 +135,7 @@ def _first_to_write(settings: LabelerSettings, sources: Mapping[str, Source], so
 
 
 def _end() -> None:
-    """End in order, so that whoever started us starts us again."""
+    """End in order, so that the parent process restarts us."""
     os.kill(os.getpid(), signal.SIGTERM)
 
 

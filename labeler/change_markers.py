@@ -16,7 +16,7 @@ from shared.wire.trainer import TrainerStatus
 
 Section = Literal["labels", "images", "accuracy", "trainer", "challenger", "versions", "jobs", "classes", "guidelines"]
 UNSAID = {"acked_seq", "round", "labels", "model_version", "metrics", "timings", "advice", "challenger", "marks"}
-"""Parts of the trainer's status that no page shows, or that have a marker of their own."""
+"""Parts of the trainer's status that no page shows, or that have their own marker."""
 
 
 def change_markers(

@@ -1,4 +1,4 @@
-"""What the labeler refuses: one hierarchy of exceptions, raised by the domain and turned into HTTP answers by `api`.
+"""The labeler's refusals: one hierarchy of exceptions, raised by the domain and turned into HTTP answers by `api`.
 
 Each message tells the person in one sentence what to do; `fields` are sent beside `detail`.
 """
@@ -42,7 +42,7 @@ class Conflict(Problem):
 
 
 class Gone(Problem):
-    """It existed, but is gone or has changed."""
+    """It existed, but has been removed or changed."""
 
     status = 410
 

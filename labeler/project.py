@@ -92,7 +92,7 @@ class ProjectState:
             )
 
     def progress(self) -> Progress:
-        """What the accuracy curve needs."""
+        """The data of the accuracy curve."""
         evaluations = self._evaluations.all()
         with self._store.lock:
             per_class = {entry.name: entry.labels or 0 for entry in self._class_entries()}

@@ -43,7 +43,7 @@ class Events:
         self._snapshot = snapshot
 
     def notify(self) -> None:
-        """Tell all pages that something changed."""
+        """Notify all pages of a change."""
         with self._lock:
             self._changes += 1
             pages = list(self._pages.items())
@@ -92,7 +92,7 @@ class Events:
                 await changed.wait()
 
     def _look(self) -> tuple[str, int]:
-        """A snapshot as JSON and the number of changes in it, at most `SECONDS_SHARED` old."""
+        """A snapshot as JSON, at most `SECONDS_SHARED` old, and the number of changes in it."""
         with self._looking:
             snapshot, changes, at = self._seen
             now = time.monotonic()

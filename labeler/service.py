@@ -272,7 +272,7 @@ class Service:
         return self.state.project()
 
     def progress(self) -> Progress:
-        """What the accuracy curve needs."""
+        """The data of the accuracy curve."""
         return self.state.progress()
 
     def history(self) -> list[Stretch]:

@@ -1,4 +1,4 @@
-"""A labeler that stands by: it waits until the database's writer ends, and says so to everyone who asks meanwhile.
+"""A standby labeler: it waits until the database's writer ends, and tells everyone who calls it meanwhile.
 
 It answers on its own port, so that a person who opens it learns where to label, and a load balancer that looks at
 `/api/health` goes on sending everyone to the writer. See `labeler.store.writer`.
@@ -33,9 +33,9 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark"><meta http-equiv="refresh" content="5">
-<title>Flywheel stands by</title>
+<title>Flywheel on standby</title>
 <body style="font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1rem">
-<h1>This labeler stands by</h1><p>{}</p><p>This page looks again every five seconds.</p></body></html>"""
+<h1>This labeler is on standby</h1><p>{}</p><p>This page checks again every five seconds.</p></body></html>"""
 
 
 def stand_by(settings: LabelerSettings, sock: socket.socket, token: str | None, taken: Taken) -> None:
@@ -69,7 +69,7 @@ async def _until_free(settings: LabelerSettings, server: uvicorn.Server) -> None
         if await asyncio.to_thread(is_free, settings.database_url):
             break
         await asyncio.sleep(LOOK_SECONDS)
-    logger.info("The database has no writer any more: this labeler takes over.")
+    logger.info("The database no longer has a writer, so this labeler takes over.")
     server.should_exit = True
 
 

@@ -1,1 +1,1 @@
-"""What the labeler and the trainer agree on. Imports neither of them."""
+"""Code that the labeler and the trainer share. Imports neither of them."""

@@ -23,7 +23,7 @@ def key(name: str) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:
-    """Known names that `name` may be a misspelling of, best match first."""
+    """Existing names of which `name` may be a misspelling, best match first."""
     return _near(name, tuple(known))
 
 

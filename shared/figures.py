@@ -72,7 +72,7 @@ def macro_f1(evaluation: Evaluation) -> Interval | None:
 
 
 def not_measured(test_labels: int) -> str:
-    """What is shown instead of an accuracy: `not measured yet: 3 of 10 test labels`."""
+    """The text shown instead of an accuracy: `not measured yet: 3 of 10 test labels`."""
     return f"not measured yet: {min(test_labels, ENOUGH)} of {ENOUGH} test labels"
 
 
@@ -130,7 +130,7 @@ def pairs_in_words(found: Comparison) -> str:
         return ""
     images = many(found.images, f"{found.split} image")
     if found.images < ENOUGH:
-        return f"Only {images}: too few to tell which version is better. {ENOUGH} are the least."
+        return f"Only {images}: too few to tell which version is better. At least {ENOUGH} are needed."
     if pairs is None:
         points = [f"{float(rounded(100 * each, 1)):+.1f}" for each in (gain.value, gain.low, gain.high)] if gain else []
         return (

@@ -30,7 +30,7 @@ from shared.wire.imports import (
 )
 
 BATCH = 1_000
-ROW_BYTES = 500  # per row, beside its texts
+ROW_BYTES = 500  # per row, without its texts
 BOX_BYTES = 120  # per box
 COUNTED = ("labels", "known", "images", "held_out", "conflict", "kept", "overwritten", "reopened", "rejected", "cell")
 SHOWN = 20  # issues of each kind kept for display

@@ -1,12 +1,12 @@
-"""What the annotation log means: a pure fold over its rows, written once and used by both services.
+"""The meaning of the annotation log: a pure fold over its rows, written once and used by both services.
 
-The log is the only truth. What an image is labeled *now* follows from the rows alone:
+The log is the only source of truth. An image's current label follows from the rows alone:
 
-- an undone row vanishes, whatever came after it;
+- an undone row no longer counts, whatever came after it;
 - an annotator's latest standing `label`, `skip` or `flag` is that annotator's answer;
 - the last standing `settle` decides, one without a label that the image has none (it is flagged), else the majority of
   the answers that are labels (classification: a tie is unlabeled);
-- a reviewer's `skip` says that he could not tell: what was answered stands, his own label too;
+- a reviewer's `skip` means that the reviewer could not tell: all answers stand, including the reviewer's own;
 - an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while
   no other answer stands, so that it never overrides anyone;
 - a merged class counts as the class it went into, a deleted class as no answer at all;
@@ -15,7 +15,7 @@ The log is the only truth. What an image is labeled *now* follows from the rows 
 
 `Fold.apply` takes rows one at a time and in order; the state after n rows is the same however they were batched (a
 property test compares it with a fold from scratch). It costs the rows of one image, not of the log, except for class
-merges and deletions, which are rare and look at every image.
+merges and deletions, which are rare and take every image into account.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from shared.wire.review import REVIEW
 ANSWERS = frozenset({"label", "skip", "flag"})
 LATE = "late"
 IMPORT = "import"
-"""The source of answers that were brought along, and that nobody was asked for here."""
+"""The source of imported answers, for which nobody was asked here."""
 UNSURE = "unsure"
 
 
@@ -58,7 +58,7 @@ _ACTIONS = ("label", "skip", "flag", "settle", UNSURE)
 
 @dataclass(frozen=True, slots=True)
 class ImageState:
-    """What one image is now. `answered` are the annotators whose answer stands and need not be asked again."""
+    """The state of one image. `answered` are the annotators whose answer stands, so they need not be asked again."""
 
     label: Value | None = None  # a value of the task: in classification, the class id
     status: Status = "unlabeled"
@@ -87,7 +87,7 @@ class Fold(LoggedClasses):
         self.task = task
         self.last_seq = 0
         self.images: dict[int, ImageState] = {}  # only those that some row is about
-        self.labels: dict[int, Value] = {}  # image id → what it is labeled, for labeled images alone
+        self.labels: dict[int, Value] = {}  # image id → label, only for labeled images
         self.splits: dict[int, Split] = {}  # only those that a split_changed row moved
         self.removed: set[int] = set()
         self.counts: Counter[Status] = Counter()  # of `images`, removed ones left out
@@ -103,7 +103,7 @@ class Fold(LoggedClasses):
             self.apply(row)
 
     def state(self, image_id: int) -> ImageState:
-        """What the image is now."""
+        """The image's current state."""
         return self.images.get(image_id, UNLABELED)
 
     def live(self, value: Value | None) -> Value | None:
@@ -129,7 +129,7 @@ class Fold(LoggedClasses):
         return [UUID(bytes=entry.id) for entry in self._standing(image_id)]
 
     def annotators(self, image_id: int) -> set[str]:
-        """Those of whom an answer stands, also one of a class that was deleted since."""
+        """Annotators whose answer stands, even if its class has been deleted."""
         return {entry.annotator for entry in self._standing(image_id)}
 
     def reviewed(self, image_id: int) -> set[int]:
@@ -138,15 +138,15 @@ class Fold(LoggedClasses):
         return {live for each in said if each is not None and (live := self.resolve(each)) is not None}
 
     def votes(self, image_id: int) -> dict[str, Value]:
-        """Annotator → value, of the answers that are labels and count; what was settled is no vote."""
+        """Annotator → value, of all labels that count as votes. A settling answer is no vote."""
         return {who: value for who, (_, value) in self.answers(image_id).items() if value is not None}
 
     def voted(self, image_id: int) -> Value | None:
-        """What the answers alone would label the image; None if they leave it open."""
+        """The label that follows from the votes alone; None if they leave the image open."""
         return self.task.merge(self.votes(image_id).values())
 
     def answers(self, image_id: int) -> dict[str, tuple[str, Value | None]]:
-        """Annotator → action and value, of the answers that count; what was settled is none."""
+        """Annotator → action and value, of all answers that count, without settling answers."""
         answers, _ = self._deciding(image_id)
         return {who: (entry.action, self.live(entry.value)) for who, entry in answers.items()}
 
@@ -158,7 +158,7 @@ class Fold(LoggedClasses):
     def ahead(
         self, image_id: int, more: Iterable[Entry], resolve: Live
     ) -> tuple[ImageState, dict[str, tuple[str, Value | None]]]:
-        """What the image would be with `more` answers, and its `answers` then. `resolve` gives live classes."""
+        """The image's state with `more` answers, and its `answers` then. `resolve` returns live classes."""
 
         def live(value: Value | None) -> Value | None:
             return None if value is None else self.task.resolve(value, resolve)

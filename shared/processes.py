@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent.parent
-"""The folder that holds the packages: the checkout, or site-packages."""
+"""The folder with the packages: the checkout, or site-packages."""
 WATCH_SECONDS = 0.5
 LOWEST = 19
 """The lowest priority of a process."""
@@ -46,7 +46,7 @@ def lower_priority() -> None:
 def yield_to_all() -> None:
     """Take only time that no other process wants, where the system can do that."""
     if sys.platform == "linux":
-        for thread in Path("/proc/self/task").iterdir():  # each has a policy of its own
+        for thread in Path("/proc/self/task").iterdir():  # each has its own policy
             with contextlib.suppress(OSError):  # it may have ended, or a container may forbid it
                 os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 

@@ -114,7 +114,7 @@ class Grid:
             return Tiles(last_seq=self._log.last_seq, images=tiles)
 
     def groups(self, count: int) -> GroupViews:
-        """The pool in at most `count` groups. Raises Unreachable, and Conflict while they are being computed."""
+        """The pool in up to `count` groups. Raises Unreachable, and Conflict while they are being computed."""
         groups = []
         for each in self._clusters(count):
             with self._store.lock:
@@ -243,7 +243,7 @@ def _drawn_class(fold: Fold, label: Value | None) -> int:
 
 
 def _by_prediction(found: list[int], view: View, predicted: PredictedImages, fold: Fold) -> list[int]:
-    """The images whose predictions fit the view, in the order that it asks for; those without one come last."""
+    """The images whose predictions match the view, in its order. Images without a prediction come last."""
     ids, (labels, confidences) = np.array(found, np.int64), predicted.of(found)
     shown = np.ones(len(ids), bool)
     if view.filters_predictions:

@@ -27,14 +27,14 @@ from shared.wire.images import View
 KEPT = 8
 """Lists kept for the parts that follow: 8 MB each for a million images. Others are made again."""
 AT_ONCE = 1_000
-"""Images looked at under one hold of the lock."""
+"""Number of images that are examined while holding the lock."""
 Fits = Callable[[int], bool]
 """Whether the view shows an image; called under the lock."""
 
 
 @dataclass
 class Part:
-    """Images in order, and where to go on; None at the end."""
+    """Images in order, and the start of the next part; None at the end."""
 
     image_ids: list[int] = field(default_factory=list)
     next: str | None = None
@@ -42,7 +42,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Whole:
-    """A list that was made as a whole, and the view that asked for it."""
+    """A complete listing, and its view."""
 
     view: str
     image_ids: NDArray[np.int64]

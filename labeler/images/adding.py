@@ -44,7 +44,7 @@ class ImageAdder:
         return self._taken(receipt)
 
     def _called(self, root: Root, uri: str) -> str:
-        """The file that a URI means, which may be spelled differently."""
+        """The file for a URI, which may be spelled differently."""
         try:
             if self._files.stamp(root, uri) != (0, 0):
                 return uri

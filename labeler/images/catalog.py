@@ -30,7 +30,7 @@ from shared.wire.images import ImageEntry, ImagePage
 
 Outcome = Literal["added", "duplicate", "rejected"]
 _CHUNK = 500  # values in one SQL statement
-_AT_ONCE = 500  # images of a page read under one hold of the lock
+_AT_ONCE = 500  # images of a page that are read while holding the lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Catalog:
         self._log = log
         self._present = present
         self._max_images = settings.max_images
-        self.missing: set[int] = set()  # answered images without a file; known after a complete scan
+        self.missing: set[int] = set()  # answered images without a file, known after a complete scan
         self.drawing = Drawing(store, settings, sources)
         self._load()
 
@@ -198,13 +198,13 @@ class Catalog:
             return [self._entry(row) for row in connection.execute(statement).mappings()]
 
     def some(self, image_ids: Sequence[int]) -> dict[int, ImageEntry]:
-        """Entries of those of the given images that exist; at most a page."""
+        """Entries of the given images that exist; up to one page."""
         with self._store.lock, self._store.read() as connection:
             rows = connection.execute(select(IMAGE).where(IMAGE.c.id.in_(image_ids))).mappings()
             return {row["id"]: self._entry(row) for row in rows}
 
     def shapes(self, image_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """Width and height, in pixels, of at most a page of images."""
+        """Width and height in pixels of up to one page of images."""
         statement = select(IMAGE.c.id, IMAGE.c.width, IMAGE.c.height).where(IMAGE.c.id.in_(image_ids))
         with self._store.read() as connection:
             return {image_id: (width, height) for image_id, width, height in connection.execute(statement)}

@@ -54,7 +54,7 @@ SUFFIX_OF: Final[dict[str, str]] = {name: "." + kind.removeprefix("image/") for 
 
 
 class Files:
-    """The roots of one workspace, by name. Skips what the labeler itself writes in `workspace`."""
+    """The roots of one workspace, by name. Skips files that the labeler itself writes in `workspace`."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Files:
         return source
 
     def listed(self, root: Root, passed: Passed | None = None) -> Iterator[Listed]:
-        """All images of a root, one by one, each with its stamp if the list has it; `passed` counts what is skipped.
+        """All images of a root, one by one, each with its stamp if the listing has it. `passed` counts skipped files.
 
         Raises ImageProblem, also in the middle, if the place cannot be read.
         """
@@ -116,7 +116,7 @@ class Files:
         return ((start + uri, stamp) for uri, stamp in found if own is None or not uri.startswith(own))
 
     def look_at(self, root: Root, uri: str, stamp: Stamp | None = None) -> Found:
-        """Read, hash and check one file, whose stamp may be known; `reason` says what is wrong with it."""
+        """Read, hash and check one file, whose stamp may be known. `reason` is its problem, if any."""
         try:
             size, mtime_ns = stamp or self.stamp(root, uri)
             if stamp is not None:

@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file that was read: what it contains, or what is wrong with it."""
+    """A file that was read, with its content or its problem."""
 
     uri: str
     size: int
     mtime_ns: int
     inspected: Inspected | None
     reason: str | None = None
-    away: bool = False  # its store does not answer now, which says nothing about the file
+    away: bool = False  # its store does not answer now; the file itself may be fine
 
 
 class Known(NamedTuple):
@@ -54,7 +54,7 @@ class Unmet(NamedTuple):
 
 
 class Census:
-    """Which files a list has: a bit for each file that was known when it began, not a name."""
+    """The files in a listing: one bit for each file that was known at its start."""
 
     def __init__(self, last: int) -> None:
         self.last = last
@@ -187,7 +187,7 @@ class FileRegistry:
             return [Rejection(uri=uri, reason=reason) for uri, reason in found]
 
     def by_root(self) -> dict[Root, int]:
-        """The number of known files of each root."""
+        """Number of known files per root."""
         with self._store.read() as connection:
             counted = select(FILE.c.root, func.count().label("files")).group_by(FILE.c.root)
             return {row.root: row.files for row in connection.execute(counted)}

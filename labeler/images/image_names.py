@@ -1,4 +1,4 @@
-"""Finds the image that a name means: by exact name, or else the only one it can mean (`shared.images.names`).
+"""Finds the image for a name: by exact name, or else the only match (`shared.images.names`).
 
 Every way into a project that names images uses this. The index of names is built at the first name without an exact
 match, then kept and extended by new files.
@@ -24,7 +24,7 @@ SHOWN = 3  # candidates shown
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What a name means: one file, whose name differs in `difference`; or several, with some as `candidates`."""
+    """The match of a name: one file, whose name differs in `difference`; or several, with some as `candidates`."""
 
     difference: str
     root: Root = "images"
@@ -77,7 +77,7 @@ class ImageNames:
         return found
 
     def meant(self, names: Collection[str]) -> dict[str, Meant]:
-        """What each name without an exact match means; names without any match are left out."""
+        """The match of each name without an exact match. Names without any match are left out."""
         asked = list(names)
         if not asked:
             return {}
@@ -99,7 +99,7 @@ class ImageNames:
         return found
 
     def _follow(self) -> None:
-        """Add new files to the index; rebuild it if the last ones are gone."""
+        """Add new files to the index; rebuild it if the last ones have been removed."""
         with self._store.read() as connection:
             newest = connection.execute(select(func.coalesce(func.max(FILE.c.id), 0))).scalar_one()
             if newest < self._index.last:

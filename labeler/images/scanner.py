@@ -36,8 +36,8 @@ BATCH = 500
 BATCH_SECONDS = 0.5
 CLOSING_SECONDS = 2
 _AHEAD = 32  # tasks of the workers ahead of the next result
-_TASK_SECONDS, _TASK_FILES = 0.02, 64  # of one task: handing over each small file alone took as long as reading it
-PAUSES = (1.0, 4.0, 15.0)  # seconds before what a store did not give is tried again in the same scan
+_TASK_SECONDS, _TASK_FILES = 0.02, 64  # of one task: small files one by one took twice the time
+PAUSES = (1.0, 4.0, 15.0)  # seconds before images that a store did not deliver are tried again in the same scan
 LATER = 60.0  # seconds before another scan tries it
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class _Progress:
     done: int
     total: int
     began: float
-    unread: int = 0  # files of `done` that had not changed, which took no time
+    unread: int = 0  # files in `done` that had not changed, which took no time
 
     def seconds_left(self) -> float | None:
         """At the rate so far."""
@@ -85,7 +85,7 @@ class Scanner:
         self._error: str | None = None
         self._waits = False  # a store did not answer, and another scan will ask it
         self._failed = False  # a step failed in a way that a retry may fix
-        self._left_out: dict[Root, list[str]] = {}  # what was skipped, in sentences
+        self._left_out: dict[Root, list[str]] = {}  # sentences about skipped files
 
     def start(self) -> None:
         """Scan everything."""
@@ -107,7 +107,7 @@ class Scanner:
             self.start()
 
     def close(self) -> None:
-        """Stop after the current file; what was written so far is kept."""
+        """Stop after the current file. Everything written so far is kept."""
         self._closing.set()
         if self._thread is not None:
             self._thread.join(CLOSING_SECONDS)
@@ -177,7 +177,7 @@ class Scanner:
             self._changed()
 
     def _compare(self, root: Root, listed: Iterator[Listed], census: Census, unread: Spool) -> int:
-        """Put what is new or has changed into `unread`; returns how many images the list has."""
+        """Put new and changed files into `unread`. Returns the number of images in the listing."""
         total = 0
         while (chunk := list(islice(listed, BATCH))) and not self._closing.is_set():
             total += len(chunk)
@@ -202,7 +202,7 @@ class Scanner:
                 yield each.uri, None
 
     def _read(self, pool: ThreadPoolExecutor, root: Root, unread: Spool, away: Spool, split: Split | None) -> None:
-        """Read and record what is new or has changed; puts into `away` what its store does not give now."""
+        """Read and record new and changed files. Those that their store does not deliver now are put into `away`."""
         pending: list[Found] = []
         written = time.monotonic()
         for found in self._look_at(pool, root, ((uri, stamp and (stamp[0], stamp[1])) for uri, stamp in unread)):
@@ -219,7 +219,7 @@ class Scanner:
         while (step := self._next()) is not None:
             try:
                 step()
-            except Exception as error:  # shown on the page; labeling goes on
+            except Exception as error:  # shown on the page; labeling continues
                 if not self._closing.is_set():
                     log.exception("The scan of the image folder failed.")
                     self._error, self._failed = f"The scan failed: {str(error).rstrip('.')}.", True
@@ -233,7 +233,7 @@ class Scanner:
             return None
 
     def _look_at(self, pool: ThreadPoolExecutor, root: Root, listed: Iterator[Listed]) -> Iterator[Found]:
-        """What the workers find, in the order of the list."""
+        """The workers' results, in the order of the listing."""
 
         def some(files: list[Listed]) -> tuple[list[Found], float]:
             began = time.monotonic()
@@ -261,7 +261,7 @@ class Scanner:
         self._progress = replace(self._progress, done=self._progress.done + files)
 
     def _tell(self, root: Root, left_out: list[str]) -> None:
-        """Log what was skipped in a folder, unless already logged."""
+        """Log the files skipped in a folder, unless already logged."""
         if left_out != self._left_out.get(root, []):
             for each in left_out:
                 log.info("%s: %s", shown(self._files.roots[root]), each)

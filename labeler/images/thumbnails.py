@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 SIZES = (160, 320, 640)
 LARGE_PIXELS = 12_000_000
-"""Copying a larger image takes so long that it uses threads of its own."""
+"""Images larger than this are decoded on separate threads, because that takes long."""
 _SUFFIXES = {".jpg": "image/jpeg", ".webp": "image/webp"}
 
 

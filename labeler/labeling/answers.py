@@ -31,7 +31,7 @@ _NEEDS_LABEL = frozenset({"label", "settle"})
 _VERDICTS: dict[Verdict, str] = {"keep": "settle", "fix": "settle", "remove": "settle", "unsure": "skip"}
 _REVIEWS = frozenset({REVIEW, ACCEPTED})
 _Ahead = dict[int, list[Entry]]
-"""Image → what the annotations before this one in the same post say of it."""
+"""Image → its answers from earlier annotations in the same post."""
 
 
 class _NotTakenError(ValueError):

@@ -53,7 +53,7 @@ class Classes:
         self._changed = changed
 
     def entries(self) -> list[ClassEntry]:
-        """The classes in order; as many as there are digits have a key, others only if one was chosen."""
+        """The classes in order. The first ones get the digits as keys, the others only chosen keys."""
         with self._store.lock:
             live = {known.id: known.name for known in self._log.fold.live_classes()}
             others = self._log.fold.other_names()
@@ -80,7 +80,7 @@ class Classes:
         return None if live is None else fold.classes[live].name
 
     def begin_with(self, names: Iterable[str]) -> None:
-        """Add classes that never existed: one that was renamed, merged or deleted does not come back."""
+        """Add classes that never existed. Renamed, merged or deleted classes are not restored."""
         with self._store.lock:
             known = {key(name) for state in self._log.fold.classes.values() for name in (state.name, *state.aliases)}
             first: dict[str, str] = {}

@@ -31,7 +31,7 @@ class Questions:
         self._settings = settings
 
     def of(self, picks: Sequence[Pick]) -> list[QueueItem]:
-        """A question for each pick, with what the page shows beside the image: path, reason, suggestions."""
+        """A question for each pick, with everything that the page shows: path, reason, suggestions."""
         ids = [pick.image_id for pick in picks]
         entries = self._catalog.some(ids)
         shapes = self._catalog.shapes(ids) if self._log.fold.task.by_box else {}
@@ -55,7 +55,7 @@ class Questions:
         ]
 
     def _hints(self, pick: Pick) -> Place | None:
-        """What the model said about the image, if its annotators may see it."""
+        """The model's suggestions for the image, if its annotators may see them."""
         return pick.place if self._visibility.may_hint(pick.image_id) else None
 
     def _suggestions(self, place: Place | None) -> list[SuggestionOut]:
@@ -70,7 +70,7 @@ class Questions:
         return suggestions
 
     def _boxes(self, place: Place | None, shape: tuple[int, int] | None) -> list[SuggestedBoxOut]:
-        """Suggested boxes of live classes, as far as they lie within the image."""
+        """Suggested boxes of live classes, clipped to the image."""
         boxes = []
         for given in place.boxes if place is not None and shape is not None else ():
             live, within = self._log.fold.resolve(given.label), _clipped(given, *shape or (0, 0))
@@ -81,7 +81,7 @@ class Questions:
 
 
 def _clipped(box: SuggestedBox, width: int, height: int) -> dict[str, float] | None:
-    """The part of a box that lies within the image; None if that is smaller than a pixel."""
+    """A box clipped to the image; None if it is then smaller than a pixel."""
     left, top = round(max(0.0, box.x), 2), round(max(0.0, box.y), 2)
     right, bottom = min(float(width), box.x + box.w), min(float(height), box.y + box.h)
     w, h = round(right - left, 2), round(bottom - top, 2)

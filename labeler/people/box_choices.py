@@ -12,7 +12,7 @@ from shared.wire.review import Choice
 
 
 def choices(fold: Fold, votes: Mapping[str, Boxes], majority: Boxes | None) -> list[Choice]:
-    """Different answers, each once. An object to which as many people gave one class as another is in no joint one."""
+    """Different answers, each once. A combined answer has no object whose class is a tie."""
     found = [Choice(kind="one", annotator=who, **_said(fold, said)) for who, said in votes.items()]
     objects = groups(list(votes.values()))
     common = [each for each in objects if len(each) == len(votes)]

@@ -45,7 +45,7 @@ class Disagreements:
         self._settings = settings
 
     def page(self, kind: Kind = "open", limit: int = 50) -> DisagreementPage:
-        """The first `limit` that wait to be settled, or of the last settles those that stand, the newest first."""
+        """The first `limit` images that wait to be settled; or the latest settled ones, newest first."""
         with self._store.lock:
             waiting, settled = self._open(), self._settled()
             chosen = waiting[:limit]
@@ -123,7 +123,7 @@ class Disagreements:
         )
 
     def _add_boxes(self, entries: Sequence[Disagreement]) -> None:
-        """What a page needs to draw the boxes, and the answers that could settle them."""
+        """The data for drawing the boxes, and the answers that could settle the image."""
         shapes = self._catalog.shapes([each.image_id for each in entries])
         for each in entries:
             each.width, each.height = shapes[each.image_id]

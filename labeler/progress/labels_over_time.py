@@ -53,7 +53,7 @@ def label_history(store: Store, log: AnnotationLog) -> list[Stretch]:
     with store.read() as connection:
         rows = [tuple(row) for row in connection.execute(by_one)]
         singly = connection.execute(by_image).all()
-    with store.lock:  # the fold knows what several people said together, and answers that are more than a class
+    with store.lock:  # the fold combines several people's answers, and knows answers that are not a single class
         fold = log.fold
         rows += [(number, fold.labels.get(image_id), 1, at) for number, image_id, at in singly]
         names: dict[Value, list[str]] = {}

@@ -111,7 +111,7 @@ class Review:
             return found, [each for each in found.issues if self._is_open(each)]
 
     def _one_per_image(self, issues: list[LabelIssue]) -> list[LabelIssue]:
-        """Of boxes, the worst doubt about each image: the next one is shown beside the answer that follows from it."""
+        """For boxes, only the worst doubt about each image: the next one is shown after that one is answered."""
         if not self._log.fold.task.by_box:
             return issues
         worst: dict[int, LabelIssue] = {}

@@ -56,7 +56,7 @@ class OddImages:
         self._known: tuple[object, NearDuplicates] | None = None  # the trainer's state, and the copies in that state
 
     def lists(self) -> Oddities:
-        """The odd images known so far; measuring continues meanwhile."""
+        """The odd images found so far. Measuring continues in the background."""
         with self._store.lock:
             train = self._visibility.all_listable()
         self._measure(train)
@@ -86,7 +86,9 @@ class OddImages:
             self._worker.join(10)
 
     def _copies(self) -> NearDuplicates:
-        """Asked again only once the trainer has further labels or images: a page that waits looks every few seconds."""
+        """Near copies from the trainer, requested again only after new labels or images, because pages poll every few
+        seconds.
+        """
         status, known = self._trainer.status(), self._known
         state = status and (status.log_id, status.acked_seq, status.embedding)
         if known is not None and known[0] == state:

@@ -54,7 +54,7 @@ class Verdicts:
         standing = self._standing(image_id)
         if not standing:
             return True
-        if self._fold.task.by_box:  # who keeps an image's boxes, or cannot tell, has looked at all of them
+        if self._fold.task.by_box:  # whoever kept the boxes, or was unsure, has seen all of them
             return all(judged.error for judged in standing)
         weighed = {self._fold.resolve(label) for judged in standing for label in judged.weighed}
         task, votes = self._fold.task, self._fold.votes(image_id).values()
@@ -72,7 +72,7 @@ class Verdicts:
         return len(latest), sum(judged.error for judged in latest)
 
     def recent(self) -> tuple[int, int]:
-        """The number of the latest valid verdicts, at most RECENT, and of errors among them."""
+        """The number of recent valid verdicts, up to RECENT, and of errors among them."""
         standing = [judged for judged in self._newest if judged.id in self._fold.standing(judged.image_id)][-RECENT:]
         return len(standing), sum(judged.error for judged in standing)
 

@@ -50,7 +50,7 @@ _JOBS = TypeAdapter(JobList)
 
 
 class TrainerProblem(Exception):  # noqa: N818 - the trainer's problem, not ours
-    """The trainer did not do what was requested. The message is a sentence for the person."""
+    """The trainer refused or failed. The message is a sentence for the person."""
 
 
 class Away(TrainerProblem):
@@ -170,11 +170,11 @@ class TrainerClient:
         )
 
     def clusters(self, count: int, limit: int) -> Groups:
-        """The pool in at most `count` groups, with at most `limit` images of each. Raises NotYet, TrainerProblem."""
+        """The pool in up to `count` groups, with up to `limit` images of each. Raises NotYet, TrainerProblem."""
         return _understood(_GROUPS, self._request("GET", f"/clusters?count={count}&limit={limit}"))
 
     def map(self, limit: int, layout: Drawn = "pca") -> PoolMap:
-        """Positions of the pool's images, at most `limit`. Raises NotYet, TrainerProblem."""
+        """Positions of up to `limit` images of the pool. Raises NotYet, TrainerProblem."""
         return _understood(_MAP, self._request("GET", f"/map?limit={limit}&layout={layout}"))
 
     def label_issues(self, limit: int) -> LabelIssues:

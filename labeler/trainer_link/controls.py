@@ -28,7 +28,7 @@ class Trainer:
         self._outbox = outbox
 
     def status(self) -> TrainerStatus | None:
-        """The last known status, without a request; None while the trainer does not answer."""
+        """The latest status, without a request; None while the trainer does not answer."""
         return self._outbox.status
 
     @property
@@ -44,7 +44,7 @@ class Trainer:
             return None
 
     def view(self) -> TrainerView:
-        """The last known status, with what the outbox knows."""
+        """The latest status, combined with the outbox's state."""
         return self._outbox.trainer_view()
 
     def pause(self) -> TrainerStatus:
@@ -52,7 +52,7 @@ class Trainer:
         return self._order("pause")
 
     def resume(self) -> TrainerStatus:
-        """Continue, also after a stop."""
+        """Continue after a pause or a stop."""
         return self._order("resume")
 
     def stop(self) -> TrainerStatus:
@@ -91,7 +91,7 @@ class Trainer:
             return self._client.described(words, limit)
 
     def clusters(self, count: int, limit: int) -> Groups:
-        """The pool in at most `count` groups. Raises Conflict while they are being computed."""
+        """The pool in up to `count` groups. Raises Conflict while they are being computed."""
         with _told():
             return self._client.clusters(count, limit)
 

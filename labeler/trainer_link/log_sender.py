@@ -71,7 +71,7 @@ class LogSender:
         self._not_before = 0.0
         self._next_poll = 0.0
         self._error: str | None = None
-        self._warned: str | None = None  # what the log said last about the trainer; None if all was well
+        self._warned: str | None = None  # the last warning about the trainer; None if there is none
         self._patient_until = 0.0  # a trainer that does not answer yet may still be starting
         self._status: TrainerStatus | None = None
         self._taken = False  # the trainer refused the log because it follows another labeler
@@ -109,7 +109,7 @@ class LogSender:
 
     @property
     def status(self) -> TrainerStatus | None:
-        """The trainer's last known status; None while it does not answer."""
+        """The trainer's latest status; None while it does not answer."""
         with self._changed:
             return self._status
 
@@ -204,12 +204,12 @@ class LogSender:
     def _due_at(self) -> float:
         """When the next message is due, on the monotonic clock."""
         now = time.monotonic()
-        if self._status is None:  # the trainer is away: read its status first
+        if self._status is None:  # the trainer was offline: read its status first
             return float("inf")
         pending = self._log.last_seq - self._sent_seq
         full = pending >= self._settings.buffer_size or (pending > 0 and self._status.state == "stopping")
         if self._force or full or self._sent_seq < self._wanted_seq:
-            return float("-inf")  # at once: `now` would be later than the time it is compared with
+            return float("-inf")  # at once; `now` would be later than the time it is compared with
         due = float("inf")
         if pending > 0:
             self._waiting_since = self._waiting_since or now
@@ -226,7 +226,7 @@ class LogSender:
                 taken = self._taken
             else:
                 taken = False
-                if status.acked_seq > self._log.last_seq:  # an older database was restored: tell where it ends
+                if status.acked_seq > self._log.last_seq:  # an older database was restored: send where it ends
                     self._rewind(self._log.last_seq)
                 elif status.acked_seq != self._sent_seq:
                     self._rewind(status.acked_seq)
@@ -278,7 +278,7 @@ class LogSender:
             self._sent_catalog = catalog_version
             self._acknowledged(min(acked_seq, self._log.last_seq))
             self._taken = False
-            cut = bool(rows) and rows[-1].seq < page.last_seq  # what one message holds, not all that there is
+            cut = bool(rows) and rows[-1].seq < page.last_seq  # the message holds only a part of the rows
             self._force = cut and self._sent_seq < self._log.last_seq
             self._failures, self._error = 0, None
         self._tell()

@@ -24,9 +24,9 @@ from shared.settings.project_file import trainer_command
 
 KEPT_SECONDS = 5.0
 SOON = 0.5
-"""Seconds that a page waits for predictions that it only shows beside its images."""
+"""Seconds for which a page waits for predictions that it only shows next to its images."""
 PATIENCE = 10
-"""They are kept so many times longer than it took to fetch them: with a million images, the trainer needs seconds."""
+"""Cache time as a multiple of the fetch time, because the trainer needs seconds for a million images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Predictions:
             raise Conflict("The trainer does not know this project yet. Try again in a moment.")
 
     def get(self) -> Predicted:
-        """The predictions of the newest model, at most a few seconds old. Raises Unreachable, and Conflict without a
+        """The newest model's predictions, at most a few seconds old. Raises Unreachable, and Conflict without a
         model."""
         self.check()
         # While another thread is fetching, use the last predictions, if any.
@@ -146,7 +146,7 @@ class Predictions:
             with self._fetching:
                 if self._stale():
                     self._fetch()
-        except Exception as error:  # passed on to whoever waits
+        except Exception as error:  # the waiting callers raise it
             future.set_exception(error)
         else:
             future.set_result(None)

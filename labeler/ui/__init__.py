@@ -1,1 +1,1 @@
-"""The pages in the browser. They show what `labeler.service` knows and contain no logic of their own."""
+"""The pages in the browser. They show the state of `labeler.service` and contain no logic of their own."""

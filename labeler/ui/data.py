@@ -20,7 +20,7 @@ def page() -> None:
     """Draw the page."""
     st.subheader("Add photos and labels", anchor=False)
     labeler = service.current()
-    if labeler.identity.demo:  # it takes no photos, so it must not ask for them
+    if labeler.identity.demo:  # the demo takes no photos, so it must not ask for them
         st.info(
             "The demo keeps its digits. To label your own photos, start a project: "
             "`flywheel up PHOTOS --workspace my-project`",

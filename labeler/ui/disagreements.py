@@ -30,7 +30,7 @@ from shared.wire.review import Agreement, Disagreement, DisagreementPage, Opinio
 SOONEST_SECONDS = 3
 MOST = 50  # settled images shown
 UNSEEN_SECONDS = 0.3  # after the image changes: nobody decides that quickly
-UNSEEN = "That came before this image could be seen, so it does not count. Look at it, and press again."
+UNSEEN = "You pressed before this image was visible, so it does not count. Look at it, and press again."
 PLACE = "disagreements passed over"  # session key
 DRAWN = "disagreements drawn"  # session key: the image whose buttons count, and since when
 PROBLEM = "disagreements problem"  # session key: why the last press had no effect
@@ -237,7 +237,7 @@ def _number(kappa: float | None) -> str:
     return "–" if kappa is None else rounded(kappa, 2)
 
 
-# ---------------------------------------------------------------- what the buttons do, before the page is drawn again
+# ---------------------------------------------------------------- button callbacks, before the page is redrawn
 
 
 def _decide_classes(image_id: int, answer: dict[str, Any] | None, refusal: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The page Finish: what was saved where, how good the model is, downloads, and next steps."""
+"""The page Finish: saved files, model quality, downloads, and next steps."""
 
 from __future__ import annotations
 

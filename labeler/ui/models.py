@@ -70,7 +70,7 @@ def page() -> None:
 
 
 def _class_names() -> None:
-    """What the class names are good for, where a network of images and captions is in use."""
+    """How useful the class names are, if a text network is in use."""
     status = service.current().trainer.status()
     if status is None or status.class_names is None or status.class_names.state == "off":
         return
@@ -274,7 +274,7 @@ def _sure(confidence: float | None) -> str:
     return "" if confidence is None else f" ({percent(confidence)})"
 
 
-# ---------------------------------------------------------------- what the buttons do, before the page is drawn again
+# ---------------------------------------------------------------- button callbacks, before the page is redrawn
 
 
 def _save() -> None:

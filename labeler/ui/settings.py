@@ -37,7 +37,7 @@ PROBLEMS = "settings problems"  # session key: control → why its value was ref
 def page() -> None:
     """Draw the page."""
     st.write(
-        "What you change here takes effect at once and is **kept with the project**. It holds at the next start too, "
+        "Changes take effect at once and are **kept with the project**. They apply at the next start too, "
         "unless that start gives the setting another value: in a file (`--labeler-config`, `--trainer-config`), in the "
         "environment (`FLYWHEEL_LABELER__…`, `FLYWHEEL_TRAINER__…`) or on the command line."
     )
@@ -54,7 +54,7 @@ def page() -> None:
 
 @st.fragment(run_every=LOOK_SECONDS)
 def _absent() -> None:
-    """The trainer's part while it is away. Uses the last known status, without a request."""
+    """The trainer's part while it is offline. Uses the latest status, without a request."""
     name, what = words.away(service.current().settings.workspace, service.current().trainer.away)
     st.warning(
         f"**{name}.** Its settings can be seen and changed when it is back. Current values are kept: {plain(what)}.",

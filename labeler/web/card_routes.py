@@ -22,7 +22,7 @@ def card_routes(addresses: SingleImage, guidelines: Guidelines, names: ImageName
 
     @routes.post("/images/named")
     def named(post: NamesPost) -> NamedImages:
-        """Find images by file name, as imports do: the exact name, or else the only image that it can mean."""
+        """Find images by file name, as imports do: by exact name, or else the only match."""
         return names.find(post.names)
 
     @routes.get("/images/{image_id}/question", responses=refusals(404, 409))

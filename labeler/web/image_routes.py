@@ -30,7 +30,7 @@ UPLOADS = 3
 """Uploads processed at once; further ones wait on the disk."""
 PIECE = 1_000_000
 MOMENT = 1.5
-"""Seconds that a page waits for a copy of an image that is far away. A browser waits for six images at a time."""
+"""Seconds for which a request waits for an image from a remote store. A browser waits for six images at a time."""
 ORIGINAL_SECONDS = 30.0
 T = TypeVar("T")
 
@@ -96,7 +96,7 @@ def image_routes(service: Service) -> APIRouter:
 
 
 async def _arrived(coming: Future[T], seconds: float) -> T:
-    """What is fetched from far away. Raises Busy after some seconds; the fetching goes on."""
+    """The result of a fetch from a remote store. Raises Busy after some seconds; the fetch continues."""
     waiting = asyncio.wrap_future(coming)
     done, _ = await asyncio.wait([waiting], timeout=seconds)
     if done:

@@ -71,7 +71,7 @@ def label_file_routes(files: LabelFiles) -> APIRouter:
 
     @routes.delete("/label-files/{file_id}", responses=refusals(404), status_code=204)
     def drop_label_file(file_id: str) -> None:
-        """Forget a label file. What was imported from it stays."""
+        """Remove a label file. Its imported labels stay."""
         files.drop(file_id)
 
     return routes

@@ -1,4 +1,4 @@
-"""The labeler's state as Prometheus text. Gauges are read when asked for, so nothing can grow or go stale."""
+"""The labeler's state as Prometheus text. Gauges are computed per request, so nothing can grow or become stale."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Lane:
 
     @contextmanager
     def room(self, size: int, capacity: int, wait: float = WAIT_SECONDS) -> Iterator[None]:
-        """Wait for `size` of `capacity` bytes and hold them. Raises NoRoom after `wait` seconds."""
+        """Wait for `size` of `capacity` bytes and reserve them. Raises NoRoom after `wait` seconds."""
         mine = object()
         with self._changed:
             self._waiting.append(mine)
@@ -66,7 +66,7 @@ def refuse_large() -> None:
 
 @contextmanager
 def room(size: int, unit: int, wait: float = WAIT_SECONDS) -> Iterator[None]:
-    """Hold `size` bytes while something is decoded. Raises NoRoom after `wait` seconds.
+    """Reserve `size` bytes during a decoding. Raises NoRoom after `wait` seconds.
 
     Needs of up to `unit` bytes are small and share 2 units. Larger ones share 8 units; one larger than that goes alone.
     """

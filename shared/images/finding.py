@@ -48,7 +48,7 @@ SHOWN = 5  # names in a sentence
 
 @dataclass
 class Passed:
-    """What a walk did not list, by reason, with the number of occurrences of each name."""
+    """The files and folders that a walk skipped, by reason, with the number of occurrences of each name."""
 
     hidden: Counter[str] = field(default_factory=Counter)  # folders and files that are not a user's photos
     links: dict[str, list[str]] = field(default_factory=dict)  # reason why a link is not followed → names of links

@@ -1,4 +1,4 @@
-"""Finds the image that a name means when the name is not spelled like the file.
+"""Finds the image for a name that is spelled differently from the file's name.
 
 Tables, exports and scripts often name the files of another system: accents composed differently, `\\` for `/`, `%20` or
 `+` for a space, a leading space, other capital letters, other parent folders, another extension or none. An exact name
@@ -45,13 +45,13 @@ _SPLITS: Final = {
     }.items()
     for word in words
 }
-_MOST_FOLDERS: Final = 100_000  # above this, every folder name counts as known
+_MOST_FOLDERS: Final = 100_000  # with more folders, every folder name counts as known
 _DRIVE: Final = re.compile(r"^[A-Za-z]:(?=/)")
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The files that a name may mean, by number, and how they differ from it. It is a match if there is one file."""
+    """The files that a name may refer to, by number, and how their names differ. One file is a match."""
 
     difference: str
     files: tuple[int, ...]
@@ -104,7 +104,7 @@ class NameIndex:
         return found
 
     def match(self, name: str, near: Mapping[int, str]) -> Match | None:
-        """Which of the files in `near` (number → file name) a name means; None if none of them."""
+        """The file among `near` (number → file name) that a name refers to, or None."""
         best: tuple[tuple[int, int], list[int]] | None = None
         forms = [form.split("/") for form in _decoded(name)]
         for file, called in near.items():
@@ -160,7 +160,7 @@ class NamesInList:
 
 
 def spellings(name: str) -> Iterator[tuple[str, str]]:
-    """Other spellings of a path, each with its difference, most likely first; to look for a file on disk."""
+    """Other spellings of a path, each with its difference, most likely first, to find a file on disk."""
     seen = {name}
     for composed in ("NFC", "NFD"):
         for difference, text in (

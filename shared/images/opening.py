@@ -57,7 +57,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageProblem(ValueError):  # noqa: N818 – it says what is wrong with a file, not with the program
-    """What is wrong with a file. The text ends a sentence about it: "is not an image …"."""
+    """A file is not usable as an image. The message completes a sentence about the file: "is not an image …"."""
 
 
 class ImageWaits(ImageProblem):
@@ -326,7 +326,9 @@ def _peak(image: ImageFile.ImageFile, data: bytes) -> int:
 
 @contextmanager
 def _room(peak: int, read: int, limits: ImageLimits) -> Iterator[None]:
-    """Hold memory for `peak` bytes and the `read` bytes of the file. Raises ImageProblem for too much, and NoRoom."""
+    """Reserve memory for `peak` bytes and the `read` bytes of the file. Raises ImageProblem for too much, and
+    NoRoom.
+    """
     most = BYTES_A_PIXEL * limits.max_pixels
     if peak > most:
         raise ImageProblem(

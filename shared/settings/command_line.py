@@ -46,7 +46,7 @@ def parse_command_line(cls: type[ServiceSettings], argv: Sequence[str]) -> Comma
 
 
 def meanings(cls: type[ServiceSettings]) -> dict[str, str]:
-    """What each setting means: the comment beside its default, the only place that says it."""
+    """The meaning of each setting: the comment next to its default in the settings file."""
     return {name: meaning for name, (meaning, _) in _comments(cls).items()}
 
 

@@ -1,4 +1,4 @@
-"""`project.toml`: what a workspace remembers about its project, and where its services listen.
+"""`project.toml`: a workspace's record of its project, and the addresses of its services.
 
 Both services and the command line read it, so a start without arguments continues the same project and every command
 finds the running services. The file is small, readable and replaced as a whole under a lock, because two services
@@ -62,7 +62,7 @@ class ProjectFile(BaseModel):
     labeler: dict[str, Any] = Field(default_factory=dict)  # settings that define the project
     trainer: dict[str, Any] = Field(default_factory=dict)
     folders: dict[str, str] = Field(default_factory=dict)  # further places with images: name → path or address
-    backbone: dict[str, Any] = Field(default_factory=dict)  # what the backbone "auto" resolved to
+    backbone: dict[str, Any] = Field(default_factory=dict)  # the backbone that "auto" resolved to
     changed: dict[str, dict[str, Change]] = Field(default_factory=dict)  # service → setting → change
     ports: dict[str, int] = Field(default_factory=dict)  # service → port that `flywheel up` was given last
     services: dict[str, str] = Field(default_factory=dict)  # service → address, while it runs

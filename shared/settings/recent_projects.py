@@ -34,7 +34,7 @@ class Recent(BaseModel):
     started: datetime
 
     def project(self) -> ProjectFile | None:
-        """The current content of its project file; None if it is gone or unreadable."""
+        """The current content of its project file; None if it is missing or unreadable."""
         try:
             return ProjectFile.read(self.workspace)
         except SettingsError:

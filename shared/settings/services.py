@@ -37,7 +37,7 @@ Positive = Annotated[int, Field(ge=1, lt=2**63)]
 METRICS = frozenset(
     {"accuracy", "macro_f1", "micro_f1", "mean_average_precision", "exact_match", "map_50", "map_50_95"}
 )
-"""What a threshold may name. Which of them a project measures depends on its task."""
+"""Metrics that a threshold can name. The project's task decides which of them are measured."""
 
 
 class SettingsError(ValueError):
@@ -338,7 +338,7 @@ def nearest(key: str, cls: type[ServiceSettings]) -> str:
 
 
 def first_sentence(error: ValidationError, service: str, places: Mapping[str, str] | None = None) -> str:
-    """What is wrong with the first invalid value; names the setting and, if known, its source."""
+    """Describe the first invalid value, with the setting and, if known, its source."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:

@@ -1,4 +1,4 @@
-"""How a service starts on a workspace: combines what the project remembers with what this start gives.
+"""Starts a service on a workspace: combines the project's stored settings with those of this start.
 
 Settings that define the project (its photos, its backbone) come from the project. A start that gives another value is
 refused unless it says `--change`. A setting changed on a page keeps that value, unless the start now gives another
@@ -211,7 +211,7 @@ def _take_task(settings: LabelerSettings, sources: dict[str, Source], project: P
 def _take_over(
     settings: ServiceSettings, sources: dict[str, Source], project: ProjectFile, given: set[str]
 ) -> list[str]:
-    """Apply what the project remembers; returns in words what this start gives differently."""
+    """Apply the project's stored settings. Returns sentences about settings that this start gives differently."""
     remembered = project.labeler if isinstance(settings, LabelerSettings) else project.trainer
     differences = []
     for name in settings_with(MAKES_PROJECT, type(settings)):

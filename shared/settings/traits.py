@@ -1,4 +1,4 @@
-"""What is special about a setting, declared once beside its type in the settings classes.
+"""Special properties of settings, declared once next to their types in the settings classes.
 
 `Annotated[int, Field(ge=1), CHANGEABLE]` declares a setting that may change while its service runs. Whoever needs the
 settings with a trait asks `settings_with` instead of keeping a list of names.

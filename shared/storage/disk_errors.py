@@ -32,7 +32,7 @@ from shared.wire.fields import DiskKind, DiskTrouble
 logger = logging.getLogger(__name__)
 
 ROOM_BYTES: Final = 1 << 20
-"""Space that must be free before a full disk counts as usable again: less would be used up by the next few labels."""
+"""Free space from which a full disk counts as usable again. The next few labels would use up less."""
 LOOK_SECONDS: Final = 1.0
 REPEAT_SECONDS: Final = 60.0
 """A disk that is full again sooner than this does not get another line in the log."""
@@ -98,7 +98,7 @@ def status_of(trouble: DiskTrouble) -> int:
 
 
 def refused_start(error: BaseException, folder: Path | None) -> str | None:
-    """Why a service cannot start if `error` means that its workspace's disk refuses writes; else None."""
+    """Why a service cannot start, if `error` means that its workspace's disk refuses writes; else None."""
     kind = kind_of(error)
     found = _try(folder) if kind is not None and folder is not None and folder.is_dir() else None
     if kind == "damaged" and folder is not None:
@@ -130,7 +130,7 @@ class Disk:
 
     @property
     def trouble(self) -> DiskTrouble | None:
-        """What is wrong now; None if, as far as is known, the disk can be written to."""
+        """The current problem; None if the disk can be written to as far as we know."""
         trouble = self._trouble
         if trouble is None:
             return None
@@ -152,7 +152,7 @@ class Disk:
         self._recovered.append(act)
 
     def notice(self, error: BaseException) -> DiskTrouble | None:
-        """What is wrong with the disk if `error` is a disk error, else None."""
+        """The disk's problem if `error` is a disk error, else None."""
         kind = kind_of(error)
         if kind is None:
             return None

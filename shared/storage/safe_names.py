@@ -23,7 +23,7 @@ _DEVICE: Final = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9Â
 
 
 def escaped(name: str, reserved: Iterable[str] = ()) -> str:
-    """Percent-encode what a path cannot hold, and the first letter of a device name or a name in `reserved`."""
+    """Percent-encode characters that a path cannot hold, and the first letter of a device name or `reserved` name."""
     text = _UNSAFE.sub(lambda found: quoted(found[0]), name)
     if text and (_DEVICE.match(text) or text.lower() in reserved):
         text = quoted(text[0]) + text[1:]
@@ -50,7 +50,7 @@ def unquoted(text: str) -> str:
 
 
 def plain(name: str) -> str:
-    """Replace what a path cannot hold with `_`, where the name need not be read back."""
+    """Replace characters that a path cannot hold with `_`, where the name need not be decoded."""
     return cut(_UNSAFE.sub("_", name))
 
 
@@ -66,7 +66,7 @@ def cut(name: str, most: int = MOST_BYTES) -> str:
 
 
 def partial_of(target: Path) -> Path:
-    """The hidden file beside `target` that is written until it is complete; its name is not too long either."""
+    """The hidden file next to `target` that is written until it is complete. Its name is never too long."""
     return target.with_name(cut(f".{target.name}.partial"))
 
 

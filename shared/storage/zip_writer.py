@@ -60,7 +60,7 @@ class _Members(list[zipfile.ZipInfo]):
 
 
 class _Nothing(dict[str, zipfile.ZipInfo]):
-    """Members by name, which nobody asks for."""
+    """Replaces the list of members by name, which is never used."""
 
     def __setitem__(self, name: str, member: zipfile.ZipInfo) -> None:
         """Forget it."""

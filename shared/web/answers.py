@@ -52,7 +52,7 @@ MEANINGS: Final[Mapping[int, str]] = {
     422: "A value is not valid. If several are invalid, fields beside `detail` name all of them.",
     503: "The trainer does not answer, or the service is too busy.",
 }
-"""What a status means on a route that declares it."""
+"""Status → its meaning on the routes that declare it."""
 NOT_OPEN: Final = (401, 403, 507)
 """Statuses of `EVERY` that `/health` never answers with."""
 

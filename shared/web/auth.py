@@ -132,7 +132,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008, "reason": problem[:120]})
 
     def _foreign(self, scope: Scope, headers: Headers) -> str | None:
-        """What is wrong with `Host` and `Origin`, or None if they are ours."""
+        """The fault of `Host` or `Origin`, or None if they are ours."""
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         host = _authority(hosts[0], scope["scheme"]) if len(hosts) == 1 else None
         if host is None:

@@ -38,7 +38,7 @@ LINGER: Final = 2
 
 
 class Connection(HttpToolsProtocol):
-    """One client. Limits are class attributes; each server has a subclass of its own (`of_one_server`)."""
+    """One client. Limits are class attributes; each server has its own subclass (`of_one_server`)."""
 
     refusals: ClassVar[Counter[str]] = Counter()  # since they were last logged
     silent: ClassVar[dict[int, Connection]] = {}  # those that we wait for, longest wait first
@@ -82,7 +82,7 @@ class Connection(HttpToolsProtocol):
     # ------------------------------------------------------------ what uvicorn calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        """Accept a client, or turn it away."""
+        """Accept or reject a client."""
         others = len(self.connections)
         super().connection_made(transport)
         if self._room_beside(others):

@@ -149,7 +149,7 @@ class _Stream(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def _end_with_supervisor() -> None:
-    """Stop in order when the `flywheel up` that started us is gone, so that no orphan holds the workspace lock."""
+    """Stop in order when the `flywheel up` that started us has ended, so that no orphan holds the workspace lock."""
     supervisor = os.environ.get(SUPERVISED)
     if not supervisor:
         return

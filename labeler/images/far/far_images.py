@@ -1,4 +1,4 @@
-"""Images whose store is far away: fetched on threads of their own, so that no request and no page waits for a store.
+"""Images in a remote store: fetched on separate threads, so that no request and no page waits for a store.
 
 A request waits a moment. If the image has not come by then, the fetching goes on, and a later request finds the copy on
 the disk. An image that its store does not give now rests for a while: the queue gives other images meanwhile. Nothing
@@ -45,7 +45,7 @@ class FarImages:
             return known
 
     def original(self, located: Located, image_id: int) -> bytes | BufferedReader | Future[bytes]:
-        """The image's bytes, or its open file, or its bytes that come from far away. Raises as `Files.original`."""
+        """The image's bytes, its open file, or its bytes from a remote store. Raises the errors of `Files.original`."""
         if self._files.is_far(located):
             return self.fetch(image_id, image_id, lambda: self._files.content(located))
         return self._files.original(located)

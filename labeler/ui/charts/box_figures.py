@@ -86,7 +86,7 @@ def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.D
 
 
 def explained(latest: Evaluation) -> str:
-    """What the columns of the class table mean, and which classes no detector knows."""
+    """Explain the columns of the class table, and name the classes that no detector knows."""
     iou = (
         ""
         if latest.iou_threshold is None

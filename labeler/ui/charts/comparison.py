@@ -119,7 +119,7 @@ def class_names(found: Comparison) -> list[str]:
 
 
 def curves(found: Comparison, name: str) -> alt.LayerChart | alt.FacetChart:
-    """Precision against recall of both versions, for one class or the mean."""
+    """Precision against recall of both versions, for one class or averaged over the classes."""
     wanted = None if name == MEAN else name
     rows = [
         (f"{number} {scores.version} (area {rounded(curve.auc, 3)})", recall, precision)

@@ -88,7 +88,7 @@ def in_words(latest: Evaluation) -> str:
 
 
 def _grounds(latest: Evaluation) -> str:
-    """What the accuracy is estimated from, where that is not only the labeled test images, or cannot be more."""
+    """Explain the basis of the accuracy, if it is not just the labeled test images, or if it cannot be sharpened."""
     accuracy = latest.accuracy
     if latest.active:
         return ACTIVE if latest.at_random else ACTIVE_ALONE
@@ -294,7 +294,7 @@ def calibration(latest: Evaluation) -> alt.LayerChart | alt.FacetChart:
 
 
 def calibration_in_words(latest: Evaluation) -> str:
-    """What the diagram shows, in a sentence or two."""
+    """Explain the diagram in a sentence or two."""
     images = sum(each.accuracy.n for each in latest.calibration)
     how = leaning(latest.calibration)
     if how is None:

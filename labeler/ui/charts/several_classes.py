@@ -22,7 +22,7 @@ METRICS = {
 }
 """Metric → its name, the most telling first."""
 HELP = {
-    "macro_f1": "How well the classes are found, as the mean over them: rare ones count as much as frequent ones.",
+    "macro_f1": "Mean over the classes of their F1: rare classes count as much as frequent ones.",
     "exact_match": "Share of the test images with all classes right. The model never learns from them.",
 }
 MOST_PAIRS = 10
@@ -79,7 +79,7 @@ def class_table(latest: Evaluation, labels_per_class: Mapping[str, int]) -> pd.D
 
 
 def explained(latest: Evaluation) -> str:
-    """What the columns of the class table mean, and which classes no model knows."""
+    """Explain the columns of the class table, and name the classes that no model knows."""
     said = (
         "The model says yes from the threshold on, which is chosen for each class. Test images: those with the class."
     )

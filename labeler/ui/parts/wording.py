@@ -19,7 +19,7 @@ TRAINER: dict[str, tuple[str, str]] = {
     "taken": ("Trainer follows another labeler", "labels are kept; this labeler needs its own trainer"),
     "lost": ("Labeler not reachable", "this page continues by itself when it is back"),
 }
-"""Trainer state → its name, and what it means or what to do, see `trainer`. `lost` is set by the page when it cannot
+"""Trainer state → its name, and its meaning or advice, see `trainer`. `lost` is set by the page when it cannot
 reach the labeler."""
 
 EXPORTS: dict[str, tuple[str, str]] = {

@@ -19,7 +19,7 @@ GROUNDS = {
 
 @st.fragment
 def show() -> None:
-    """Draw what the challenger does and the result of its last round; nothing while unknown."""
+    """Draw the challenger's state and the result of its last round, or nothing while unknown."""
     components.redraw("challenger", ["challenger"], soonest=SOONEST_SECONDS)
     status = service.current().trainer.status()
     view = status.challenger if status is not None else None
@@ -43,7 +43,7 @@ def show() -> None:
 def in_words(found: ChallengerRound) -> str:
     """The result of a round, in two sentences."""
     stays = "Not significantly better: the head stays"
-    outcome = "It was significantly better and took over" if found.better else stays
+    outcome = "It was significantly better and replaced the model" if found.better else stays
     notes = "".join(f" {note}" for note in found.notes)
     right, head = percent(found.accuracy.value, 1), percent(found.head.value, 1)
     test = "McNemar's" if found.metric == "accuracy" else "permutation test,"

@@ -35,7 +35,7 @@ def section() -> None:
         st.caption("Hidden in blind mode, because predictions must not influence answers.")
         return
     st.write(
-        "These are training images, because test images must stay unknown to whoever labels. Each is looked at by a "
+        "These are training images, because annotators must not see the results of test images. Each is checked by a "
         "detector that has not seen its boxes."
     )
     if not st.session_state.get(ASKED):
@@ -59,13 +59,13 @@ def _pictures() -> None:
     elif page.missing:
         st.write(f"{many(page.missing, 'more labeled image')} needed first.")
     elif page.progress or page.renewing or page.coming:
-        st.progress(min(page.progress, 1.0), "Two detectors learn half of the images each, and look at the other half.")
+        st.progress(min(page.progress, 1.0), "Two detectors each learn half of the images and check the rest.")
     else:
         st.write("In no training image does the detector surely find anything else than people drew.")
 
 
 def tile(item: ReviewItem) -> str:
-    """An image with the boxes of people and of the detector, and what they differ in, as HTML."""
+    """An image with people's and the detector's boxes and their differences, as HTML."""
     width, height = item.width or 1, item.height or 1
     drawn = [
         _box(Place(**{each: box[each] for each in "xywh"}), "1px solid #fff", width, height) for box in _kept(item)

@@ -22,7 +22,7 @@ Settle = Callable[[int, dict[str, Any] | None, str | None], None]
 
 
 def ask(shown: Disagreement, classes: list[ClassEntry], settle: Settle, later: Callable[[int], None]) -> None:
-    """Draw a yes and a no for each class in question, and the buttons that settle them or come back to the image."""
+    """Draw a yes and a no for each class in question, and buttons to settle the image or return to it later."""
     asked = [entry for entry in classes if entry.id in contested(shown)]
     for entry in asked:
         said = {value: _who(shown, entry.id, value) for value in (YES, NO)}

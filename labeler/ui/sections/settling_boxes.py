@@ -23,7 +23,7 @@ from shared.wire.review import Choice, Disagreement
 COLOURS = ("#2563eb", "#d97706", "#0f766e", "#be185d", "#6d28d9")
 """Of the people, in the order in which they answered."""
 MOST_NAMED = 60
-"""Boxes up to which each has its class beside it."""
+"""Maximum number of boxes that are all shown with their class."""
 Decide = Callable[[int, int | None, dict[str, Any]], None]
 
 
@@ -47,7 +47,7 @@ def picture(shown: Disagreement) -> str:
 
 
 def ask(shown: Disagreement, classes: int, settle: Decide, later: Callable[[int], None]) -> None:
-    """Draw a button for each answer that could settle the image, and one to come back to it."""
+    """Draw a button for each answer that could settle the image, and one to return to it later."""
     for number, choice in enumerate(shown.choices, 1):
         st.button(
             f"{_words(choice)}: {plain(choice.name)}",

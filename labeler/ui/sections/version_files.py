@@ -13,7 +13,7 @@ from shared.figures import many, megabytes
 from shared.wire.models import ModelList, ModelVersion
 
 Do = Callable[[Callable[[Trainer], object]], None]
-"""Carries out what a button asks of the trainer, and shows on the page if it failed."""
+"""Run a button's request to the trainer, and show on the page if it failed."""
 SURE = "models to delete"  # session key: the version to confirm
 
 
@@ -36,7 +36,7 @@ def show(models: ModelList, do: Do) -> None:
 
 
 def in_words(version: ModelVersion, models: ModelList) -> str:
-    """What would be deleted, and what would be kept."""
+    """Describe which versions would be deleted and which kept."""
     others = len(models.models) - 1
     network = (version.all_bytes or version.bytes) - version.bytes
     below = f" The network below it ({megabytes(network)}) stays." if network else ""

@@ -43,7 +43,7 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         )
     if status is None:
         name, what = wording.away(project.workspace, project.trainer.state)
-        st.warning(f"**{name}.** This page shows what it sent last; {plain(what)}.", icon=":material/cloud_off:")
+        st.warning(f"**{name}.** This page shows its latest data; {plain(what)}.", icon=":material/cloud_off:")
         return
     if status.state == "failed" and status.disk is None:  # the bar reports the disk
         error = plain(status.last_error or "see its log.")

@@ -71,7 +71,7 @@ def test_a_page_says_why_no_round_has_begun(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("better", "serving", "said"),
     [
-        (True, "challenger-2", ("took over", "Questions come from the embeddings of **challenger-2**")),
+        (True, "challenger-2", ("replaced the model", "Questions come from the embeddings of **challenger-2**")),
         (False, None, ("the head stays",)),
     ],
 )
