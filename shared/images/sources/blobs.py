@@ -88,7 +88,7 @@ class FarBlob:
         return self._store.read(self.place, start, end)
 
 
-class Contents(Protocol):
+class Stamped(Protocol):
     """What a file with images says of them."""
 
     @property
@@ -96,7 +96,7 @@ class Contents(Protocol):
         """The stamp of the file that says it."""
 
 
-C = TypeVar("C", bound=Contents)
+C = TypeVar("C", bound=Stamped)
 
 
 class SourceInFile(ABC, Generic[C]):
