@@ -6,6 +6,8 @@
 FROM python:3.11-slim
 
 ARG TORCH_BACKEND=cpu
+# Further extras, such as `ray`.
+ARG EXTRAS=
 
 WORKDIR /flywheel
 COPY pyproject.toml README.md LICENSE constraints.txt flywheel.py ./
@@ -17,7 +19,7 @@ COPY trainer trainer
 RUN --mount=type=cache,target=/root/.cache \
     pip install 'uv>=0.8,<1' && \
     UV_LINK_MODE=copy uv pip install --system --compile-bytecode --constraint constraints.txt \
-    ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"} '.[all]'
+    ${TORCH_BACKEND:+--torch-backend "$TORCH_BACKEND"} ".[all${EXTRAS:+,$EXTRAS}]"
 
 RUN useradd --create-home --uid 1000 flywheel && install --directory --owner flywheel /workspace
 USER flywheel

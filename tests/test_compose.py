@@ -71,7 +71,8 @@ def test_what_it_sets_can_be_set(name: str, chosen: dict[str, str], monkeypatch:
     other = "labeler" if service(name) == "trainer" else "trainer"
     port = SETTINGS[other].load()[0].port
     proxied = {"FORWARDED_ALLOW_IPS"} if service(name) == "labeler" else set()
-    assert set(others) == {TOKEN_VARIABLE, f"FLYWHEEL_{other.upper()}_URL"} | proxied
+    of_ray = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN"} if service(name) == "trainer" else set()
+    assert set(others) == {TOKEN_VARIABLE, f"FLYWHEEL_{other.upper()}_URL"} | proxied | of_ray
     assert others[f"FLYWHEEL_{other.upper()}_URL"] == f"http://{other}:{port}"
     for key in [key for key in os.environ if key.startswith("FLYWHEEL_")]:
         monkeypatch.delenv(key)
@@ -120,12 +121,32 @@ def test_the_trainer_with_a_gpu_takes_the_place_of_the_other_when_it_is_asked_fo
     assert gpu["profiles"] == ["gpu"]
     assert "trainer" in gpu["networks"]["default"]["aliases"]
     assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
-    assert gpu["build"]["args"] == {"TORCH_BACKEND": ""}  # the usual one, with CUDA
+    assert gpu["build"]["args"]["TORCH_BACKEND"] == ""  # the usual one, with CUDA
     assert gpu["image"] != plain["image"]
     assert {key: gpu[key] for key in ("command", "environment", "ports", "volumes", "healthcheck")} == {
         key: plain[key] for key in ("command", "environment", "ports", "volumes", "healthcheck")
     }
     assert "labeler trainer-gpu" in (ROOT / "Makefile").read_text()
+
+
+def test_a_ray_cluster_with_a_token_works_for_the_trainer_when_it_is_asked_for() -> None:
+    head, worker = SERVICES["ray-head"], SERVICES["ray-worker"]
+    assert head["profiles"] == worker["profiles"] == ["ray"]
+    assert "ports" not in head
+    chosen = {"ENGINE": "ray", "RAY_ADDRESS": "ray://ray-head:10001"}
+    environment = {key: given(str(value), chosen) for key, value in SERVICES["trainer"]["environment"].items()}
+    values = {
+        "engine": environment["FLYWHEEL_TRAINER__ENGINE"],
+        "ray_address": environment["FLYWHEEL_TRAINER__RAY_ADDRESS"],
+    }
+    assert TrainerSettings.load(command_line=values)[0].ray_address == "ray://ray-head:10001"
+    assert "--ray-client-server-port=10001" in head["command"]
+    assert "--include-dashboard=false" in head["command"]
+    assert f"--address=ray-head:{head['command'][5].partition('=')[2]}" in worker["command"]
+    for each in (head, worker, SERVICES["trainer"]):
+        assert each["environment"]["RAY_AUTH_MODE"] == "token"
+        assert each["environment"]["RAY_AUTH_TOKEN"] == each["environment"][TOKEN_VARIABLE]
+        assert "EXTRAS" in each["build"]["args"]
 
 
 def test_the_image_has_pytorch_for_cpus_unless_asked_and_a_health_check_for_either_service() -> None:

@@ -21,6 +21,7 @@ from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.project import StrategyEntry, StrategyList
 from shared.wire.trainer import ClassNames, Saved, TrainerStatus
 from trainer.embeddings.embedder import Embedder
+from trainer.engine.opening import open_engine
 from trainer.explore.explorer import Explorer
 from trainer.explore.predicting import Predictor
 from trainer.jobs.job_queue import Jobs, NotNow
@@ -65,6 +66,7 @@ class Trainer:
         self.client = LabelerClient(url, timeout_seconds=patience, headers=headers)
         self._quick = LabelerClient(url, timeout_seconds=min(FLUSH_SECONDS, patience), headers=headers)
         self.photos = Photos(settings, self.client)
+        self.engine = open_engine(settings)
         self.registry = Registry(self.folder / "models")
         embedder, serving, problem = open_embedder(
             settings,
@@ -73,6 +75,7 @@ class Trainer:
             self.registry,
             remembered=remembered_backbone(settings),
             on_backbone=partial(remember_backbone, settings),
+            engine=self.engine,
         )
         self.replica = Replica(self.folder)
         self.leader = Leader(self.replica)
@@ -129,6 +132,7 @@ class Trainer:
         self.disk.on_recovery(self.loop.disk_recovered)
         for worker in (self.publisher.worker, self.catalog.worker):
             self.disk.on_recovery(worker.wake)
+        self.engine.start()
         self.publisher.worker.start()
         self.catalog.worker.start()
         self.explorer.start()
@@ -148,6 +152,7 @@ class Trainer:
         self.loop.close()
         self.rounds.close()
         self.jobs.close()
+        self.engine.close()
         self.catalog.worker.close()
         self.explorer.close()
         self.publisher.worker.close()
@@ -209,6 +214,8 @@ class Trainer:
             marks={"versions": self.registry.mark, "jobs": self.jobs.mark},
             version=package_version(),
             not_learned=self._not_learned(),
+            engine=self.settings.engine,
+            workers_away=self.engine.problem,
         )
 
     def name_version(self, name: str) -> Saved:
@@ -243,7 +250,8 @@ class Trainer:
 
     def _laid_out_by(self, key: str) -> Ingest:
         """The pool under the embeddings `key`, beside the live one. Raises ModelFileError, SettingsError."""
-        ingest = self._ingest_by(embedder_of(key, self.settings, self.folder, self.photos.fetch))
+        embedder = embedder_of(key, self.settings, self.folder, self.photos.fetch, self.engine)
+        ingest = self._ingest_by(embedder)
         ingest.refresh()
         return ingest
 

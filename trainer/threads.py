@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
+from threading import Lock
+from typing import Any
 
-import torch
 from threadpoolctl import ThreadpoolController
 
 
@@ -15,7 +17,44 @@ def leave_a_core() -> None:
     one thread and 1.6 s with two, and eight rounds over 300 images 0.3 s of CPU time instead of 1.1 s.
     tf_efficientnet_lite0 embedded 4.7 images/s at 224 px with one thread and 2.0 to 3.3 with two.
     """
+    import torch  # takes seconds, which whoever only computes with numpy does not wait for
+
     most = max((os.cpu_count() or 1) - 1, 1)
     torch.set_num_threads(min(torch.get_num_threads(), most))
     for library in ThreadpoolController().select(user_api="blas").lib_controllers:
         library.set_num_threads(min(library.get_num_threads(), most))
+
+
+class _OneThread:
+    """The limit, which holds while anyone needs it: it is one for the whole process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limit: AbstractContextManager[Any] | None = None
+        self._threads: ThreadpoolController | None = None  # finding them takes milliseconds, so it is done once
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._limit is None:
+                self._threads = self._threads or ThreadpoolController()
+                self._limit = self._threads.limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._limit is not None:
+                self._limit.__exit__(None, None, None)
+                self._limit = None
+
+
+_ONE_THREAD = _OneThread()
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """One thread for linear algebra: small problems wait longer for a second one than they take.
+
+    Several threads may ask for it at once; the last one to leave restores what was before.
+    """
+    return _ONE_THREAD

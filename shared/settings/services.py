@@ -223,6 +223,8 @@ class TrainerSettings(ServiceSettings):
     label_budget: Annotated[int, Field(ge=0, lt=2**63), CHANGEABLE]
     challenger: Annotated[ChallengerMode, CHANGEABLE]
     challenger_flip: Annotated[bool, CHANGEABLE]
+    engine: Literal["local", "ray"]
+    ray_address: Annotated[str, Field(pattern=r"^(ray://[^\s/@]+:\d{1,5})?$")]
     tracking: Literal["offline", "online", "off"]
     seed: Annotated[int, Field(ge=0, lt=2**32), RECORDED]
 

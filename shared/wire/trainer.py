@@ -120,6 +120,8 @@ class TrainerStatus(Reply):
     not_learned: list[str] = Field(default_factory=list)  # multi-label: classes whose labels lack a yes or a no
     marks: dict[str, str] = Field(default_factory=dict)  # change markers of versions and of jobs
     disk: DiskTrouble | None = None  # why the trainer cannot write
+    engine: Literal["local", "ray"] = "local"  # where it embeds images and computes over all of them
+    workers_away: str | None = None  # a sentence: why the workers of the engine do not work; the trainer does it alone
     version: str = ""
     name: str = ""  # of the project
     workspace: str = ""  # folder on the trainer's machine

@@ -13,7 +13,7 @@ import mmap
 import os
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -116,13 +116,6 @@ def let_go(mapped: NDArray[Any]) -> None:
     pages = getattr(mapped, "_mmap", None)
     if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)
-
-
-def over(rows: AnyRows, function: Callable[[Matrix], Matrix]) -> Matrix:
-    """`function` of all rows (N, K), which gets a few thousand at a time if they have to be converted."""
-    if isinstance(rows, np.ndarray):
-        return function(rows)
-    return np.concatenate([function(some) for _, some in parts(rows)])
 
 
 def parts(rows: AnyRows) -> Iterator[tuple[int, Matrix]]:

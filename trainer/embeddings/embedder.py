@@ -35,6 +35,7 @@ from trainer.embeddings.decoding.preparing import Fetch
 from trainer.embeddings.decoding.read_ahead import ReadAhead
 from trainer.embeddings.precomputed import OwnVectors
 from trainer.embeddings.store import LARGEST, EmbeddingStore
+from trainer.engine.engine import Engine, LocalEngine
 from trainer.gpu.memory import give_back
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,8 @@ class Embedder:
 
     `fetch` returns the content of an image or raises ImageProblem; several threads call it. A given `backbone` replaces
     the one in the settings. If the settings say `auto`, `remembered` is the choice of an earlier start (default: the
-    one stored in this folder). `on_backbone` is called with the chosen backbone. Raises SettingsError if the backbone
-    or the file of vectors is not available.
+    one stored in this folder). `on_backbone` is called with the chosen backbone. Workers of the `engine`
+    embed as many images as they can. Raises SettingsError if the backbone or the file of vectors is not available.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class Embedder:
         backbone: Backbone | None = None,
         remembered: ResolvedBackbone | None = None,
         on_backbone: Callable[[ResolvedBackbone], None] = lambda _: None,
+        engine: Engine | None = None,
     ) -> None:
+        self.engine: Engine = engine or LocalEngine()
         self.problems: dict[int, str] = {}  # image id → reason
         self.lacks: str | None = None  # why nothing can be embedded until more images arrive
         self._settings = settings
@@ -140,7 +143,7 @@ class Embedder:
         """How many pending entries `step` can use."""
         if self._own is not None:
             return COPIED
-        return 4 * self._most if self._backbone is not None else SEEN
+        return max(4 * self._most, 2 * self.engine.room) if self._backbone is not None else SEEN
 
     def step(self, pending: Sequence[ImageEntry], *, more_coming: bool) -> list[ImageEntry]:
         """Embed one batch: the first of `pending` that have neither a vector nor a known problem.
@@ -163,7 +166,7 @@ class Embedder:
             return []
         done: list[ImageEntry] = []
         missing: list[ImageEntry] = []  # this batch and the next one
-        most = COPIED if self._own is not None else 2 * self._batch
+        most = COPIED if self._own is not None else max(2 * self._batch, self.engine.room)
         there = self._store.known(as_hashes([entry.sha256 for entry in pending]))
         for entry, has_vector in zip(pending, there.tolist(), strict=True):
             if has_vector:
@@ -174,6 +177,11 @@ class Embedder:
                     break
         if self._own is not None:
             return done + self._copy(missing, self._own, self._store)
+        found = self.engine.embed(self._backbone, missing) if self._backbone is not None and missing else None
+        if found is not None:
+            done += self._keep(found.entries, found.vectors, self._store)
+            missing = [entry for entry in missing if entry.id in found.unread]
+        missing = missing[: 2 * self._batch]
         began = time.monotonic()
         taken = self._take(missing)
         if taken and self._backbone is not None:

@@ -33,6 +33,7 @@ from trainer.columns.half_rows import BLOCK, AnyRows, RowStore, parts
 from trainer.columns.hash_index import HASH_BYTES, as_text
 from trainer.columns.id_index import IdIndex, Ids
 from trainer.columns.images import SPLITS, TRAIN, Images, Splits
+from trainer.columns.spread_rows import SpreadRows, Workers
 from trainer.embeddings.block_weights import learned_shares, starting_shares
 from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, plain, rescaled
 
@@ -43,13 +44,17 @@ LARGE = 20_000
 FEW = 0.01
 """Share of the images that may change their split until the geometry is rebuilt, which some of them helped to fit."""
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
+_matrices = count()
 
 
 class Matrix:
-    """A matrix that grows by rows; a large one is in a file in `folder`, see `trainer.columns.half_rows`."""
+    """A matrix that grows by rows; a large one is in a file in `folder`, see `trainer.columns.half_rows`. `workers` may
+    have copies of the rows, see `trainer.columns.spread_rows`."""
 
-    def __init__(self, dim: int, folder: Path | None = None) -> None:
+    def __init__(self, dim: int, folder: Path | None = None, workers: Workers | None = None) -> None:
         self._store = RowStore(dim, folder)
+        self._workers = workers
+        self._name = next(_matrices)
         self._ids = Growing[np.int64](np.int64)
         self.row_of = IdIndex()
 
@@ -61,12 +66,12 @@ class Matrix:
     @property
     def rows(self) -> AnyRows:
         """The filled part, as a view (N, D)."""
-        return self._store.first(len(self.ids))
+        return self._first(len(self.ids))
 
     def view(self) -> tuple[Ids, AnyRows]:
         """Matching ids (N,) and rows (N, D), for a reader on another thread."""
         ids = self.ids
-        return ids, self._store.first(len(ids))
+        return ids, self._first(len(ids))
 
     def append(self, ids: Ids, rows: NDArray[np.float32]) -> None:
         """Append rows (n, D) of new images."""
@@ -74,6 +79,10 @@ class Matrix:
         self._store.append(rows)
         self.row_of.put(ids, np.arange(start, start + len(ids)))
         self._ids.append(ids)
+
+    def _first(self, count: int) -> AnyRows:
+        rows = self._store.first(count)
+        return rows if self._workers is None else SpreadRows(rows, self._name, self._workers)
 
 
 @dataclass(frozen=True)
@@ -131,13 +140,21 @@ class Geometry:
 class ImagePool:
     """Train and held-out embeddings of the images embedded so far."""
 
-    def __init__(self, dim: int, read: Read, blocks: Sequence[int] = (), folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        read: Read,
+        blocks: Sequence[int] = (),
+        folder: Path | None = None,
+        workers: Workers | None = None,
+    ) -> None:
         """`blocks` are the lengths of the blocks of a raw vector of `dim` values; () for a single block.
 
-        `folder` is for the rows of a large pool; None: in memory.
+        `folder` is for the rows of a large pool; None: in memory. `workers` may have copies of the train rows.
         """
         self.dim = dim
         self._folder = folder
+        self._workers = workers
         self._blocks = tuple(blocks) if len(blocks) > 1 else ()
         self.starting_shares: tuple[float, ...] = ()  # of the blocks, before there are labels
         self._learned = False  # whether labels have changed them
@@ -296,7 +313,7 @@ class ImagePool:
     def reweigh(self, shares: Sequence[float]) -> None:
         """Give the blocks other shares of a row. Reads no raw vectors: 0.1 s for 100,000 images."""
         now, factors = self.geometry, self.projection.factors(shares)
-        train, held = Matrix(len(factors), self._folder), Matrix(len(factors), self._folder)
+        train, held = Matrix(len(factors), self._folder, self._workers), Matrix(len(factors), self._folder)
         anew = Geometry(now.projection.reweighed(shares), train, held, base=now.base, kept=now.kept)
         for old, new in ((now.train, anew.train), (now.held, anew.held)):
             for start, rows in parts(old.rows):
@@ -333,7 +350,8 @@ class ImagePool:
             shares = learned or self.starting_shares
             projection = fit_projection((total / len(train)).astype(np.float32), vectors, self._blocks, shares)
         width = projection.axes.shape[1]
-        anew = Geometry(projection, Matrix(width, self._folder), Matrix(width, self._folder))
+        train_rows, held_rows = Matrix(width, self._folder, self._workers), Matrix(width, self._folder)
+        anew = Geometry(projection, train_rows, held_rows)
         self._append(anew, images)
         self.geometry, self._mean_count, self._moved = anew, len(train), 0
         self.whole = True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from shared.pool_predictions import PredictionColumns
 from shared.wire.images import ImageEntry
 from shared.wire.models import Predictions
-from trainer.columns.half_rows import over
+from trainer.columns.spread_rows import over
 from trainer.live_detector.pictures import Pictures
 from trainer.loop.live_model import NotInPool, NotReady
 from trainer.loop.loop import Loop
@@ -79,11 +81,9 @@ class Predictor:
         known = self._pool
         if known is not None and known[0] == state:
             return known[1]
-        probabilities = over(rows, model.probabilities)  # (N, K)
-        best = probabilities.argmax(axis=1)
-        confidences = np.clip(np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0], 0, 1)
-        labels = model.task.outcomes(model.head)[best].astype(np.int32)
-        said = PredictionColumns(model.version, ids, labels, confidences.astype(np.float32))
+        found = over(rows, partial(likeliest, task=model.task, head=model.head))  # (N, 2)
+        labels = model.task.outcomes(model.head)[found[:, 0].astype(np.int64)].astype(np.int32)
+        said = PredictionColumns(model.version, ids, labels, np.clip(found[:, 1], 0, 1))
         self._pool = (state, said)
         return said
 
@@ -123,3 +123,11 @@ class Predictor:
         called = [model.task.outcome_name(int(k), names) for k in model.task.outcomes(model.head)]
         probabilities = model.probabilities(model.projection.transform(raw))
         return as_predictions(model.version, called, probabilities, model.task.chosen(model.head, probabilities))
+
+
+def likeliest(rows: NDArray[np.float32], *, task: Task, head: Any) -> NDArray[np.float32]:
+    """The column of the most likely outcome and its probability (n, 2), so that no table of all outcomes is made."""
+    probabilities = task.probabilities(head, rows)
+    best = probabilities.argmax(axis=1)
+    highest = np.take_along_axis(probabilities, best[:, None], axis=1)
+    return np.hstack([best[:, None], highest]).astype(np.float32)

@@ -14,16 +14,15 @@ long on two busy cores.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
-from threadpoolctl import ThreadpoolController
+
+from trainer.threads import one_thread
 
 GAMMA = 0.4  # of the kernel exp(-γ·d²); the squared distance of unit rows is at most 4
 SCALE = 20.0  # length of the features under a penalty of ½·|W|²; at length 1 that penalty flattens all probabilities
@@ -233,12 +232,6 @@ class Span:
         return weights.astype(np.float32), found[-1].astype(np.float32)
 
 
-def one_thread() -> AbstractContextManager[Any]:
-    """One thread for linear algebra: small problems wait longer for a second one than they take."""
-    limit: AbstractContextManager[Any] = _threads().limit(limits=1, user_api="blas")
-    return limit
-
-
 def _triangle(landmarks: Matrix) -> NDArray[np.float64]:
     """In float64, because near copies cause eigenvalues below the precision of float32."""
     gram = kernel(landmarks.astype(np.float64), landmarks.astype(np.float64))
@@ -257,9 +250,3 @@ def _softmax(logits: Any) -> tuple[Any, Any]:
     exponentials = np.exp(shifted)
     totals = exponentials.sum(axis=1, keepdims=True)
     return exponentials / totals, shifted - np.log(totals)
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    """The thread pools; finding them takes milliseconds, so it is done once."""
-    return ThreadpoolController()

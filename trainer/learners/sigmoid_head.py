@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from trainer.learners.kernel_head import GAMMA, Matrix, Span, landmark_rows, one_thread, scored
+from trainer.learners.kernel_head import GAMMA, Matrix, Span, landmark_rows, scored
 from trainer.learners.thresholds import Calibration, calibrate, folds_to_judge
+from trainer.threads import one_thread
 
 YES, NO, UNKNOWN = 1, 0, -1
 PENALTY = 0.5

@@ -137,7 +137,9 @@ class Ingest:
         """Open the pool if there is a backbone now; returns whether it was opened."""
         if self.pool is not None or self.embedder.backbone is None:
             return False
-        self.pool = ImagePool(self.embedder.dim, self.embedder.read, self.embedder.blocks, self._replica.folder)
+        engine, folder = self.embedder.engine, self._replica.folder
+        workers = engine if engine.spreads else None
+        self.pool = ImagePool(self.embedder.dim, self.embedder.read, self.embedder.blocks, folder, workers)
         return True
 
     def _settled(self, pool: ImagePool) -> bool:

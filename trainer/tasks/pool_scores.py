@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from trainer.columns.half_rows import AnyRows
+from trainer.columns.spread_rows import over
 from trainer.strategies.geometry import in_question, subsample
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, Rows, Strategy, shortlist
@@ -31,7 +33,6 @@ WORK = 25_000_000  # pairs of image and landmark per round: 0.2 s on one core
 PASSES = 3  # lists made until all listed images are scored by the head; usually one
 LEAST = 1e-6  # lower limit of a probability, so that its logarithm is finite
 RIDGE = 1e-4  # of the linear map, relative to the length of a row
-BLOCK = 65_536  # rows estimated at once
 CONSIDERED = 100_000  # candidates in one round: a larger pool costs what one of this size does
 GOLDEN = 0.381966  # by so much of all images the next draw is another one
 REDRAWN = 500  # labels after which others are drawn
@@ -83,9 +84,7 @@ def score(pool: Pool, head: Scoring, length: int, *, work: int = WORK) -> tuple[
     seen = np.arange(size) if size <= CONSIDERED else in_question(pool)
     if len(seen) <= most:
         probabilities = np.zeros((size, len(head.classes)), np.float32)
-        for start in range(0, len(seen), BLOCK):
-            some = seen[start : start + BLOCK]
-            probabilities[some] = head.predict_proba(_rows(pool.embeddings, some))
+        probabilities[seen] = over(pool.embeddings, head.predict_proba, seen)
         scored = np.zeros(size, dtype=bool)
         scored[seen] = True
         return replace(pool, probabilities=probabilities, classes=head.classes), scored
@@ -98,7 +97,7 @@ def score(pool: Pool, head: Scoring, length: int, *, work: int = WORK) -> tuple[
     scored = np.zeros(size, dtype=bool)
     scored[near] = scored[random(pool, length).rows] = True
     scored[sample] = False  # known already
-    probabilities[scored] = head.predict_proba(pool.embeddings[scored])
+    probabilities[scored] = over(pool.embeddings, head.predict_proba, np.flatnonzero(scored))
     probabilities[sample] = known
     scored[sample] = True
     return replace(pool, probabilities=probabilities, classes=head.classes), scored
@@ -114,12 +113,6 @@ def considered(pool: Pool) -> Pool:
     return replace(pool, candidates=np.sort(pool.candidates[np.argpartition(chance, CONSIDERED)[:CONSIDERED]]))
 
 
-def _rows(Z: AnyRows, which: Rows) -> Matrix:
-    """Some rows, ascending; without a copy where they lie side by side."""
-    first, last = int(which[0]), int(which[-1])
-    return Z[first : last + 1] if last - first + 1 == len(which) else Z[which]
-
-
 def _estimated(Z: AnyRows, seen: Rows, sample: Rows, known: Matrix, *, several: bool) -> Matrix:
     """Estimated probabilities (N, K) of the unit rows `seen` of `Z` (N, D), 0 for others: least squares on the logits
     of `known` (n, K) at `sample`. With `several` classes per image, each has a logit of its own.
@@ -130,8 +123,10 @@ def _estimated(Z: AnyRows, seen: Rows, sample: Rows, known: Matrix, *, several: 
     gram = rows.T @ rows + RIDGE * len(rows) * np.eye(rows.shape[1], dtype=np.float32)
     weights = np.linalg.solve(gram, rows.T @ (logits - offset))  # (D, K)
     estimated = np.zeros((len(Z), known.shape[1]), dtype=np.float32)
-    for start in range(0, len(seen), BLOCK):
-        some = seen[start : start + BLOCK]
-        found = _rows(Z, some) @ weights + offset
-        estimated[some] = expit(found) if several else softmax(found, axis=1)
+    estimated[seen] = over(Z, partial(_by_line, weights=weights, offset=offset, several=several), seen)
     return estimated
+
+
+def _by_line(rows: Matrix, *, weights: Matrix, offset: Matrix, several: bool) -> Matrix:
+    found = rows @ weights + offset
+    return np.asarray(expit(found) if several else softmax(found, axis=1), np.float32)

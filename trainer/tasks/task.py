@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from shared.wire.evaluation import RandomEstimate
 from shared.wire.models import ModelClass
 from shared.wire.queries import SuggestedBox, Suggestion
-from trainer.columns.half_rows import AnyRows, over
+from trainer.columns.half_rows import AnyRows
+from trainer.columns.spread_rows import over
 from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.measured import Measured
 from trainer.evaluation.prediction_powered import Unlabeled

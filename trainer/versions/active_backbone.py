@@ -21,6 +21,7 @@ from shared.storage.whole_files import write_whole
 from trainer.embeddings.decoding.preparing import Fetch
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.precomputed import OwnVectors
+from trainer.engine.engine import Engine
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion, Version
 from trainer.versions.saved_learners import holds_whole_network
 
@@ -72,6 +73,7 @@ def open_embedder(
     *,
     remembered: ResolvedBackbone | None = None,
     on_backbone: Callable[[ResolvedBackbone], None] = lambda _: None,
+    engine: Engine | None = None,
 ) -> tuple[Embedder, Serving | None, str | None]:
     """Open the embedder to use after a start. Returns it, its `Serving` (None for the settings' own backbone) and a
     problem.
@@ -82,7 +84,7 @@ def open_embedder(
     serving, problem = Serving.read(folder, settings), None
     if serving is not None:
         try:
-            embedder = embedder_of(serving.key, settings, folder, fetch)
+            embedder = embedder_of(serving.key, settings, folder, fetch, engine)
             serving = _renamed(serving, embedder, folder)
         except ValueError as error:
             problem = f"The backbone of version {serving.version!r} {error}; the one in the settings is used instead."
@@ -93,12 +95,12 @@ def open_embedder(
     if settings.reload_model:
         serving = _reloaded(settings, folder, registry)
         try:
-            return embedder_of(serving.key, settings, folder, fetch), serving, problem
+            return embedder_of(serving.key, settings, folder, fetch, engine), serving, problem
         except ValueError as error:
             raise SettingsError(
                 f"The trainer setting 'reload_model' is {serving.version!r}, whose backbone {error}."
             ) from None
-    own = Embedder(settings, folder / EMBEDDINGS, fetch, remembered=remembered, on_backbone=on_backbone)
+    own = Embedder(settings, folder / EMBEDDINGS, fetch, remembered=remembered, on_backbone=on_backbone, engine=engine)
     return own, None, problem
 
 
@@ -146,11 +148,13 @@ def _forget(folder: Path, registry: Registry, key: str | None) -> None:
             shutil.rmtree(folder / EMBEDDINGS / Path(said.embeddings).name, ignore_errors=True)
 
 
-def embedder_of(key: str, settings: TrainerSettings, folder: Path, fetch: Fetch) -> Embedder:
+def embedder_of(
+    key: str, settings: TrainerSettings, folder: Path, fetch: Fetch, engine: Engine | None = None
+) -> Embedder:
     """An embedder for the frozen backbone `key`. Raises ModelFileError and SettingsError."""
     from trainer.embeddings.backbones.saved_backbone import own_network, rebuild  # torch takes seconds
     from trainer.embeddings.backbones.torch_networks import device_named
 
     own = own_network(settings.model_fn) if settings.model_fn else None
     backbone = rebuild(folder / BACKBONES, key, device_named(settings.device), model_fn=own)
-    return Embedder(settings, folder / EMBEDDINGS, fetch, backbone=backbone)
+    return Embedder(settings, folder / EMBEDDINGS, fetch, backbone=backbone, engine=engine)

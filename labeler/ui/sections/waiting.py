@@ -63,6 +63,8 @@ def show(project: Project, status: TrainerStatus | None) -> None:
             f"{plain(status.tracking.error)} It is retried; the figures here are complete.",
             icon=":material/monitoring:",
         )
+    if status.workers_away:
+        st.info(plain(status.workers_away), icon=":material/lan:")
     embedding = status.embedding
     if (download := embedding.download) is not None:
         size = f"{megabytes(download.done_bytes)} of {megabytes(download.total_bytes)}"

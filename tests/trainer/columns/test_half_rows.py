@@ -11,7 +11,8 @@ from sklearn.datasets import load_digits
 
 from tests.trainer.logs import entry
 from trainer.columns import half_rows
-from trainer.columns.half_rows import HalfRows, RowStore, over, parts
+from trainer.columns.half_rows import HalfRows, RowStore, parts
+from trainer.columns.spread_rows import over
 from trainer.embeddings.nearest import nearest
 from trainer.embeddings.space import ImagePool
 from trainer.learners.kernel_head import fit_head

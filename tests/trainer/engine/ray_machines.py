@@ -1,0 +1,89 @@
+"""A Ray cluster on this machine, of processes that a test can kill one by one."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from tests.services import free_port
+
+HOME = Path(__file__).resolve().parents[3]
+TOKEN = secrets.token_hex(32)
+PRIVATE = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+class Machines:
+    """A head with one core, and machines that join it with one core each."""
+
+    def __init__(self) -> None:
+        self.port, self.client_port = free_port(), free_port()
+        self._folders: list[str] = []
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def address(self) -> str:
+        return f"ray://127.0.0.1:{self.client_port}"
+
+    def head(self) -> None:
+        ports = ["--port", str(self.port), "--ray-client-server-port", str(self.client_port)]
+        self._start("--head", "--include-dashboard", "false", *ports)
+
+    def join(self) -> None:
+        self._start("--address", f"127.0.0.1:{self.port}")
+
+    def processes(self, name: str = "") -> list[psutil.Process]:
+        """All processes of the cluster, or the actors of a class."""
+        found = []
+        for each in self._started:
+            if each.poll() is None:
+                started = psutil.Process(each.pid)
+                found += [started, *started.children(recursive=True)]
+        return [each for each in found if not name or name in " ".join(each.cmdline()[:1])]
+
+    def kill(self) -> None:
+        """End all of them at once, as when the power fails."""
+        processes = self.processes()
+        for each in processes:
+            each.suspend()  # so that none sees another one end, and cleans up
+        for each in processes:
+            each.kill()
+        psutil.wait_procs(processes, timeout=10)
+        for each in self._started:
+            each.wait(10)
+        self._started = []
+
+    def close(self) -> None:
+        self.kill()
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _start(self, *options: str) -> None:
+        folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # Ray's sockets need a short path
+        self._folders.append(folder)
+        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1"]
+        memory = ["--object-store-memory", "80000000", "--num-cpus", "1", "--num-gpus", "0"]
+        where = ["--temp-dir", folder] if "--head" in options else []
+        with (Path(folder) / "start.log").open("wb") as log:
+            self._started.append(
+                subprocess.Popen(
+                    [*ray, *memory, *where, "--include-log-monitor", "false", "--disable-usage-stats", *options],
+                    env={**os.environ, **PRIVATE, "PYTHONPATH": str(HOME), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"},
+                    stdout=log,
+                    stderr=log,
+                )
+            )
+
+
+def until(true: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"It did not happen in {seconds:.0f} s."
+        time.sleep(0.1)

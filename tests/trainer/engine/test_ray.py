@@ -1,0 +1,153 @@
+"""The engine on a real Ray cluster of two machines: the same answers as without it, also after kills.
+
+The cluster takes most of the time: it is started once, and the tests stand in the order in which they leave it whole.
+"""
+
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from shared.settings.services import SettingsError, TrainerSettings
+from tests.trainer.embeddings.embedders import OWN, Photos
+from tests.trainer.engine.ray_machines import PRIVATE, Machines, until
+from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.space import Geometry, ImagePool, Matrix
+from trainer.embeddings.transform import plain
+from trainer.engine.engine import LocalEngine
+from trainer.engine.opening import open_engine
+from trainer.loop.rounds import Timings, fit, rank
+from trainer.strategies import strategy_named
+from trainer.sync.snapshot import Snapshot
+
+IMAGES, CLASSES = 150_000, 4
+
+pytestmark = pytest.mark.filterwarnings("ignore:Ray Client connection timed out:UserWarning")
+
+
+def settings_with(**more):
+    return TrainerSettings.load(command_line={"device": "cpu", "batch_size": 8, **OWN, **more})[0]
+
+
+@pytest.fixture(scope="module")
+def machines():
+    found = Machines()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return Photos(tmp_path_factory.mktemp("images") / "photos")
+
+
+@pytest.fixture(scope="module")
+def engine(machines, photos):
+    """An engine that was started before its cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in PRIVATE.items():
+            patch.setenv(name, value)
+        from trainer.engine.ray_engine import RayEngine  # Ray reads the environment when it is imported
+
+        settings = settings_with(engine="ray", ray_address=machines.address, images=str(photos.root))
+        found = RayEngine(settings, least=50_000)  # so that the workers compute in a round, too
+        found.start()
+        assert "is away" in found.problem
+        assert machines.address in found.problem
+        assert listed(found)() == listed(LocalEngine())()
+        machines.head()
+        machines.join()
+        until(lambda: found.problem is None and len(found.machines) == 2, 180.0)
+        yield found
+        found.close()
+
+
+def pool_with(engine):
+    """A pool of vectors around a centre for each class."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(CLASSES, size=IMAGES)
+    rows = rng.standard_normal((CLASSES, 16))[truth] + rng.standard_normal((IMAGES, 16))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    pool = ImagePool(16, lambda _: rows)
+    workers = engine if engine.spreads else None
+    pool.geometry = Geometry(plain(np.zeros(16, np.float32)), Matrix(16, None, workers), Matrix(16))
+    pool.train.append(np.arange(IMAGES), rows)
+    return pool, {image: int(truth[image]) for image in range(40)}
+
+
+def listed(engine, strategy="margin"):
+    """The list of a round, as images, scores and reasons."""
+    pool, labels = pool_with(engine)
+    names = {k: str(k) for k in range(CLASSES)}
+    snapshot = Snapshot(uuid4(), len(labels), labels, frozenset(labels), names)
+    model = fit(pool, snapshot, None, seed=0)
+    given = {"strategy_name": strategy, "leased": frozenset(), "length": 100, "seed": 0, "timings": Timings()}
+
+    def ask():
+        push = rank(pool, snapshot, model, strategy_named(strategy), **given)
+        return [each.model_dump(exclude={"id"}) for each in push.queries]
+
+    return ask
+
+
+@pytest.mark.parametrize("strategy", ["margin", "uncertainty_herding"])
+def test_both_engines_give_the_same_list(engine, strategy):
+    alone, together = listed(LocalEngine(), strategy)(), listed(engine, strategy)
+    assert together() == alone  # computed here, because the rows are only being sent
+    until(lambda: engine.waiting == 0)
+    before = engine.answered
+    assert together() == alone
+    assert engine.answered > before
+
+
+def test_a_killed_worker_is_sent_its_rows_again(engine, machines):
+    alone, together = listed(LocalEngine())(), listed(engine)
+    together()
+    until(lambda: engine.waiting == 0)
+    machines.processes("RowHolder")[0].kill()
+    assert together() == alone
+    until(lambda: engine.waiting == 0)
+    before = engine.answered
+    until(lambda: together() == alone and engine.answered > before)
+    assert engine.problem is None
+
+
+def test_workers_embed_what_this_process_would_embed(engine, photos, tmp_path):
+    entries = photos.add(60)
+    entries.append(photos.entry(99, b"no image"))
+    here = Embedder(settings_with(), tmp_path / "here", photos.fetch)
+    there = Embedder(settings_with(), tmp_path / "there", photos.fetch, engine=engine)
+    try:
+        until(lambda: len(here.step(entries, more_coming=False)) == 60 and here.problems)
+        photos.fetched.clear()
+        until(lambda: len(there.step(entries, more_coming=False)) == 60 and there.problems)
+        hashes = [entry.sha256 for entry in entries[:60]]
+        np.testing.assert_array_equal(there.read(hashes), here.read(hashes))
+        assert there.problems == here.problems
+        assert set(photos.fetched) == {99}  # the one that no worker could read was looked at here
+    finally:
+        here.close()
+        there.close()
+
+
+def test_without_its_head_the_trainer_goes_on_alone(engine, machines):
+    alone, together = listed(LocalEngine())(), listed(engine)
+    together()
+    until(lambda: engine.waiting == 0)
+    machines.kill()
+    assert together() == alone
+    until(lambda: engine.problem is not None)
+    assert "is away" in engine.problem
+    assert together() == alone
+
+
+def test_ray_is_opened_when_the_settings_say_so(engine):
+    opened = open_engine(settings_with(engine="ray", ray_address="ray://127.0.0.1:1"))
+    assert type(opened) is type(engine)
+    assert "ray://127.0.0.1:1 is away" in opened.problem
+    assert isinstance(open_engine(settings_with()), LocalEngine)
+
+
+def test_an_engine_needs_an_address():
+    with pytest.raises(SettingsError, match="set 'ray_address' to ray://HOST:10001"):
+        open_engine(settings_with(engine="ray"))

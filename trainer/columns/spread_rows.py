@@ -1,0 +1,93 @@
+"""A function of many rows, computed where the rows lie.
+
+The rows are cut into chunks of fixed size. One thread computes the function of one chunk, so the last bits of its
+numbers depend neither on how many threads there are nor on who computes: matrix products round differently in blocks of
+other sizes. So a list of questions is the same wherever its images were scored, on processors of one kind.
+
+Rows may have copies with workers (`SpreadRows`), which then compute. Whoever needs only some rows reads them here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.columns.half_rows import AnyRows, HalfRows, Matrix
+from trainer.threads import one_thread
+
+Ids = NDArray[np.int64]
+Function = Callable[[Matrix], Matrix]
+CHUNK = 16_384
+"""Rows of a chunk."""
+
+
+class Workers(Protocol):
+    """Others who hold copies of rows and compute over them."""
+
+    def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
+        """As `over`, or None if it must be computed here: few rows, or the workers are not ready."""
+
+
+class SpreadRows(HalfRows):
+    """Rows (N, D) that are here and that `workers` may have copies of, under a `name` that no other rows have."""
+
+    def __init__(self, rows: AnyRows, name: int, workers: Workers) -> None:
+        super().__init__(rows if isinstance(rows, np.ndarray) else rows._data)  # type: ignore[arg-type]
+        self.here, self.workers = rows, workers
+        self.name = f"{name} {self._data.dtype}"  # a pool that becomes large is stored in half precision
+
+    def __getitem__(self, which: Any) -> Matrix:
+        return self.here[which]
+
+    def stored(self, start: int, end: int) -> NDArray[Any]:
+        """Some rows as they are stored: half the bytes, if they are in half precision."""
+        return self._data[start:end]
+
+
+def over(rows: AnyRows, function: Function, which: Ids | None = None) -> Matrix:
+    """`function` of all rows, or of the rows `which` (n,), ascending: the result has one entry for each (n, …).
+
+    `function` treats each row by itself. Workers get it pickled.
+    """
+    wanted = np.arange(len(rows)) if which is None else which
+    if not len(wanted):
+        return function(rows[:0])
+    if isinstance(rows, SpreadRows):
+        found = rows.workers.over(rows, function, wanted)
+        if found is not None:
+            return found
+        rows = rows.here
+    return computed([(rows, some) for _, some in chunks(wanted)], function)
+
+
+def chunks(which: Ids) -> Iterator[tuple[int, Ids]]:
+    """The rows `which` (n,), ascending, by chunk, with its number."""
+    numbers = which // CHUNK
+    for some in np.split(which, np.flatnonzero(np.diff(numbers)) + 1):
+        if len(some):
+            yield int(some[0]) // CHUNK, some
+
+
+def computed(parts: list[tuple[AnyRows, Ids]], function: Function) -> Matrix:
+    """`function` of some rows of each part, which is at most a chunk, one after another (n, …)."""
+
+    def one(part: tuple[AnyRows, Ids]) -> Matrix:
+        return function(side_by_side(*part))
+
+    with one_thread():
+        threads = min(max((os.cpu_count() or 1) - 1, 1), len(parts))  # a core is left, see `trainer.threads`
+        if threads == 1:
+            return np.concatenate([one(part) for part in parts])
+        with ThreadPoolExecutor(threads, thread_name_prefix="rows") as pool:
+            return np.concatenate(list(pool.map(one, parts)))
+
+
+def side_by_side(rows: AnyRows, which: Ids) -> Matrix:
+    """Some rows, ascending; without a copy where they lie side by side."""
+    first, last = int(which[0]), int(which[-1])
+    return rows[first : last + 1] if last - first + 1 == len(which) else rows[which]

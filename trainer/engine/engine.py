@@ -1,0 +1,78 @@
+"""What an engine does for the trainer: it embeds images and computes over many rows, or leaves that to this process.
+
+An engine never blocks labeling. Whenever its workers cannot be asked, it says so by None, and the trainer does the work
+itself, with the same functions. So the answers do not depend on the engine, only their speed does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.wire.images import ImageEntry
+from trainer.columns.spread_rows import Function, Ids, SpreadRows
+from trainer.embeddings.backbones.backbone import Backbone
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass
+class Embedded:
+    """Images and their vectors (n, dim), in the same order, and the ids of images that no worker could read."""
+
+    vectors: Matrix
+    entries: list[ImageEntry] = field(default_factory=list)
+    unread: set[int] = field(default_factory=set)
+
+
+class Engine(Protocol):
+    """Workers for the trainer. `over` and `embed` may be called from any thread, and take finite time."""
+
+    spreads: bool
+    """Whether workers keep copies of the rows of the pool."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why the workers do not work now, as a sentence for a person."""
+
+    @property
+    def room(self) -> int:
+        """Images that the workers can have in hand at once; 0: images are embedded here."""
+
+    def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
+        """See `trainer.columns.spread_rows.Workers`."""
+
+    def embed(self, backbone: Backbone, entries: Sequence[ImageEntry]) -> Embedded | None:
+        """Hand out the first of `entries`, and return what has been embedded meanwhile; None: embed them here."""
+
+    def start(self) -> None:
+        """Look for the workers; returns at once."""
+
+    def close(self) -> None:
+        """Let the workers go."""
+
+
+class LocalEngine:
+    """This process alone: one shard, which is the pool itself."""
+
+    spreads = False
+    problem: str | None = None
+    room = 0
+
+    def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
+        """It is computed here."""
+        return None
+
+    def embed(self, backbone: Backbone, entries: Sequence[ImageEntry]) -> Embedded | None:
+        """They are embedded here."""
+        return None
+
+    def start(self) -> None:
+        """There is nothing to look for."""
+
+    def close(self) -> None:
+        """There is nothing to let go."""

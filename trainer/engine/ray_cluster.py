@@ -1,0 +1,183 @@
+"""The Ray cluster as a client sees it: its machines, its actors, and two errors in place of all of Ray's.
+
+`Lost` is one worker, which Ray starts again; `Away` is the whole cluster. Every call takes finite time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3",
+    "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3",
+    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "3",
+}.items():
+    os.environ.setdefault(_name, _value)
+_token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+if "RAY_AUTH_TOKEN" in os.environ or _token.exists():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # a client shows its token only if it is told to
+
+import ray  # noqa: E402 - reads the environment when it is imported
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError  # noqa: E402
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: E402
+
+from shared.settings.services import TrainerSettings  # noqa: E402
+from trainer.engine.shards import Lost  # noqa: E402
+
+log = logging.getLogger(__name__)
+
+GROUP = 4
+"""Cores of a worker that embeds without a GPU: more of them wait for one another."""
+START_SECONDS = 120.0
+"""Until a worker must have started: it may import torch from a slow disk."""
+
+
+class Away(Exception):  # noqa: N818 - a state of the cluster
+    """The cluster does not answer. The message says why, in a few words."""
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Every error of the client's connection as Away."""
+    try:
+        yield
+    except (Away, Lost):
+        raise
+    except Exception as error:  # Ray's client raises anything from ConnectionError to plain Exception
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        raise Away(words[0].rstrip(".")[:200]) from error
+
+
+class RayCrew:
+    """Actors by number."""
+
+    def __init__(self, actors: Sequence[Any], *, on_gpus: bool = False) -> None:
+        self.count = len(actors)
+        self.actors = actors
+        self.on_gpus = on_gpus
+
+    def put(self, value: Any) -> Any:
+        """Send a value ahead that several calls take."""
+        with _asking():
+            return ray.put(value)
+
+    def call(self, worker: int, method: str, *given: Any) -> Any:
+        """Begin a call; returns its ticket."""
+        with _asking():
+            return getattr(self.actors[worker], method).remote(*given)
+
+    def results(self, tickets: Sequence[tuple[int, Any]], seconds: float) -> list[Any]:
+        """The answers to calls of workers. Raises Lost."""
+        until, found = time.monotonic() + seconds, []
+        for worker, ticket in tickets:
+            try:
+                with _asking():
+                    found.append(_got(worker, ticket, max(until - time.monotonic(), 0.1)))
+            except Lost as lost:
+                log.warning("%s", lost, exc_info=True)
+                raise
+        return found
+
+    def ready(self, tickets: Sequence[Any], seconds: float) -> list[Any]:
+        """Those that have an answer, after waiting for the first."""
+        with _asking():
+            done: list[Any] = ray.wait(list(tickets), num_returns=1, timeout=seconds)[0]
+            if done and len(tickets) > 1:
+                done = ray.wait(list(tickets), num_returns=len(tickets), timeout=0)[0]
+            return done
+
+
+def _got(worker: int, ticket: Any, seconds: float) -> Any:
+    try:
+        return ray.get(ticket, timeout=seconds)
+    except (RayActorError, RayTaskError, GetTimeoutError) as error:
+        raise Lost(worker) from error
+
+
+class RayCluster:
+    """A connection to the cluster at `address`."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._nodes: list[dict[str, Any]] = []
+        self._hired: dict[str, list[Any]] = {}
+
+    @property
+    def machines(self) -> list[str]:
+        """The machines that have workers."""
+        return [str(node["NodeID"]) for node in self._nodes]
+
+    def connect(self) -> None:
+        """Connect anew, without the workers of an earlier connection. Raises Away."""
+        self.close()
+        with _asking():
+            ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
+            self._nodes = _machines()
+        if not self._nodes:
+            raise Away("it has no machine with a processor")
+
+    def changed(self) -> bool:
+        """Whether machines have come or gone since `connect`. Raises Away."""
+        with _asking():
+            return [str(node["NodeID"]) for node in _machines()] != self.machines
+
+    def hire_holders(self, kind: type) -> RayCrew:
+        """One worker for rows on each machine. Raises Away."""
+        with _asking():
+            actor: Any = ray.remote(kind)
+            return self._started("rows", [actor.options(**_on(node, 0)).remote() for node in self._nodes])
+
+    def hire_embedders(self, kind: type, settings: TrainerSettings, key: str, frozen: bytes) -> RayCrew | None:
+        """A worker for images on each GPU, or on each few cores where there is none; None: nothing is free."""
+        with _asking():
+            actor: Any = ray.remote(kind)
+            sent, actors = ray.put(frozen), []
+            any_gpu = any(_has(node, "GPU") for node in self._nodes)
+            for node in self._nodes:
+                gpus, cores = _has(node, "GPU"), _has(node, "CPU")
+                count = gpus if any_gpu else max(round(cores / GROUP), 1)
+                each = 1 if any_gpu else max(cores // count, 1)
+                options = {**_on(node, each), "max_concurrency": 2} | ({"num_gpus": 1} if any_gpu else {})
+                actors += [actor.options(**options).remote(settings, key, sent) for _ in range(count)]
+            return self._started("images", actors, on_gpus=any_gpu) if actors else None
+
+    def dismiss(self, what: str) -> None:
+        """Let the workers for rows or for images go. Raises Away."""
+        for actor in self._hired.pop(what, []):
+            with _asking():
+                ray.kill(actor)
+
+    def close(self) -> None:
+        """Disconnect. Actors end with the connection."""
+        self._hired = {}
+        try:
+            ray.shutdown()
+        except Exception:  # the connection is gone, and that is all that matters
+            log.debug("Ray did not disconnect", exc_info=True)
+
+    def _started(self, what: str, actors: list[Any], *, on_gpus: bool = False) -> RayCrew:
+        self._hired[what] = actors
+        return RayCrew(actors, on_gpus=on_gpus)
+
+
+def _machines() -> list[dict[str, Any]]:
+    nodes: Any = ray.nodes  # which has no types
+    alive = [node for node in nodes() if node["Alive"] and _has(node, "CPU")]
+    return sorted(alive, key=lambda node: str(node["NodeID"]))
+
+
+def _has(node: dict[str, Any], resource: str) -> int:
+    return int(node["Resources"].get(resource, 0))
+
+
+def _on(node: dict[str, Any], cores: int) -> dict[str, Any]:
+    """Options of an actor on this machine, which is started again as often as it ends."""
+    where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+    return {"num_cpus": cores, "max_restarts": -1, "max_task_retries": 0, "scheduling_strategy": where}
