@@ -51,7 +51,7 @@ class Pictures:
         self._fetch = fetch
         self._open_maps = open_maps
         self._maps: FeatureMaps | None = None
-        self._entries: dict[str, ImageEntry] = {}  # by hash, of images that were requested
+        self._ids: dict[str, int] = {}  # by hash, of images that were requested
         self._unreadable: dict[str, tuple[float, float]] = {}  # hash → time of the next try, and the pause before it
         self._of: Detector | None = None  # the detector that found …
         self._found: dict[str, Placed] = {}  # … these boxes, by hash
@@ -65,20 +65,20 @@ class Pictures:
 
     def start_over(self) -> None:
         """Follow another log. Maps stay, because they are keyed by content."""
-        self._entries.clear()
+        self._ids.clear()
         self._unreadable.clear()
         self._found.clear()
 
     def hash_of(self, image_id: int) -> str | None:
         """The content hash of a catalogued image. None if the image is not in the catalogue or currently unreadable."""
-        entry = next(iter(self._replica.images([image_id])), None)
-        if entry is None:
+        sha256 = self._replica.hash_of(image_id)
+        if sha256 is None:
             return None
-        until, _ = self._unreadable.get(entry.sha256, (0.0, 0.0))
+        until, _ = self._unreadable.get(sha256, (0.0, 0.0))
         if until > time.monotonic():
             return None
-        self._entries[entry.sha256] = entry
-        return entry.sha256
+        self._ids[sha256] = image_id
+        return sha256
 
     def has_views(self, image_id: int) -> bool:
         """Whether the image can be learned without computing anything first. True if it is unreadable."""
@@ -150,11 +150,18 @@ class Pictures:
         return self._found.get(sha256) if sha256 is not None and detector is self._of else None
 
     def _read(self, sha256: str) -> bytes:
-        return self._fetch(self._entries[sha256])
+        entry = self._entry(sha256)
+        if entry is None:
+            raise ImageProblem("no longer exists")
+        return self._fetch(entry)
+
+    def _entry(self, sha256: str) -> ImageEntry | None:
+        return next(iter(self._replica.images([self._ids[sha256]])), None)
 
     def _give_up(self, sha256: str, problem: ImageProblem) -> None:
         _, last = self._unreadable.get(sha256, (0.0, 0.0))
         if not last:
-            log.warning("Skipping box detection in %s for now: it %s.", self._entries[sha256].uri, problem)
+            entry = self._entry(sha256)
+            log.warning("Skipping box detection in %s for now: it %s.", entry.uri if entry else "an image", problem)
         pause = min(2 * last, LONGEST_RETRY) or RETRY_SECONDS
         self._unreadable[sha256] = time.monotonic() + pause, pause

@@ -28,6 +28,7 @@ from shared.tasks.task import Task
 from shared.wire.evaluation import Evaluation
 from shared.wire.images import ImageEntry
 from shared.wire.log import AnnotationBatch, AnnotationPage, Row
+from trainer.columns.hash_index import as_text
 from trainer.sync.catalog import Catalog
 
 logger = logging.getLogger(__name__)
@@ -150,6 +151,14 @@ class Replica:
         """
         with self.lock:
             return self.fold.removed | self.catalog.removed
+
+    def hash_of(self, image_id: int) -> str | None:
+        """The content hash of an image that is not gone. From memory: a round asks for hundreds."""
+        with self.lock:
+            place = self.catalog.places.get(image_id)
+            if place is None or image_id in self.fold.removed or image_id in self.catalog.removed:
+                return None
+            return as_text(self.catalog.hashes[place : place + 1])[0]
 
     def images(self, image_ids: Sequence[int] | None = None) -> list[ImageEntry]:
         """The images of the catalogue, or those of these, that are not gone, each in its split of today."""

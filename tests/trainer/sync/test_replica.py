@@ -4,6 +4,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from shared.log import Fold
 from shared.storage.database import write
@@ -205,3 +206,13 @@ def test_whoever_follows_the_catalogue_sees_each_change_once(replica):
     assert len(replica.catalog.changes(seen)[0]) == 0
     assert [each.id for each in replica.catalog.entries()] == [3, 5, 9]
     assert replica.catalog.some([9, 4, 3]) == [entry(9), entry(3, removed=True)]
+
+
+def test_the_hash_of_an_image_needs_no_statement(replica):
+    replica.update_catalog([entry(1), entry(2), entry(3).model_copy(update={"removed": True})], after=3)
+    gone = Row(seq=1, id=uuid4(), action="image_removed", image_id=2, created_at=WHEN)
+    replica.accept(batch([gone]))
+    executed: list[str] = []
+    event.listen(replica.engine, "before_cursor_execute", lambda *given: executed.append(given[2]))
+    assert [replica.hash_of(image_id) for image_id in (1, 2, 3, 4)] == [entry(1).sha256, None, None, None]
+    assert executed == []
