@@ -60,6 +60,14 @@ def test_mistakes_are_listed_first_with_the_opposite_proposed():
     assert [each.quality for each in issues] == sorted(each.quality for each in issues)
 
 
+def test_a_class_is_not_doubtful_for_being_rare():
+    """The model learns little of so few strips, and each digit is on a quarter of them."""
+    rows, targets = strips(100)
+    doubts = found(judged(rows, targets), targets).of_class.values()
+    given = np.concatenate([each.given for each in doubts])
+    assert 0.3 < (given == 1).mean() < 0.7
+
+
 def test_the_estimate_of_errors_holds():
     rows, targets = project(wrong=24)
     errors = found(judged(rows, targets), targets).errors
