@@ -30,16 +30,17 @@ from shared.tasks.classification import CLASSIFICATION
 from shared.tasks.registry import task_named
 from shared.wire.imports import ImportIssue, ImportRow, NamedClasses
 
-READERS: dict[str, Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read]]] = {
+Reader = Callable[[Path, Chosen | None, LeftOut | None], Iterator[Read]]
+READERS: dict[str, Reader] = {
     ".csv": csv_table.read,
     ".tsv": csv_table.read,
     ".jsonl": json_lines.read,
     ".ndjson": json_lines.read,
     ".parquet": parquet.read,
-    ".json": lambda path, chosen, left: _JSON[json_format(path)](path, left, several=_several(chosen)),
-    ".xml": lambda path, chosen, left: cvat.read(path, left, several=_several(chosen)),
+    ".json": lambda path, chosen, left: _JSON[json_format(path)](path, chosen, left),
+    ".xml": cvat.read,
 }
-_JSON: dict[str, Callable[..., Iterator[Read]]] = {
+_JSON: dict[str, Reader] = {
     "coco": coco.read,
     "fiftyone": fiftyone.read,
     "label_studio": label_studio.read,
@@ -118,7 +119,7 @@ def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
             )
         labels_of_fiftyone = table_in(path)
         if labels_of_fiftyone is not None and not layout:
-            read = partial(fiftyone.read, labels_of_fiftyone, several=_several(columns))
+            read = partial(fiftyone.read, labels_of_fiftyone, columns)
             return _counted(path, read, None)
         shards = shards_in(path) if not layout else []
         named = [shard for shard in shards if is_shard(shard)]
@@ -128,7 +129,7 @@ def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
             return _counted(path, partial(_shards, shards, columns), sum(map(count, shards)))
         if next(labels.rows(), None) is None:
             raise SettingsError(" ".join([labels.needed(), *labels.told()]))
-        if _several(columns):
+        if columns is not None and columns.several:
             alone = "a folder is a yes to its class, and says nothing about the others"
             return Source(path, partial(_of_folders, labels), None, lambda: [*labels.told(), alone])
         return Source(path, labels.rows, None, labels.told)
@@ -141,10 +142,6 @@ def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
         table = csv_table.Table(path, columns, left)
         return replace(_counted(path.parent, lambda **_: table.rows(), table.dialect.lines, left), told=table.told)
     return _counted(path.parent, partial(reader, path, columns), _count(path))
-
-
-def _several(chosen: Chosen | None) -> bool:
-    return chosen is not None and chosen.several
 
 
 def _of_folders(labels: FolderLabels) -> Iterator[Read]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from labeler.transfer.files import coco
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import Read, told
+from labeler.transfer.rows.imported import Chosen, Read, told
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import ABSENT
 from shared.wire.imports import ImportIssue
@@ -30,11 +30,12 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
     return coco.write(rows, extras, ("uri", "label"), annotations_of, categories)
 
 
-def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
-    """Yield a row for each image with one category, or with any in a multi-label project (`several`).
+def read(path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
+    """Yield a row for each image with one category, or with any in a multi-label project (`chosen.several`).
 
     `line` counts images. An image without an annotation has no label. Raises SettingsError for another file format.
     """
+    several = chosen is not None and chosen.several
     counted = LeftOut() if left is None else left
     content = coco.Content.of(path, "categories")
     lines = {image_id: number for number, (image_id, _, _) in enumerate(content.images, start=1)}

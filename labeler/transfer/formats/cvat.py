@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 from labeler.transfer.files.cvat import document, image, images
 from labeler.transfer.files.xml_names import meant, written
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import Read, told
+from labeler.transfer.rows.imported import Chosen, Read, told
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import ABSENT
 from shared.tasks.multilabel import cell_of
@@ -38,8 +38,9 @@ def _image(number: int, row: ExportRow) -> tuple[str, str]:
     return image(number, row, absent, tags)
 
 
-def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
+def read(path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
     """Rows of the file; `line` counts images from 1. Raises SettingsError for one with a document type."""
+    several = chosen is not None and chosen.several
     counted = LeftOut() if left is None else left
     for given in images(path, counted):
         if isinstance(given, ImportIssue):

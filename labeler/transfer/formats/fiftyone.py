@@ -14,7 +14,7 @@ from typing import Any
 from labeler.transfer.files import fiftyone
 from labeler.transfer.files.fiftyone import PREDICTED, TRUTH, fields_of, labels_of, parts_of, reading, sample_of
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import Read, told
+from labeler.transfer.rows.imported import Chosen, Read, told
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import ABSENT
 from shared.wire.imports import ImportIssue
@@ -44,8 +44,9 @@ def _class(label: str | None, confidence: float | None = None) -> dict[str, Any]
     return None if label is None else given | ({} if confidence is None else {"confidence": confidence})
 
 
-def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
+def read(path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
     """Rows of the file; `line` counts samples from 1. Raises SettingsError for another file format."""
+    several = chosen is not None and chosen.several
     counted = LeftOut() if left is None else left
     with reading(path) as content:
         rows = _samples(content["samples"], counted) if "samples" in content else _labels(content, path)

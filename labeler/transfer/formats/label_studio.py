@@ -52,11 +52,12 @@ def _choice(names: list[str]) -> dict[str, Any]:
     return {"from_name": "choice", "to_name": "image", "type": "choices", "value": {"choices": names}}
 
 
-def read(path: Path, left: LeftOut | None = None, *, several: bool = False) -> Iterator[Read]:
+def read(path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
     """Rows of the file; `line` counts tasks from 1. A task with several annotations gives a row for each.
 
-    In a multi-label project (`several`), an annotation has the classes of all its choices.
+    In a multi-label project (`chosen.several`), an annotation has the classes of all its choices.
     """
+    several = chosen is not None and chosen.several
     counted = LeftOut() if left is None else left
     full, flat = partial(_full, left=counted, several=several), partial(_minimal, left=counted, several=several)
     return label_studio.read(path, full, flat)
