@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 
 class Trainer:
-    """The parts of the trainer in `settings.workspace`/trainer. Each part is given those that stand above it here."""
+    """The parts of the trainer in `settings.workspace`/trainer. Each part depends only on parts above it."""
 
     def __init__(
         self, settings: TrainerSettings, sources: Mapping[str, Source], *, headers: dict[str, str] | None = None
@@ -81,7 +81,7 @@ class Trainer:
         self.leader = Leader(self.replica)
         self.tracker = Tracker(settings, self.replica, self.registry)
         self.publisher = Publisher(self.client, self.replica, on_asked=self.tracker.asked)
-        # Long work: what somebody asked for, and the rounds of the challenger.
+        # Long work: requested jobs, and the rounds of the challenger.
         self.jobs = Jobs(self.folder / "jobs", settings, disk=self.disk)
         self.rounds = Jobs(self.folder / "challenger", settings, keep=KEPT, disk=self.disk)
         self.rounds.park(True)  # until the challenger has checked whether they may continue
@@ -178,7 +178,7 @@ class Trainer:
 
     def status(self) -> TrainerStatus:
         """`GET /status`."""
-        loop, live = self.loop, self.loop.live  # read once: another model may take its place meanwhile
+        loop, live = self.loop, self.loop.live  # read once, because another model may replace it meanwhile
         model, latest, desired = live.model, live.latest, self.control.desired
         metrics: dict[str, Any] = {}
         if latest is not None:

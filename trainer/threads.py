@@ -11,7 +11,7 @@ from threadpoolctl import ThreadpoolController
 
 
 def leave_a_core() -> None:
-    """Leave one core to whatever labels, decodes or trains meanwhile: threads that wait for a busy core are a net loss.
+    """Leave one core free for labeling, decoding or training: threads that wait for a busy core are a net loss.
 
     The threads of linear algebra even wait by spinning. On two busy cores, a round over 100,000 images took 1.0 s with
     one thread and 1.6 s with two, and eight rounds over 300 images 0.3 s of CPU time instead of 1.1 s.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
 IN_MEMORY = 2**25
-"""Values in an ordinary array at most: 128 MiB."""
+"""Maximum number of values in an ordinary array: 128 MiB."""
 RESERVED = 2**26
 """Bytes by which the file grows."""
 BLOCK = 8_192
@@ -75,7 +75,7 @@ class RowStore:
 
     def first(self, count: int) -> AnyRows:
         """The first rows, as a view."""
-        plain, half = self._plain, self._half  # in this order: the plain rows end when there are others
+        plain, half = self._plain, self._half  # in this order, because the plain rows are dropped once the file exists
         return plain[:count] if half is None else HalfRows(half[:count])
 
     def append(self, rows: Matrix) -> None:
@@ -97,7 +97,7 @@ class RowStore:
         self._size = end
 
     def _reserved(self, rows: int) -> NDArray[np.float16]:
-        """The mapped file with room for so many rows."""
+        """The mapped file with space for this many rows."""
         if self._half is not None and rows <= len(self._half):
             return self._half
         if self._file is None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 GAPS = 16
-"""Places of the table for each image, at most."""
+"""Maximum table slots per image."""
 LEAST = 65_536
 """Ids up to this one are in the table, however few images there are."""
 

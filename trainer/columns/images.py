@@ -1,4 +1,4 @@
-"""Images as arrays: what a step needs of thousands of them at once."""
+"""Images as arrays: the fields that a step needs for thousands of images at once."""
 
 from __future__ import annotations
 

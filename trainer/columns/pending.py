@@ -21,7 +21,7 @@ Numbers = NDArray[np.int64]
 
 
 class _Run:
-    """Places in the order of their keys. Those before `start` wait no more."""
+    """Images in the order of their keys. Those before `start` are no longer waiting."""
 
     def __init__(self, keys: NDArray[np.uint64], places: Numbers) -> None:
         order = np.argsort(keys, kind="stable")

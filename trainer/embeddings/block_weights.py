@@ -106,7 +106,7 @@ def _with_first(further: Sequence[float]) -> tuple[float, ...]:
 
 
 def _sampled(labels: int) -> NDArray[np.int64]:
-    """Ascending places of at most MOST_LABELS of so many labels, drawn at random."""
+    """Ascending indices of up to MOST_LABELS of this many labels, drawn at random."""
     return np.sort(np.random.default_rng(0).permutation(labels)[:MOST_LABELS])
 
 

@@ -45,7 +45,7 @@ COLLECT_SECONDS = 0.5
 STEP_SECONDS = 0.3
 """Target duration of a batch, because a person's new label waits for it. A batch of 32 took 2 to 6 s on two cores."""
 LEAST = 4
-"""Images of the first batch, when the speed is not known yet, and of the smallest."""
+"""Size of the first batch, while the speed is unknown, and minimum size."""
 READ_BYTES = 512 * 2**20
 """Memory for the images of a step on a GPU and of the next one."""
 COPIED = 8_192
@@ -111,7 +111,7 @@ class Embedder:
 
     @property
     def resolved(self) -> ResolvedBackbone | None:
-        """The backbone and where its weights came from; None until there is one, and for vectors from a file."""
+        """The backbone and the source of its weights; None until it is loaded, and for vectors from a file."""
         return self._backbone.resolved if self._backbone is not None else None
 
     @property
@@ -292,14 +292,14 @@ class Embedder:
 
     @property
     def _most(self) -> int:
-        """Images of the largest batch: on a GPU, as many as fit into its memory at once, and into READ_BYTES."""
+        """Maximum batch size: on a GPU, as many as fit into its memory and into READ_BYTES."""
         backbone = self._backbone
         if backbone is None or not backbone.at_once:
             return self._settings.batch_size
         return max(backbone.at_once, READ_BYTES // (2 * 3 * backbone.input_size**2))
 
     def _fit_batch(self, images: int, seconds: float) -> None:
-        """Choose the size of the next batch, after this one: at most twice as large, and within STEP_SECONDS."""
+        """Choose the size of the next batch: up to twice this one, and within STEP_SECONDS."""
         fitting = max(int(STEP_SECONDS * images / max(seconds, 1e-9)), LEAST)
         self._batch = min(fitting, 2 * self._batch, self._most)
 

@@ -1,4 +1,4 @@
-"""The neighbour graph of the pool, which says what images look alike without any label.
+"""The neighbour graph of the pool: which images are similar, without any label.
 
 *Diffusion coordinates* (Coifman and Lafon 2006, doi:10.1016/j.acha.2006.04.006) describe the regions that it forms: two
 images are near where many short steps from neighbour to neighbour lead from one to the other.
@@ -49,7 +49,7 @@ class Neighbourhood:
 
     @classmethod
     def of(cls, pool: AnyRows, *, seed: int) -> Self:
-        """The graph of at most NODES rows of `pool` (N, D) of unit length. It takes half a second."""
+        """The graph of up to NODES rows of `pool` (N, D) of unit length. It takes half a second."""
         nodes = np.random.default_rng(seed).permutation(len(pool))[:NODES]
         rows = np.ascontiguousarray(pool[nodes])
         count, size = len(nodes), min(COORDINATES, len(nodes) - 2)
@@ -83,7 +83,9 @@ class Neighbourhood:
         return _unit(mean * self.values ** (STEPS - 1))
 
     def pupils(self, labels: int, pool: int, *, without: Ids | None = None) -> Ids:
-        """Nodes (m,) for which a teacher of so many `labels` answers, in a pool of so many images, `without` some."""
+        """Nodes (m,) that a teacher with `labels` labels predicts, in a pool of this size, without the nodes
+        `without`.
+        """
         most = min(PUPILS, max(PAIRS // pool - labels, LEAST_PUPILS))
         return (self.nodes if without is None else self.nodes[~np.isin(self.nodes, without)])[:most]
 

@@ -241,7 +241,7 @@ class ImagePool:
         return self._read(as_text(self._images.hashes.values[places]))
 
     def changed_since(self, version: int, complete: bool) -> bool:
-        """Whether the geometry is another one than `version`, or the pool is `complete` and was not then."""
+        """Whether the geometry differs from `version`, or the pool is `complete` and was not then."""
         return self.version != version or (self.complete and not complete)
 
     def split_of(self, image_id: int) -> Split:
@@ -249,7 +249,7 @@ class ImagePool:
         return SPLITS[int(self._images.splits.values[self._images.places[image_id]])]
 
     def add(self, entries: Sequence[ImageEntry] | Images, *, complete: bool) -> None:
-        """Add images that have a vector now; `complete` says that no more will follow.
+        """Add images that have a vector now. `complete`: no more will follow.
 
         Raises OSError if their vectors cannot be read. The next call makes up for it, even without images.
         """
@@ -327,7 +327,7 @@ class ImagePool:
     def _append(self, geometry: Geometry, images: Images) -> None:
         for matrix, held in ((geometry.train, False), (geometry.held, True)):
             some = images[(images.splits != TRAIN) == held]
-            some = some[matrix.row_of.of(some.ids) < 0]  # one that comes back to its first split has its row
+            some = some[matrix.row_of.of(some.ids) < 0]  # an image that returns to its first split still has its row
             for start in range(0, len(some), BLOCK):
                 part = some[start : start + BLOCK]
                 matrix.append(part.ids, geometry.projection.transform(self._read(as_text(part.hashes))))
@@ -379,6 +379,6 @@ class _Members:
         return Images(self.ids.values, self.hashes.values, self.splits.values)
 
     def splits_of(self, image_ids: Ids) -> Splits:
-        """The splits of images (n,); train for those that are gone."""
+        """The splits of images (n,); train for removed ones."""
         places = self.places.of(image_ids)
         return np.where(places >= 0, self.splits.values[places], TRAIN).astype(np.uint8) if len(places) else EMPTY

@@ -83,7 +83,7 @@ class EmbeddingStore:
             fresh = places[~self.known(hashes[places])]
             if not len(fresh):
                 return
-            # Written at the known end, over the remains of a failed append.
+            # Write at the known end, over the remains of a failed append.
             _write(self._rows, self._count * self._row_bytes, half[fresh].tobytes())
             _write(self._hashes, self._count * HASH_BYTES, hashes[fresh].tobytes())
             self._index.add(hashes[fresh])

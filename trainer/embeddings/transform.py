@@ -55,7 +55,7 @@ class Projection:
         return replace(self, axes=self.axes * self.factors(shares), shares=tuple(shares))
 
     def factors(self, shares: Sequence[float]) -> Matrix:
-        """By what each column (d,) changes when the shares become `shares` (B,)."""
+        """The factor by which each column (d,) changes when the shares become `shares` (B,)."""
         changes = np.sqrt(np.asarray(shares, dtype=np.float64) / np.asarray(self.shares))
         return np.repeat(changes, self.widths).astype(np.float32)
 
@@ -89,7 +89,7 @@ def fit_projection(
 
 
 def _axes(mean: Matrix, sample: Matrix, most: int) -> Matrix | None:
-    """At most `most` directions (D, d), weighted by the spectrum; None if there are too few images to estimate it."""
+    """Up to `most` directions (D, d), weighted by the spectrum; None if there are too few images to estimate it."""
     rows = unit(np.asarray(sample, dtype=np.float32) - mean)
     n, dim = rows.shape
     width = min(most, dim)

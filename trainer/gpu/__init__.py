@@ -1,1 +1,1 @@
-"""What differs on a GPU: 16 bits, large batches, copies beside the computation, and its memory."""
+"""GPU specifics: 16-bit arithmetic, large batches, copies during the computation, and memory limits."""

@@ -21,7 +21,7 @@ Module = torch.nn.Module
 MATRIX_UNITS, BFLOAT16 = (7, 0), (8, 0)
 """Compute capabilities from which NVIDIA GPUs multiply matrices in float16, and in bfloat16. Older ones emulate it."""
 FURTHEST = 0.05
-"""Largest relative difference of the vectors of random images, of which rounding makes at most 0.02."""
+"""Largest accepted relative difference of the vectors of random images. Rounding alone causes up to 0.02."""
 KEPT = (torch.nn.modules.batchnorm._BatchNorm,)
 
 

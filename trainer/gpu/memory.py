@@ -10,9 +10,9 @@ if TYPE_CHECKING:  # torch takes seconds to import, and comparing images by thei
     import torch
 
 SHARE = 0.5
-"""Share of the free memory that one batch may take: others use the GPU too, and a challenger comes beside it."""
+"""Share of the free memory that one batch may take: other programs use the GPU too, and so does a challenger."""
 TRIED = 8
-"""Images of the pass that tells how much memory an image takes."""
+"""Number of images in the pass that measures the memory per image."""
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -29,7 +29,7 @@ def images_at_once(run: Callable[[int], object], device: torch.device, most: int
     import torch
 
     with torch.cuda.device(device):
-        run(1)  # libraries allocate what they keep
+        run(1)  # libraries allocate their permanent memory here
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         run(TRIED)

@@ -1,1 +1,1 @@
-"""Long work in processes of its own: training, comparing and challenging models."""
+"""Long work in separate processes: training, comparing and challenging models."""

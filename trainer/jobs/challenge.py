@@ -77,7 +77,7 @@ class Part:
 
     @property
     def targets(self) -> Targets:
-        """What the labels say to the network (n, …)."""
+        """The labels as the network's targets (n, …)."""
         return self.photos.targets[self.rows]
 
     def pixels(self, number: int) -> NDArray[np.uint8]:
@@ -170,7 +170,7 @@ class _Match:
         )
 
     def _answers(self, turn: int, named: str, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[Said]:
-        """What a head on the network trained on the rows `learn` says of the rows `asked`."""
+        """Predictions for the rows `asked`, by a head on a network trained on the rows `learn`."""
         kept = self.work.folder / f"fold-{turn}.json"
         ids = [each.image_id for each, wanted in zip(self.photos.images, asked, strict=True) if wanted]
         if kept.is_file():
@@ -231,7 +231,7 @@ class _Match:
         )
 
     def _head_over(self, backbone: TorchBackbone, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[Said]:
-        """What a head fitted on the embeddings of `learn` by `backbone` says of `asked`."""
+        """Predictions for `asked`, by a head fitted on the embeddings of `learn` by `backbone`."""
         vectors = {}
         for name, mask in (("learn", learn), ("asked", asked)):
             rows = np.flatnonzero(mask)

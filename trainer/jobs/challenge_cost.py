@@ -1,4 +1,4 @@
-"""How long a round of the challenger takes on this computer: estimated before it begins, and what is left of it.
+"""Estimates how long a challenger round takes on this computer, and how much of it is left.
 
 The live network embeds a few black images, and learning from an image costs a few times as much. This module imports no
 torch, because the trainer asks it too; `trainer.jobs.challenge` trains as it says.
@@ -32,7 +32,7 @@ PROBED = 32
 """
 PROBES = 2
 TIMED = 50
-"""Last steps whose median duration tells the time left."""
+"""Number of recent steps whose median duration predicts the remaining time."""
 
 
 class Network(Protocol):

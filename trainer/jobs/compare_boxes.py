@@ -1,4 +1,4 @@
-"""The comparison of two detectors: both look for boxes in the same images, then `model_comparison` decides.
+"""Compares two detectors: both detect boxes in the same images, then `model_comparison` decides.
 
 Images that either version learned from are left out, whatever their split is now. The gain in mAP is measured in pairs:
 each resample of the bootstrap draws the same images for both.
@@ -36,12 +36,12 @@ from trainer.whole_detector.networks import BoxNetwork
 from trainer.work.job_context import Work
 
 EVERY = 2
-"""Of the recalls of a curve, one of so many is told."""
+"""The report has one in this many points of a curve."""
 
 
 @dataclass(frozen=True)
 class Looked:
-    """What one version found in the images, of today's classes."""
+    """The boxes that one version found in the images, for current classes."""
 
     version: str
     found: list[Placed]
@@ -77,7 +77,7 @@ def run(work: Work) -> dict[str, Any]:
         truth.append(Placed.of([tuple(box) for box in (image.answer or {})["boxes"]]))
         for number, each in enumerate(said):
             found[number].append(each)
-        work.tell(done, len(fresh), "Both versions look for boxes in the same images")
+        work.tell(done, len(fresh), "Both versions detect boxes in the same images")
     if not truth:
         raise ValueError(f"There is no readable labeled {request.split} image that neither version learned from.")
     base, candidate = (
@@ -103,7 +103,7 @@ def run(work: Work) -> dict[str, Any]:
 def compared(
     truth: Sequence[Placed], base: Looked, candidate: Looked, names: Mapping[int, str], request: ComparisonRequest
 ) -> Comparison:
-    """Compare what both found in n > 0 images with what people drew."""
+    """Compare both versions' boxes in n > 0 images with the boxes that people drew."""
     iou = request.iou_threshold or 0.5
     one, other = (_scores(truth, each, names, iou) for each in (base, candidate))
     gain = _gain(truth, base.found, candidate.found, names, np.array([0.5]))

@@ -52,7 +52,7 @@ class SeveralAnswers:
         )
 
     def names_of(self, row: int, names: Mapping[int, str]) -> str:
-        """The names of what it says yes to, in one cell."""
+        """The names of the predicted classes, in one cell."""
         return _cell(names[int(each)] for each in self.classes[self.chosen[row]])
 
 
@@ -85,7 +85,7 @@ def run(work: Work) -> dict[str, Any]:
 
 
 def targets(images: Sequence[LabeledImage]) -> NDArray[np.int8]:
-    """What the answers say of each class id (n, C): 1, 0, or −1 where nobody said."""
+    """The answers for each class id (n, C): 1, 0, or −1 if unknown."""
     said = [image.answer or {} for image in images]
     width = 1 + max((class_id for each in said for side in each.values() for class_id in side), default=-1)
     found = np.full((len(said), width), UNKNOWN, np.int8)
@@ -117,7 +117,7 @@ def compared(
 def differences(
     images: Sequence[LabeledImage], base: SeveralAnswers, candidate: SeveralAnswers, names: Mapping[int, str]
 ) -> list[Difference]:
-    """The images of which both say different classes, those first where their probabilities are furthest apart."""
+    """The images for which the versions predict different classes, largest difference in probability first."""
     ids = np.array(sorted(names), np.int64)
     (p, yes), (q, also) = (_by_class(each, ids) for each in (base, candidate))
     rows = np.flatnonzero((yes != also).any(axis=1))
@@ -134,7 +134,7 @@ def differences(
 
 
 def _answered(truth: NDArray[np.int8], said: SeveralAnswers, names: Mapping[int, str]) -> Answered:
-    limits = np.zeros(len(said.classes), np.float32)  # not told: of merged classes there is no single threshold
+    limits = np.zeros(len(said.classes), np.float32)  # unknown: merged classes have no single threshold
     return multilabel_metrics.aligned(truth, said.probabilities, limits, said.classes, names, chosen=said.chosen)
 
 

@@ -51,7 +51,7 @@ class Inbox:
             return next((each for each in self._waiting if running or not each.only_running), None)
 
     def run(self, running: Callable[[], bool]) -> None:
-        """Run all requests that can run now; errors go to whoever asked."""
+        """Run all requests that can run now. Errors are raised in the callers."""
         while (request := self.due(running())) is not None:
             with self._lock:
                 self._waiting.remove(request)

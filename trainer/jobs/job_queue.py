@@ -51,7 +51,7 @@ CANCELLED = frozenset({"cancelled"})
 
 
 class UnknownJob(KeyError):  # noqa: N818 - an answer
-    """There is no job with that id; the second argument holds the ids that exist."""
+    """There is no job with that id. The second argument lists the existing ids."""
 
     def __str__(self) -> str:
         return f"There is no job {self.args[0]!r}. {choice(self.args[1])}"
@@ -261,7 +261,7 @@ class Jobs:
 
     def _conclude(self, job_id: str, code: int) -> None:
         job, now = self._jobs.get(job_id), datetime.now(UTC)
-        if job is None or job.state != "running":  # cancelled meanwhile
+        if job is None or job.state != "running":  # it was cancelled meanwhile
             return
         folder = self.folder / job_id
         try:

@@ -1,4 +1,4 @@
-"""Requests for long work on versions: what a job is given, and what happens when it is done."""
+"""Requests for long work on versions: creates their jobs, and processes the results."""
 
 from __future__ import annotations
 

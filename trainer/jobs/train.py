@@ -1,4 +1,4 @@
-"""The job that trains a version: which images, which initial network and weights, and what is recorded.
+"""The job that trains a version: chooses images, initial network and weights, and records the result.
 
 All current labels count. Train images are trained on, validation images choose the epoch, and test images are used
 once, when nothing is left to choose. Without enough validation labels, a part of the train labels replaces them; if

@@ -110,7 +110,7 @@ def _network_of(job: Job) -> str | None:
 def _end_with_trainer() -> None:
     """An orphan would keep using the machine, next to the process that replaces it."""
     end_with_parent()
-    trainer = int(os.environ.pop(TRAINER, "") or os.getppid())  # the trainer may be gone before this process starts
+    trainer = int(os.environ.pop(TRAINER, "") or os.getppid())  # the trainer may have ended before this process starts
     when_orphaned(trainer, lambda: os._exit(1))
 
 

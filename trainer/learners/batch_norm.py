@@ -35,7 +35,7 @@ def renew(network: Module, batches: Iterable[torch.Tensor]) -> None:
     momenta = [(layer, layer.momentum) for layer in _layers(network)]
     for layer, _ in momenta:
         layer.reset_running_stats()
-        layer.momentum = None  # a plain mean
+        layer.momentum = None  # a cumulative mean
     network.train()
     for batch in batches:
         network(batch)

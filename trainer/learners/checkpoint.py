@@ -25,7 +25,7 @@ class Run:
 
     epoch: int = 0
     best_epoch: int = 0
-    best_score: float = -1.0  # the accuracy, or for several classes per image the mean average precision
+    best_score: float = -1.0  # the accuracy; with several classes per image, the mean average precision
     peak: tuple[float, float] = (-1.0, -math.inf)  # the highest score and, among equals, the lowest loss, negated
     peak_epoch: int = 0
     learning_rate: float = 0.0

@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 
 from trainer.threads import one_thread
 
-GAMMA = 0.4  # of the kernel exp(-γ·d²); the squared distance of unit rows is at most 4
+GAMMA = 0.4  # γ of the kernel exp(-γ·d²); the squared distance of unit rows is at most 4
 SCALE = 20.0  # length of the features under a penalty of ½·|W|²; at length 1 that penalty flattens all probabilities
 EXACT = 1_000  # maximum number of labels that are all landmarks
 LANDMARKS = (500, 1_000)  # range for their number with more labels; more labels get fewer
@@ -153,7 +153,7 @@ def landmark_rows(count: int, seed: int, firsts: Callable[[NDArray[np.int64]], N
 
 
 class Fitted(Protocol):
-    """A function in the span of its own landmarks."""
+    """A kernel function in the span of its landmarks."""
 
     @property
     def landmarks(self) -> Matrix:

@@ -1,6 +1,6 @@
-"""What a learner is: it fits a model on rows of the embedding space, predicts, saves and loads.
+"""The interface of a learner: it fits a model on rows of the embedding space, predicts, saves and loads.
 
-A learner keeps no state of its own. What it fits is a plain value that other threads may read.
+A learner has no state. The model that it fits is an immutable value that other threads may read.
 """
 
 from __future__ import annotations

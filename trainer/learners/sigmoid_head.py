@@ -30,7 +30,7 @@ COLD = 60
 macro F1 on grids of digits."""
 
 Answers = NDArray[np.int8]
-"""(n, C): for each image and class id whether the image has the class (1), lacks it (0), or nobody said (−1)."""
+"""(n, C): for each image and class id, whether the image has the class (1), lacks it (0), or this is unknown (−1)."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ Pupil = TypeVar("Pupil", Head, Sigmoids)
 
 
 def has_teacher(labels: int, classes: int) -> bool:
-    """Whether neighbours help a head with so many labels of so many classes."""
+    """Whether neighbours help a head with this many labels and classes."""
     return labels <= min(max(FEW_LABELS, PER_CLASS * classes), MOST_LABELS)
 
 

@@ -63,7 +63,7 @@ def folds_to_judge(
     has = (yes[rows] * weight[rows]) > 0
     counts = has.sum(axis=0)
     rarest = np.where(has, counts, np.inf).argmin(axis=1)
-    rarest = np.where(has.any(axis=1), rarest, yes.shape[1])  # images without any class are a kind of their own
+    rarest = np.where(has.any(axis=1), rarest, yes.shape[1])  # images without any class form their own group
     fold = np.empty(len(rows), np.int64)
     turn = 0
     for k in np.argsort([*counts, np.inf], kind="stable"):
@@ -74,7 +74,7 @@ def folds_to_judge(
 
 
 def calibrate(logits: Floats, yes: NDArray[np.bool_], known: NDArray[np.bool_]) -> Calibration:
-    """The calibration that suits out-of-fold `logits` (r, K) of answers that are `yes` (r, K) where `known` (r, K)."""
+    """Fit the calibration to out-of-fold `logits` (r, K) and answers `yes` (r, K) where `known` (r, K)."""
     both = yes[known]
     if len(both) < LEAST or both.all() or not both.any():
         return Calibration.plain(logits.shape[1])
@@ -94,7 +94,7 @@ def calibrate(logits: Floats, yes: NDArray[np.bool_], known: NDArray[np.bool_]) 
 
 
 def best_threshold(probabilities: Floats, yes: NDArray[np.bool_]) -> float:
-    """The threshold with the best F1 for `probabilities` (n,) of answers `yes` (n,), of which one is a yes.
+    """The threshold with the best F1 for `probabilities` (n,) and answers `yes` (n,), at least one of which is a yes.
 
     Of equally good ones, the one closest to one half. It lies half way, in logits, between two probabilities.
     """

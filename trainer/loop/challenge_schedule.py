@@ -1,4 +1,4 @@
-"""Schedules the challenger: when a round starts, what it is given, and what follows from its result.
+"""Schedules the challenger: starts rounds, prepares their data, and processes their results.
 
 A round fine-tunes the network in its own process (`trainer.jobs.challenge`). The process is halted while the loop
 learns or is paused, and ended while a requested job runs or the trainer is stopped. A round starts when the labels have
@@ -65,7 +65,7 @@ LEAST_IN_PAUSES = 1_000
 head was as good below: 80.4 % each at 1,000 labels, 80.6 against 84.5 % at 3,000 (`benchmarks.challenger`).
 """
 QUIET_SECONDS = 10.0
-"""A pause: no label came for so long. A labeler keeps an incomplete batch back for five seconds."""
+"""Seconds without a label that count as a pause. The labeler holds back an incomplete batch for five seconds."""
 LONGEST_SECONDS = 2 * 3_600.0
 """Computing time of the longest round in pauses. A longer one would use the pauses of days, for labels of before."""
 
@@ -118,7 +118,7 @@ class Challenger:
             self._thread.join(5.0)
 
     def view(self) -> ChallengerView:
-        """What the challenger does now."""
+        """The current state of the challenger."""
         latest, last = self._latest(), self._last()
         live = self._loop.live
         serving = live.serving.version if live.serving is not None else None
@@ -143,7 +143,9 @@ class Challenger:
         )
 
     def conclude(self, job: Job) -> None:
-        """Let a better challenger take over. Raises NotNow while the trainer is stopping, and ValueError."""
+        """Replace the live model by a better challenger. Raises NotNow while the trainer is stopping, and
+        ValueError.
+        """
         found = ChallengerRound.model_validate(job.result)
         logger.info("Challenger, round %d: %.3f against %.3f, p = %.4f", *_figures(found))
         if found.embeddings is None or self._serves(found.embeddings):
@@ -319,7 +321,7 @@ class Challenger:
         self._jobs.submit("challenge", said, (as_row(written, row) for row in blind))
 
     def _judges(self, space: Space, snapshot: Snapshot) -> tuple[str | None, dict[int, dict[str, Any]]]:
-        """What is compared on, and for each judging image the head's prediction and its fold."""
+        """The images to compare on, and for each the head's prediction and its fold."""
         rows, given = train_targets(space, snapshot)
         task, seed = network_task(snapshot.task), self._settings.seed
         asked = _validation(space, snapshot.labels, snapshot.splits)
@@ -342,7 +344,7 @@ class Challenger:
         }
 
     def _aim_of(self, space: Space, labels: int) -> str:
-        """What a round at this number of labels would be for, in one sentence."""
+        """The purpose of a round at this number of labels, in one sentence."""
         with self._replica.lock:
             judges = len(_validation(space, self._replica.fold.labels, self._replica.fold.splits))
         self._folds = 0 if judges >= ENOUGH_VALIDATION else FOLDS
@@ -385,7 +387,7 @@ def _validation(space: Space, labels: Mapping[int, Any], moved: Mapping[int, Spl
 
 
 def _aim(images: int, ground: str) -> str:
-    """What a round is for, in one sentence."""
+    """The purpose of a round, in one sentence."""
     judges = many(images, "validation image" if ground == "validation" else "labeled train image")
     on = f"on {judges}" if images else "on the images that judge it"
     return f"It replaces the live model only if it is significantly better {on} (p < {SURE})"

@@ -46,12 +46,12 @@ class Control:
         self._batches = 0  # with answers, since the last round
         self._refresh = True  # rank again, even without new answers
         self._last_round = 0.0
-        self._busy_at = time.monotonic()  # when rows came last, or a round began or ended
+        self._busy_at = time.monotonic()  # time when rows last arrived, or a round began or ended
 
     # ------------------------------------------------------------ asked by other threads
 
     def wake(self, *, refresh: bool = False) -> None:
-        """Something changed. `refresh` asks for a new list even without new answers."""
+        """Wake the loop after a change. `refresh` requests a new list even without new answers."""
         with self.changed:
             self._refresh = self._refresh or refresh
             self._notify()
@@ -113,7 +113,7 @@ class Control:
 
     @property
     def quiet_seconds(self) -> float:
-        """Seconds since rows came last, or a round of the loop began or ended."""
+        """Seconds since rows last arrived, or a round began or ended."""
         return time.monotonic() - self._busy_at  # a number is read whole without the lock
 
     @property
@@ -122,7 +122,7 @@ class Control:
         return self.desired.wish == "pause"
 
     def next_step(self, *, relaid: bool, embedded: bool, pending: bool, catching_up: bool, slow: bool = False) -> Step:
-        """What the loop does next.
+        """The loop's next step.
 
         `relaid`: the embedding space is another one than at the last round. `embedded`: a train image has its vector.
         `pending`: images wait for theirs. `catching_up`: more rows are on their way. `slow`: whether there is slow work
@@ -140,7 +140,7 @@ class Control:
                 return "learn"
             if self.running and slow and not due:
                 return "study"
-            if pending:  # also after a stop, so that pages can show and search images
+            if pending:  # even after a stop, so that pages can show and search images
                 return "embed"
             return "wait" if self.running else "rest"
 
@@ -167,7 +167,7 @@ class Control:
             self._save()
 
     def failed(self) -> None:
-        """A step failed: learn again what it missed, but not at once."""
+        """Note that a step failed: its labels are learned again, but not at once."""
         with self.changed:
             self._refresh, self._news = True, False
 

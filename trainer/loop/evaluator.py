@@ -26,7 +26,7 @@ class Evaluator:
         self.start_over()
 
     def start_over(self) -> None:
-        """Forget everything, because ids mean other images now."""
+        """Forget everything, because ids now belong to other images."""
         self._stability = Stability()
         self._tested: dict[int, Value] = {}  # test image → label at the last evaluation
         self._iou_threshold = self._settings.iou_threshold
@@ -60,7 +60,7 @@ class Evaluator:
         return self._settings.iou_threshold
 
     def news(self, live: LiveModel, snapshot: Snapshot) -> list[int] | None:
-        """The test images to measure on; None if an evaluation would be no news."""
+        """The test images to measure on; None if the result would be unchanged."""
         model, pool = live.model, live.pool
         if model is None or pool is None or not self._is_news(_labeled(pool, snapshot), live.latest, model, snapshot):
             return None

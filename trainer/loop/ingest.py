@@ -32,14 +32,14 @@ class Ingest:
         self.embedder = embedder
         self._catalog = catalog
         self._followed: Catalog | None = None  # whose changes were followed,
-        self._changes = 0  # so many of them
-        self._again: set[int] = set()  # images to look at again
+        self._changes = 0  # how many of them were processed
+        self._again: set[int] = set()  # images to check again
         self._last_retry = time.monotonic()
         self.pool: ImagePool | None = None  # None until there is a backbone
         self.pending = Pending()  # to be embedded, in this order
 
     def look_again(self, image_ids: Collection[int] | None = None) -> None:
-        """Look again at images whose split the log changed, or at all. From any thread."""
+        """Check again the images whose split the log changed, or all images. Thread-safe."""
         with self._replica.lock:
             if image_ids is None:
                 self._changes = 0
@@ -47,7 +47,7 @@ class Ingest:
                 self._again.update(image_ids)
 
     def start_over(self) -> None:
-        """Start again, because ids mean other images now. Vectors stay, because they are keyed by content."""
+        """Start over, because ids now belong to other images. Vectors stay, because they are keyed by content."""
         self.pool, self._followed = None, None
         self._catalog.restart()
 
@@ -61,7 +61,7 @@ class Ingest:
         try:
             self._bring_in(changed, gone)
         except Exception:
-            self._followed = None  # look at all of it again: these changes are not told twice
+            self._followed = None  # check everything again, because changes are reported only once
             raise
 
     def _bring_in(self, changed: Images, gone: Ids) -> None:
@@ -108,7 +108,7 @@ class Ingest:
         with self._replica.lock:
             catalog = self._replica.catalog
             left = np.empty(0, np.int64)
-            if catalog is not self._followed:  # ids may mean other images now
+            if catalog is not self._followed:  # ids may now belong to other images
                 self._followed, self._changes, self.pending = catalog, 0, Pending()
                 if self.pool is not None:
                     known = self.pool.ids

@@ -119,7 +119,7 @@ class Loop:
         return self.state
 
     def disk_recovered(self) -> None:
-        """Retry at once what the disk refused."""
+        """Retry writes that the disk refused."""
         if self._disk_refused:
             self.failed, self.last_error, self._disk_refused = False, None, False
         self.control.wake()
@@ -214,7 +214,7 @@ class Loop:
         )
 
     def _follow_log(self) -> None:
-        """Forget what was learned from another log: in this one the ids mean other images."""
+        """Forget what was learned from another log, whose ids belong to other images."""
         log_id = self.replica.log_id
         if self._log_id is not None and self._log_id != log_id:
             self.live.ingest.start_over()
@@ -309,7 +309,7 @@ class Loop:
         self._publisher.offer(push if self._studying is None else self._studying.boxed(push, self.live, snapshot))
 
     def _studies(self, pool: ImagePool, snapshot: Snapshot) -> bool:
-        """Whether the task's model learns in rounds of its own; then it has taken over the labels."""
+        """Whether the task's model learns in its own rounds; it has then received the labels."""
         return self._studying is not None and self._studying.take_over(self.live, pool, snapshot)
 
     def _suggest_tests(self, pool: ImagePool, snapshot: Snapshot) -> None:
@@ -362,7 +362,7 @@ class Loop:
         return self._save(name)
 
     def _learn_rest(self, *, final: bool = False) -> None:
-        """Learn what came since the last round, without ranking."""
+        """Learn the labels since the last round, without ranking."""
         snapshot, pool = Snapshot.of(self.replica), self.live.pool
         if snapshot is not None and pool is not None and pool.whole:
             if self._studying is not None and self._studies(pool, snapshot):

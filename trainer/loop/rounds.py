@@ -48,7 +48,7 @@ _OUTCOME_TOKEN = re.compile(r"\{class:(\d+)\}")
 class Model:
     """A head, the geometry it was fitted in, and the labels it learned from."""
 
-    head: Any  # what the task's learner fitted
+    head: Any  # the model that the task's learner fitted
     version: str
     geometry: int
     projection: Projection  # from raw vectors to the head's inputs
@@ -117,7 +117,7 @@ def weigh(pool: ImagePool, snapshot: Snapshot) -> None:
 
 
 def prepare(pool: ImagePool, model: Model | None, task: Task, *, seed: int) -> None:
-    """Do ahead what the fit after `model` needs and no label changes."""
+    """Precompute the label-independent part of the fit after `model`."""
     if pool.complete:
         task.prepare(model.targets if model is not None else None, pool=pool.train.rows, kept=pool.kept, seed=seed)
 
@@ -164,7 +164,7 @@ def rank(
     before: QueryPush | None = None,
     guess: Guess | None = None,
 ) -> QueryPush | None:
-    """A ranked list of at most `length` unanswered train images; None if there is nothing to ask.
+    """A ranked list of up to `length` unanswered train images; None if there is nothing to ask.
 
     Upcoming images of the list `before` keep their places while they are nearly as good as new ones, so that the queue
     does not flicker. `before` is ignored if it is of another strategy or log, or was made without a model when there is

@@ -116,7 +116,7 @@ class Saver:
 def dataset(model: Model, replica: Replica) -> list[dict[str, Any]]:
     """Every label at the time `model` was fitted, as the rows of a version's dataset.csv.
 
-    What it learned from is in the train split, whatever split the image has moved to since.
+    It learned from images of the train split, even if they have moved to another split since.
     """
     snapshot = model.snapshot
     splits = {**snapshot.splits, **dict.fromkeys(model.images.tolist(), "train")}

@@ -19,7 +19,7 @@ APART_FIXED = 50  # new train labels between them, while the test sample does no
 
 
 class Thresholds:
-    """Whether every metric has reached its threshold; remembers the first look at which all had."""
+    """Whether every metric has reached its threshold. Remembers the first check at which all had."""
 
     def __init__(self, thresholds: Mapping[str, float]) -> None:
         self.thresholds = dict(thresholds)

@@ -35,12 +35,12 @@ class Studying:
         self._taught: Snapshot | None = None  # whose labels the detector learns
 
     def start_over(self) -> None:
-        """Forget everything, because ids mean other images now."""
+        """Forget everything, because ids now belong to other images."""
         self._studies.start_over()
         self._taught = None
 
     def take_over(self, live: LiveModel, pool: ImagePool, snapshot: Snapshot) -> bool:
-        """Let the detector learn the labels of `snapshot` from now on. False for a task whose model is another one."""
+        """Give the labels of `snapshot` to the detector. Returns False if the task's model is not a detector."""
         if not task_named(snapshot.task).learns_from_images:
             return False
         rows, targets = train_targets(pool, snapshot)
@@ -57,7 +57,7 @@ class Studying:
 
     @property
     def begun(self) -> bool:
-        """Whether the detector has something to learn, also if there is none yet."""
+        """Whether a detector has something to learn, even if none exists yet."""
         return self._detector.due
 
     def due(self, live: LiveModel) -> Work | None:
@@ -109,7 +109,7 @@ class Studying:
         )
 
     def _untested(self, live: LiveModel) -> list[int] | None:
-        """The test images to look at, if an evaluation would be news. Looks at the labels only after a change."""
+        """The test images to measure on, if the result would change. Checks the labels only after a change."""
         now = (
             self._replica.acked_seq,
             self._detector.version,

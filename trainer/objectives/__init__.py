@@ -1,1 +1,1 @@
-"""What a whole network is trained for: one class per image, or several. Loss, score, and the initial classifier."""
+"""Training objectives of a whole network, for one class per image or several: loss, score, initial classifier."""

@@ -110,7 +110,7 @@ class BoxJudge:
         seed: int,
         progress: Callable[[float], None],
     ) -> BoxesOutOfFold | None:
-        """What the detector of the other half finds in each image; None if there are too few."""
+        """The boxes that the other half's detector finds in each image; None if there are too few images."""
         if self.lacking(values) > 0:
             return None
         draws = np.random.default_rng(seed)
@@ -137,7 +137,7 @@ class BoxJudge:
         trusted: NDArray[np.bool_],
         before: Sequence[Boxes | None],
     ) -> BoxDoubts:
-        """All answers, compared with what was found. A settled one may have another box in doubt."""
+        """Compare all answers with the found boxes. A settled answer may still have another doubtful box."""
         doubts = [
             doubt
             for row, (value, found) in enumerate(zip(now, known.found, strict=True))
@@ -165,7 +165,7 @@ class BoxJudge:
                 proposed_name=names[each.proposed],
                 quality=each.quality,
                 confidence=each.confidence,
-                confident=False,  # each is looked at: a place cannot be accepted unseen
+                confident=False,  # a place cannot be accepted unseen, so a person checks each
                 agreeing=0,
                 neighbours=0,
                 evidence=[],

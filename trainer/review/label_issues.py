@@ -220,6 +220,6 @@ def issue(
 
 
 def no_doubts() -> Doubts:
-    """Nothing doubtful, because nothing can be told."""
+    """No doubtful labels, because none can be judged."""
     ids, numbers = np.empty(0, np.int64), np.empty(0)
     return Doubts(ids, ids, ids, numbers, numbers, np.empty(0, np.bool_), Errors(numbers, 0, 0, 0, enough=False))

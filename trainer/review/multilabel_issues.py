@@ -184,7 +184,7 @@ def _of_classes(trusted: NDArray[np.bool_], classes: Ids) -> NDArray[np.bool_]:
 
 
 def one_class(known: SeveralOutOfFold, column: int) -> OutOfFold:
-    """What is known of one class, as of labels that are no (0) and yes (1)."""
+    """The findings for one class, as for labels that are no (0) and yes (1)."""
     given = targets_of(known.values, int(known.classes.max()) + 1)[:, known.classes[column]]
     pair, first = (_pair(each[:, column]) for each in (known.probabilities, known.first))
     return OutOfFold(

@@ -47,7 +47,7 @@ class Found(Protocol):
 
 
 class Judge(Protocol):
-    """Judges the labels of one task. What it knows of them is its own kind of value, with the image ids as `ids`."""
+    """Judges the labels of one task. Its findings are of its own type, with the image ids as `ids`."""
 
     def lacking(self, values: Sequence[Value]) -> int:
         """Minimum number of labels still missing before `values` can be judged."""
@@ -90,7 +90,7 @@ class Reviewer:
         self._seed = seed
         self._of_images = None if pictures is None else BoxJudge(pictures)
         self._lock = threading.Lock()
-        self._known: Any = None  # what the task's judge found
+        self._known: Any = None  # the findings of the task's judge
         self._given: dict[int, Value] = {}  # image → its label when that was judged, or drawn from
         self._geometry = -1
         self._log_id: UUID | None = None  # of the judgement

@@ -41,7 +41,7 @@ from trainer.versions.registry import StillNeeded, UnknownVersion
 
 MAX_UPLOADS = 256
 FOR_EVERY_LABELER = frozenset({"/health", "/status", "/annotations", "/metrics"})
-"""Paths that a labeler may ask for even if the trainer follows another log."""
+"""Paths that any labeler may request, even if the trainer follows another log."""
 UPLOADS = 4
 """Requests with uploads that are answered at the same time; the images of further ones wait on disk."""
 Limit = Annotated[int, Query(ge=1, le=MAX_LISTED)]

@@ -40,7 +40,7 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.post("/models/rollback", responses=refusals(404, 409, 422))
     def roll_back() -> ModelList:
-        """Return to what was promoted before the last promotion."""
+        """Return to the version that was promoted before the last promotion."""
         return trainer.versions.roll_back()
 
     @routes.post("/models/compare", responses=refusals(404, 409), status_code=202)

@@ -93,7 +93,7 @@ def spacing(pool: Pool) -> float:
 
 
 def clusters(pool: Pool, count: int) -> NDArray[np.int64]:
-    """The cluster (T,) of each subsample row, by k-means with at most `count` clusters."""
+    """The cluster (T,) of each subsample row, from k-means with up to `count` clusters."""
 
     def fitted() -> NDArray[np.int64]:
         sample = pool.embeddings[subsample(pool)]
@@ -117,7 +117,7 @@ class Nearest:
     def update(self, embeddings: AnyRows, covered: Rows) -> None:
         """Account for rows that became covered or uncovered.
 
-        Only rows whose nearest covered row is gone are searched in full.
+        Only rows whose nearest covered row was removed are searched in full.
         """
         left = np.setdiff1d(self.covered, covered, assume_unique=True)
         joined = np.setdiff1d(covered, self.covered, assume_unique=True)

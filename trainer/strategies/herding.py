@@ -1,4 +1,4 @@
-"""Herding: ask about the images that represent most of what is not covered yet.
+"""Herding: ask about the images that best represent the part of the pool that is not covered yet.
 
 Bae et al. 2024, "MaxHerding", and 2025, "Uncertainty herding" (ICLR). The weight of an image is the uncertainty of the
 head (equal for all images until there is a head). Its cover is its similarity to the nearest labeled image,

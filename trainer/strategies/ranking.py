@@ -51,8 +51,8 @@ class Rarity:
         return cls(weights / weights.max(initial=1e-9), limits.astype(np.float64), min(1.0, float(unlearned)))
 
     def weigh(self, probabilities: NDArray[Any]) -> Floats:
-        """How much an answer would tell about images with these probabilities (n, K), from 0 to 1: the mean entropy of
-        the classes in bits, weighted by their rarity, and highest at their thresholds.
+        """How informative an answer about images with these probabilities (n, K) would be, from 0 to 1: the mean
+        entropy of the classes in bits, weighted by their rarity, and highest at their thresholds.
         """
         p = self._about_thresholds(probabilities)
         known = (entr(p) + entr(1.0 - p)) @ self.classes / (np.log(2.0) * self.classes.sum())
@@ -60,7 +60,7 @@ class Rarity:
         return np.asarray(np.maximum(known, self.unlearned * without), np.float64)
 
     def doubted(self, probabilities: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """The column (n,) of the class whose answer would tell most, and whether it is in doubt (n,)."""
+        """The column (n,) of the most informative class, and whether it is in doubt (n,)."""
         doubt = 1.0 - np.abs(2.0 * self._about_thresholds(probabilities) - 1.0)
         best = (doubt * self.classes).argmax(axis=1)
         return best.astype(np.int64), doubt[np.arange(len(doubt)), best] >= UNSURE
@@ -149,7 +149,7 @@ def completed(pool: Pool, picked: Ranking, count: int, reason: str) -> Ranking:
 
 
 def shortlist(pool: Pool, utilities: Floats, limit: int) -> Rows:
-    """At most `limit` candidates, ascending.
+    """Up to `limit` candidates, ascending.
 
     Half have the highest utility (n,), with the upcoming ones among them; the other half are drawn at random.
     """

@@ -1,4 +1,4 @@
-"""Background threads of the trainer, which retry with growing pauses while the labeler is away."""
+"""Background threads of the trainer, which retry with growing pauses while the labeler is offline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Worker:
-    """A thread that runs `work` whenever it is woken, and again after growing pauses while the labeler is away."""
+    """A thread that runs `work` whenever it is woken, and retries with growing pauses while the labeler is offline."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._work = work

@@ -16,7 +16,7 @@ FLUSH_SECONDS = 2.0  # seconds that a stop waits for the labeler's last rows
 
 
 class Backlog:
-    """Asks `client`, with a short timeout, for what `replica` does not know."""
+    """Asks `client`, with a short timeout, for data that `replica` lacks."""
 
     def __init__(self, client: LabelerClient, replica: Replica) -> None:
         self._client = client
@@ -36,7 +36,7 @@ class Backlog:
             self._replica.follow_page(page)
 
     def to_answer(self, snapshot: Snapshot) -> int | None:
-        """Number of images of any split that still need an answer; None if this is not known yet."""
+        """Number of images of any split that still need an answer; None if unknown yet."""
         if not snapshot.labels:
             return None
         with self._replica.lock:

@@ -28,7 +28,7 @@ _AT_ONCE = 10_000  # rows read at once
 
 
 class CatalogRow(SQLModel, table=True):
-    """One image as of its last known change."""
+    """One image, as of its latest known change."""
 
     __tablename__ = "replica_entry"
     id: int = Field(primary_key=True)
@@ -57,7 +57,7 @@ class Catalog(Mapping[int, ImageEntry]):
 
     @property
     def ids(self) -> Ids:
-        """The images (N,), removed ones too, by their place here."""
+        """All images (N,), including removed ones, by their position here."""
         return self._ids.values
 
     @property
@@ -113,7 +113,7 @@ class Catalog(Mapping[int, ImageEntry]):
             )
 
     def some(self, image_ids: Sequence[int]) -> list[ImageEntry]:
-        """The entries of those of these images that are known, in the given order."""
+        """The entries of the known images among these, in the given order."""
         found: dict[int, ImageEntry] = {}
         with read(self._engine) as connection:
             for start in range(0, len(image_ids), _CHUNK):
@@ -141,7 +141,7 @@ class Catalog(Mapping[int, ImageEntry]):
 
     def __getitem__(self, image_id: int) -> ImageEntry:
         found = self.some([image_id]) if image_id in self.places else []
-        if not found:  # also if another catalogue took this one's place meanwhile
+        if not found:  # or another catalogue has replaced this one meanwhile
             raise KeyError(image_id)
         return found[0]
 
@@ -174,7 +174,7 @@ class Catalog(Mapping[int, ImageEntry]):
         self.removed.update(ids[np.array(removed, bool)].tolist())
 
     def _take_over(self) -> None:
-        """Move what an earlier version kept."""
+        """Move the data of an earlier version."""
         if not inspect(self._engine).has_table("replica_image"):
             return
         with write(self._engine) as connection:

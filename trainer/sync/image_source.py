@@ -60,7 +60,7 @@ class Photos:
 
 
 def elsewhere(settings: TrainerSettings) -> Photos:
-    """The photos of the trainer with these settings, in a process of its own, which has its environment."""
+    """The photos of the trainer with these settings, opened in a child process with the same environment."""
     client = LabelerClient(
         settings.labeler_url,
         timeout_seconds=settings.labeler_timeout_seconds,

@@ -1,6 +1,6 @@
 """Requests from the trainer to the labeler, with finite timeouts and one error that means "not now".
 
-This module knows only the HTTP contract. Callers decide what to do while the labeler is away.
+This module knows only the HTTP contract. Callers decide what to do while the labeler is offline.
 """
 
 from __future__ import annotations

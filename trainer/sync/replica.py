@@ -66,7 +66,7 @@ TABLES = [SQLModel.metadata.tables[name] for name in ("replica_row", "replica_en
 
 
 class Gap(Exception):  # noqa: N818 - it is an answer of the protocol, not a failure
-    """The batch does not continue the log; the sender should go on after `acked_seq`."""
+    """The batch does not continue the log. The sender should continue after `acked_seq`."""
 
     def __init__(self, acked_seq: int) -> None:
         super().__init__(f"The trainer has rows up to {acked_seq}; send the rows after that.")
@@ -124,7 +124,7 @@ class Replica:
             return rows
 
     def follow_page(self, page: AnnotationPage) -> list[Row]:
-        """Accept rows that the trainer asked for."""
+        """Accept rows that the trainer requested."""
         batch = AnnotationBatch(
             log_id=page.log_id,
             after_seq=page.annotations[0].seq - 1 if page.annotations else self.acked_seq,
@@ -145,7 +145,7 @@ class Replica:
             self.catalog_after = after
 
     def removed(self) -> set[int]:
-        """The images that are gone: those of which the log or the catalogue says so.
+        """The removed images, according to the log or the catalogue.
 
         Both say the same in the end, but either may come first. An image is back once both have it again.
         """
@@ -161,7 +161,7 @@ class Replica:
             return as_text(self.catalog.hashes[place : place + 1])[0]
 
     def images(self, image_ids: Sequence[int] | None = None) -> list[ImageEntry]:
-        """The images of the catalogue, or those of these, that are not gone, each in its split of today."""
+        """The existing images of the catalogue, or those among the given ones, each with its current split."""
         with self.lock:
             removed, splits = self.removed(), self.fold.splits
             entries = self.catalog.entries() if image_ids is None else self.catalog.some(image_ids)
@@ -173,7 +173,7 @@ class Replica:
 
     @property
     def image_count(self) -> int:
-        """The number of images that are not gone."""
+        """The number of existing images."""
         with self.lock:
             return len(self.catalog) - sum(map(self.catalog.__contains__, self.removed()))
 

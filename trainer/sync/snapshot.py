@@ -26,7 +26,7 @@ class Snapshot:
     settled_classes: Mapping[int, frozenset[int]] = field(default_factory=dict)  # multi-label: which of an image's
     here: tuple[int, ...] = ()  # labeled images that somebody answered here and not only in an import, earliest first
     begun: frozenset[int] = frozenset()  # images with at least one valid answer, and removed ones
-    splits: Mapping[int, Split] = field(default_factory=dict)  # of moved images; the pool may not know them yet
+    splits: Mapping[int, Split] = field(default_factory=dict)  # splits of moved images, which the pool may not know yet
     before: Mapping[int, Value] = field(default_factory=dict)  # adjudicated image → its label by majority vote
     passed_over: frozenset[int] = frozenset()  # images that somebody answered here, without a label now
     test_at_random: bool = False  # the test images asked so far are a random sample of all test images
@@ -66,7 +66,7 @@ class Snapshot:
 
 
 def _settled_classes(fold: Fold, settled: frozenset[int]) -> dict[int, frozenset[int]]:
-    """The classes of each settled image that were settled: the others nobody looked at again."""
+    """For each settled image, the classes that were settled. Nobody reconsidered the others."""
     if not isinstance(fold.task, Multilabel):
         return {}
     return {

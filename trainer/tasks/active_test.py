@@ -21,7 +21,7 @@ GROWN = 1.15
 
 
 def due(labels: int, last: int) -> bool:
-    """Whether a model with so many train labels should suggest again, after one with `last`."""
+    """Whether a model with this many train labels should suggest rates again, after one with `last` labels."""
     return labels >= GROWN * last
 
 

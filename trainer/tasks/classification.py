@@ -74,7 +74,7 @@ class Classification(NetworkTask):
         return list(targets.tolist())
 
     def errs(self, targets: Targets, said: Sequence[Said]) -> NDArray[np.bool_]:
-        """Where another class is said."""
+        """Mask of the rows where the predicted class differs."""
         return np.asarray(targets != np.array(said))
 
     def contest(self, targets: Targets, base: Sequence[Said], candidate: Sequence[Said]) -> Contest:

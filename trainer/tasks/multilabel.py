@@ -29,7 +29,7 @@ SEPARATOR = ";"
 
 
 class Multilabel(NetworkTask):
-    """A target (C,) is 1 for each class id that the image has, 0 for those that it lacks, and −1 where nobody said."""
+    """A target (C,) is 1 for each class id that the image has, 0 for those that it lacks, and −1 if unknown."""
 
     name: ClassVar[str] = "multilabel"
     several: ClassVar[bool] = True
@@ -62,14 +62,14 @@ class Multilabel(NetworkTask):
         return len(learnable(targets)) > 0
 
     def as_numbers(self, targets: Targets) -> NDArray[np.float64]:
-        """1 and 0 for each learnable class, and its mean where nobody said."""
+        """1 or 0 for each learnable class, and the class's mean if unknown."""
         said = targets[:, learnable(targets)].astype(np.float64)
         known = said != UNKNOWN
         means = (said * known).sum(axis=0) / known.sum(axis=0)
         return np.where(known, said, means)
 
     def observed(self, targets: Targets) -> Ids:
-        """0 for every label: no single class stands for an image."""
+        """0 for every label, because an image has no single class."""
         return np.zeros(len(targets), np.int64)
 
     def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Sigmoids:
@@ -112,7 +112,7 @@ class Multilabel(NetworkTask):
         return learnable(targets)
 
     def outputs(self, targets: Targets, classes: Ids) -> tuple[Targets, NDArray[np.bool_]]:
-        """What is said of each of the `classes`."""
+        """The answers for each of the `classes`."""
         said = np.full((len(targets), len(classes)), UNKNOWN, np.int8)
         there = classes < targets.shape[1]
         said[:, there] = targets[:, classes[there]]
@@ -133,7 +133,7 @@ class Multilabel(NetworkTask):
         return [np.flatnonzero(each == YES).tolist() for each in targets]
 
     def errs(self, targets: Targets, said: Sequence[Said]) -> NDArray[np.bool_]:
-        """Where anything else is said of a class that is known."""
+        """Mask of the rows where the prediction for a known class differs."""
         return multilabel_metrics.errors(_answered(targets, said))
 
     def contest(self, targets: Targets, base: Sequence[Said], candidate: Sequence[Said]) -> Contest:
@@ -158,7 +158,9 @@ class Multilabel(NetworkTask):
         return {names.get(class_id, str(class_id)): count for class_id, count in sorted(having.items())}
 
     def cells(self, value: Value, names: Names) -> dict[str, Any]:
-        """The classes that the image has, by name and by id. Those that it lacks are `-3`, so that none is unknown."""
+        """The classes that the image has, by name and id, and as `-3` those that it lacks, to tell them from unknown
+        ones.
+        """
         yes, no = sorted(value.yes), sorted(value.no)
         return {
             "label": cell_of(names.get(each, str(each)) for each in yes),
@@ -167,7 +169,7 @@ class Multilabel(NetworkTask):
 
 
 def _answered(targets: Targets, said: Sequence[Said]) -> Answered:
-    """What a model says, by class ids, of images with these targets (n, C)."""
+    """A perfect model's predictions, as class ids, for images with these targets (n, C)."""
     chosen = np.zeros(targets.shape, np.bool_)
     for row, classes in zip(chosen, said, strict=True):
         row[[each for each in classes if each < len(row)]] = True
@@ -175,7 +177,7 @@ def _answered(targets: Targets, said: Sequence[Said]) -> Answered:
 
 
 def _rarity(model: Sigmoids, targets: Targets | None, names: Names | None) -> Rarity:
-    """What each class of the model is worth, from the labels so far."""
+    """The weight of each class of the model, from the labels so far."""
     images = np.zeros(len(model.classes), np.int64)
     if targets is not None:
         images = (targets[:, model.classes] == YES).sum(axis=0)

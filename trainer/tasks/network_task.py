@@ -20,7 +20,7 @@ from trainer.tasks.head_task import HeadTask
 from trainer.tasks.task import Ids, Targets
 
 Said = Any
-"""What a model says of an image, as JSON; only its task knows the type."""
+"""A model's prediction for an image, as JSON. Only the task knows its type."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class NetworkTask(HeadTask):
 
     @abstractmethod
     def true(self, targets: Targets) -> list[Said]:
-        """What a model without errors would say of images with these targets (n, …)."""
+        """The predictions of a perfect model for images with these targets (n, …)."""
 
     @abstractmethod
     def errs(self, targets: Targets, said: Sequence[Said]) -> NDArray[np.bool_]:

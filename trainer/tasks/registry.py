@@ -16,7 +16,7 @@ class UnknownTask(ValueError):  # noqa: N818 - an answer, named as one
 
 
 def register(task: Task) -> None:
-    """Make `task` known by its name. A task of the same name is replaced."""
+    """Register `task` under its name. Replaces a task with the same name."""
     _TASKS[task.name] = task
 
 

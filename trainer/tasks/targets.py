@@ -29,7 +29,7 @@ def train_targets(pool: ImagePool | Space, snapshot: Snapshot) -> tuple[NDArray[
 
 
 def held_out(pool: ImagePool | Space, split: Split, moved: Mapping[int, Split]) -> NDArray[np.int64]:
-    """Rows of the held-out matrix in this split, ascending: by the pool, and by what the log has `moved` since."""
+    """Rows of the held-out matrix in this split, ascending. Takes into account images `moved` by the log since."""
     splits = pool.held_splits() if isinstance(pool, ImagePool) else pool.splits
     chosen = splits == NUMBER_OF[split]
     left = np.array([image for image, now in moved.items() if now != split], np.int64)
@@ -38,5 +38,5 @@ def held_out(pool: ImagePool | Space, split: Split, moved: Mapping[int, Split]) 
 
 
 def moved_out(snapshot: Snapshot) -> set[int]:
-    """Images that were moved out of the train split, whether or not the pool knows it yet."""
+    """Images that were moved out of the train split, even if the pool does not know it yet."""
     return {image for image, split in snapshot.splits.items() if split != "train"}

@@ -37,7 +37,7 @@ Names = Mapping[int, str]
 Ids = NDArray[np.int64]
 
 Inputs = Any
-"""What a model of the task is measured on: rows of the embedding space (n, D), or the images themselves."""
+"""The input on which a model is measured: rows of the embedding space (n, D), or the images themselves."""
 
 
 class Pictures(Protocol):
@@ -85,9 +85,9 @@ class Task(ABC):
     learns_from_images: ClassVar[bool] = False
     """Whether a model is fitted on the images themselves, in rounds of seconds, and not on their embeddings."""
     several: ClassVar[bool] = False
-    """Whether an image can have several outcomes at once, each with a probability of its own."""
+    """Whether an image can have several outcomes at once, each with its own probability."""
     measures: ClassVar[frozenset[str] | None] = None
-    """The metrics that a threshold can name; None if they are not known."""
+    """The metrics that a threshold can name; None if unknown."""
     goal: ClassVar[str] = "accuracy"
     """The metric whose threshold is the goal of the forecast."""
     no_network: ClassVar[str | None] = None
@@ -95,7 +95,7 @@ class Task(ABC):
     to_train: ClassVar[str] = "labels of at least two classes on train images"
     """What training a whole network needs, as the end of a sentence."""
     no_model: ClassVar[str] = "There is no model yet: label more images first."
-    """What is missing while labels are too few for a model, as a sentence for a person."""
+    """A sentence about which labels are still needed for a model."""
 
     @abstractmethod
     def targets(self, values: Sequence[Value]) -> Targets:
@@ -110,7 +110,8 @@ class Task(ABC):
         """The outcomes (K,) that a model knows, in the order of its probabilities."""
 
     def inputs(self, rows: Matrix, ids: Ids, pictures: Pictures | None, *, iou_threshold: float) -> Inputs:
-        """What a model is measured on, for images with these embeddings (n, D) and ids (n,): by default the former.
+        """The input on which a model is measured, for images with these embeddings (n, D) and ids (n,). Default:
+        embeddings.
 
         From `iou_threshold` on, two boxes are the same object, in a task with boxes.
         """
@@ -121,7 +122,7 @@ class Task(ABC):
         """Compare a model's predictions for n > 0 inputs with the targets `truth` (n, …)."""
 
     def boxes(self, model: Any, found: Placed, names: Names) -> list[SuggestedBox]:
-        """What is suggested of the boxes `found` in an image. By default none."""
+        """The boxes to suggest among those `found` in an image. Default: none."""
         return []
 
     def sharpened(self, measured: Measured, model: Any, rows: Matrix, truth: Targets, others: Unlabeled) -> Measured:
@@ -160,7 +161,7 @@ class Task(ABC):
     def prepare(  # noqa: B027
         self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0
     ) -> None:
-        """Put into `kept` what a fit of these `targets` (n, …) and some more in this pool needs, while nobody waits.
+        """Precompute in `kept` what the next fits in this pool need, for these `targets` (n, …) and a few more.
         None: there are none yet. By default nothing.
         """
 
@@ -234,7 +235,7 @@ class Task(ABC):
         return []
 
     def unlearned(self, model: Any, names: Names) -> list[str]:
-        """The names of classes that the model (None: there is none) does not know yet. By default not told."""
+        """The names of classes that the model (None: there is none) does not know yet. Default: none."""
         return []
 
     def saved_outcomes(self, model: Any, names: Names) -> list[ModelClass]:

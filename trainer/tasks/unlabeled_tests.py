@@ -1,4 +1,4 @@
-"""The test images beside the labeled ones: the random sample whose confidence makes the accuracy more precise.
+"""The unlabeled test images, whose confidence makes the accuracy more precise.
 
 No strategy and no learner sees these rows. Which of them are asked and labeled is read here; an image's label is read
 only where it is one of the measured ones.

@@ -1,4 +1,4 @@
-"""What a class name is called in a caption: the prompts of the setting `text_prompts`.
+"""Turns class names into captions, with the prompts of the setting `text_prompts`.
 
 An entry with `{}` is a template for all classes. An entry `CLASS = WORDS` gives a class its own words, which then
 replace the name in the templates.

@@ -75,7 +75,7 @@ class TextNetwork:
         if name.startswith(LOCAL):
             name = LOCAL + str(Path(name.removeprefix(LOCAL)).expanduser())
         elif not hub_answers():
-            log.info("The model hub does not answer; %s is looked for in its cache on this machine.", name)
+            log.info("The model hub does not answer; searching for %s in its cache on this machine.", name)
         try:
             model = open_clip.create_model(name, device="cpu", require_pretrained=True)
             tokenizer = open_clip.get_tokenizer(name)
@@ -108,7 +108,7 @@ class TextNetwork:
         except Exception as error:
             return f"The backbone {backbone.name!r} is not the image side of the text network ({first_line(error)})."
         if float((theirs * ours).sum(axis=1).min()) < SAME:
-            return f"The backbone {backbone.name!r} is another network than the image side of the text network."
+            return f"The backbone {backbone.name!r} is not the image side of the text network."
         self._model.visual = torch.nn.Identity()  # only the text side and the projection are needed from now on
         return None
 

@@ -1,4 +1,4 @@
-"""Suggestions from the class names, until the model knows better.
+"""Suggestions from the class names, until the model is better.
 
 Before the first label, the words of a class say what an image of it looks like, if a network for images and captions is
 there (`text_network`). Words may also say nothing: `defect B` is in no caption. So the guess is checked against the
@@ -39,7 +39,7 @@ Matrix = NDArray[np.float32]
 State = Literal["off", "loading", "used", "dropped", "failed"]
 
 FIRST_CHECK = 20
-"""Answers after which the names are checked for the first time, then at twice as many each time."""
+"""Number of answers at the first check of the names. Each further check waits for twice as many."""
 LAST_CHECK = 160
 FOLDS = 10
 CHUNK = 8_192  # raw vectors read at once
@@ -47,7 +47,7 @@ CHUNK = 8_192  # raw vectors read at once
 
 @dataclass(frozen=True)
 class Guess:
-    """What the class names say about the train images."""
+    """Predictions for the train images from the class names."""
 
     classes: Ids  # (K,) class ids
     probabilities: Matrix  # (N, K)
@@ -62,7 +62,7 @@ class TextPrior:
         self._network: TextNetwork | None = None
         self._key = ""  # of the backbone that the network belongs to
         self._guess: tuple[object, Guess] | None = None
-        self._seen: tuple[Ids, Matrix] | None = None  # images, and where they lie among words
+        self._seen: tuple[Ids, Matrix] | None = None  # images, and their positions in the space of words
         self._words: object = None  # names and prompts of the last guess
         self._checked = 0  # answers at the last check
         self.state: State = "off"
@@ -82,13 +82,13 @@ class TextPrior:
         threading.Thread(target=self._load, args=(backbone, wake), name="text network", daemon=True).start()
 
     def start_over(self) -> None:
-        """Forget what answers said, because they are others now, or the words are."""
+        """Forget the checks, because the answers or the words have changed."""
         self._guess, self._checked = None, 0
         if self._network is not None:
             self._use()
 
     def guess(self, pool: ImagePool, backbone: Backbone | OwnVectors | None, snapshot: Snapshot) -> Guess | None:
-        """What the names say about the train images of `pool`; None while or because they say nothing."""
+        """Predictions from the names for the train images of `pool`; None if there are none."""
         if self._network is None or len(pool.train.ids) == 0 or len(snapshot.names) < 2:
             return None
         if not task_named(snapshot.task).has_named_outcomes:
@@ -157,7 +157,7 @@ class TextPrior:
             reason = network.belongs_to(backbone)
         except SettingsError as error:
             reason = str(error)
-        except Exception as error:  # otherwise it would be loading for ever
+        except Exception as error:  # otherwise its state would stay "loading"
             log.exception("The text network cannot be loaded")
             reason = f"The text network cannot be loaded ({first_line(error)})."
         if reason is not None:

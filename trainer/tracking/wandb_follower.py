@@ -102,13 +102,13 @@ class Tracker:
                 failures += 1
         try:
             if self._process is not None:
-                self._tell_news()  # what the stop measured and saved
+                self._tell_news()  # the final measurements and files
         except (TrackingFailed, OSError) as error:
             logger.warning("Tracking: %s", error)
         self._end()
 
     def _tell_news(self) -> bool:
-        """Send what is new. Returns whether there was anything and wandb accepted it."""
+        """Send new data. Returns whether there was any and wandb accepted it."""
         if self._process is not None and self._process.poll() is not None:
             raise TrackingFailed(self._last_words())
         with self._replica.lock:

@@ -1,4 +1,4 @@
-"""Which embeddings are active: those of the settings, or those that a challenger brought when it took over.
+"""The active embeddings: those of the settings, or those of a challenger that replaced the live model.
 
 Writing one small file atomically commits the backbone swap: after a restart, the old embeddings are active if it was
 not written, the new ones if it was. The file is valid only for the settings that it was written under. If the person

@@ -126,7 +126,8 @@ def to_fastai(version: Version) -> bytes:
 
 
 def export(registry: Registry, name: str, format: str, settings: TrainerSettings, exports: Path) -> Path:
-    """The file of a version in a format of `FORMATS`. Made on first use; a process of its own runs the network.
+    """The file of a version in a format of `FORMATS`. Created on first use, in a separate process that runs the
+    network.
 
     Raises UnknownVersion, RefusedVersion, and ValueError for an unknown format.
     """
@@ -173,7 +174,7 @@ def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[
 
 
 def main() -> int:
-    """Make the export that stdin asks for. The last line of stderr describes an error."""
+    """Make the export that stdin describes. After an error, the last line of stderr explains it."""
     asked: dict[str, Any] = json.load(sys.stdin)
     os.nice(10)
     leave_a_core()
@@ -195,7 +196,7 @@ def main() -> int:
 
 
 def _metadata(classifier: Classifier) -> dict[str, str]:
-    """What a user of the export must know, stored inside the file."""
+    """Usage information, stored inside the exported file."""
     licence = {"weights_licence": classifier.licence} if classifier.licence else {}
     several = {} if classifier.thresholds is None else {"thresholds": json.dumps(classifier.thresholds.tolist())}
     found: dict[str, str] = {}

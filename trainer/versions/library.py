@@ -153,7 +153,7 @@ class Versions:
         return path, f"{name}.{exporting.FORMATS[format]}"
 
     def answering(self, name: str | None) -> Version | None:
-        """The version to use when `name` is asked for; the promoted one by default, or None for the current model."""
+        """The version with this `name`. Default: the promoted one, or None for the current model."""
         wanted = name if name is not None else self.registry.promoted
         return None if wanted in (None, NOW) else self.registry.get(str(wanted))
 

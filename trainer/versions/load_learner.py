@@ -82,7 +82,7 @@ def load_learner(folder: str, photos: str) -> Learner:
             return cls(prepare(str(file), size, squeezed=False))
 
     def answers(cell: str) -> list[int]:
-        """1 for each class that the image has, 0 for those that it lacks, -1 where nobody said: "3;-5" has 3, not 5."""
+        """1 for each class that the image has, 0 for those that it lacks, -1 if unknown: "3;-5" has 3, not 5."""
         said_of = {each.lstrip("-"): int(not each.startswith("-")) for each in cell.split(";")}
         return [said_of.get(str(each["id"]), -1) for each in said["classes"]]
 
@@ -103,7 +103,7 @@ def load_learner(folder: str, photos: str) -> Learner:
 
 
 class KnownAnswers(BCEWithLogitsLossFlat):  # type: ignore[misc]  # fastai is not typed
-    """Binary cross-entropy of the answers that are known: a target of -1 is not."""
+    """Binary cross-entropy of the known answers; a target of -1 is unknown."""
 
     temperature: torch.Tensor
 
@@ -122,6 +122,6 @@ class KnownAnswers(BCEWithLogitsLossFlat):  # type: ignore[misc]  # fastai is no
 
 
 def known_accuracy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The share of the known answers that the network gives too, at one half."""
+    """The share of known answers that the network predicts correctly, at a threshold of one half."""
     known = targets >= 0
     return ((logits[known] > 0) == (targets[known] == 1)).float().mean()

@@ -111,7 +111,7 @@ def _head_network(
     backbones: Path,
     model_fn: str,
 ) -> Module:
-    """`more` are the shapes of the arrays that this kind has besides."""
+    """`more` are the shapes of further arrays of this kind."""
     said = version.description
     shapes = version.shapes()
     count, width = len(said.classes), shapes.get("axes", (0, 0))[-1]
@@ -161,7 +161,7 @@ def fine_tuned_sigmoids(version: Version, needs: ModelInput, model_fn: str) -> M
 def _filled(
     version: Version, needs: ModelInput, model_fn: str, more: Mapping[str, tuple[int, ...]]
 ) -> tuple[Module, dict[str, NDArray[np.float32]]]:
-    """The trained network, and the arrays that are saved beside its own; `more` are their shapes."""
+    """The trained network, and further saved arrays, whose shapes are `more`."""
     said = version.description
     try:
         network = _architecture(said.architecture, needs.size, len(said.classes), model_fn)

@@ -40,7 +40,7 @@ class Classifier:
     needs: ModelInput
     network: Module
     device: torch.device
-    licence: str = ""  # of its initial weights, where known
+    licence: str = ""  # licence of the initial weights, if known
     thresholds: NDArray[np.float32] | None = None  # (K,) from which each class is predicted; None: one class per image
     runner: Runner | None = None  # on a GPU
 
@@ -121,7 +121,7 @@ def in_todays_classes(
 def several_in_todays_classes(
     probabilities: NDArray[np.float32], thresholds: NDArray[np.float32], now: Sequence[int | None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-    """The same where an image can have several classes: ids (L,), probabilities (n, L), and what is predicted (n, L).
+    """The same if an image can have several classes: ids (L,), probabilities (n, L), and predictions (n, L).
 
     An image has a class if it has any of those that were merged into it. Raises ValueError if none is left.
     """

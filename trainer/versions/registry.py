@@ -37,7 +37,7 @@ from trainer.embeddings.backbones.safe_weights import ModelFileError, read_array
 COLUMNS = ("image_id", "uri", "sha256", "split", "label", "class_id")
 MAX_DESCRIPTION_BYTES = 64 * 2**20
 NOW = "now"
-"""The name of the current model where a version is asked for."""
+"""The name that stands for the current model instead of a version."""
 HISTORY = 100
 """Promotions remembered for rolling back."""
 Promotions = list[str | None]  # oldest first; None is the current model
@@ -46,7 +46,7 @@ _PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]+\.partial")
 
 
 class UnknownVersion(KeyError):  # noqa: N818 - an answer, named as one
-    """There is no version of that name in the registry; the second argument holds the names that exist."""
+    """There is no version with that name. The second argument lists the existing names."""
 
     def __str__(self) -> str:
         return f"There is no model version {self.args[0]!r}. {choice(self.args[1])}"
@@ -249,7 +249,7 @@ class Registry:
         if needed:
             raise StillNeeded(needed)
         going = self._partial()
-        folder.rename(going)  # gone in one step; the next start removes what a kill leaves behind
+        folder.rename(going)  # removed atomically; the next start deletes leftovers of a kill
         shutil.rmtree(going, ignore_errors=True)
 
     def needed(self, without: Collection[str] = ()) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The learners that versions are saved by: what they are called, and how one of their versions becomes a network."""
+"""The learners of saved versions: their names, and how to build a network from a version."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ LEARNERS: dict[str, SavedLearner] = {
 
 
 def learner_of(version: Version) -> SavedLearner:
-    """Raises RefusedVersion for a learner that is not known here."""
+    """The learner of a version. Raises RefusedVersion if it is unknown."""
     name = version.description.learner
     if name not in LEARNERS:
         raise RefusedVersion(

@@ -64,7 +64,7 @@ class Work:
     _told: float = field(default=0.0)
 
     def tell(self, done: int, total: int, message: str, *, seconds_left: float | None = None, **metrics: float) -> None:
-        """Write the progress, at most a few times a second."""
+        """Write the progress, at most a few times per second."""
         now = time.monotonic()
         if done < total and now - self._told < TELL_SECONDS:
             return

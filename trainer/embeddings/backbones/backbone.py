@@ -32,7 +32,7 @@ SMALL = 32
 
 
 class Backbone(Protocol):
-    """What an embedder needs.
+    """The interface that an embedder needs.
 
     `key` is safe as a folder name. `blocks` are the lengths of the blocks of features in a vector, which sum to `dim`.
     `banner` is a notice about the limits of this backbone, or None. `preprocessing`
@@ -53,7 +53,7 @@ class Backbone(Protocol):
 
     @property
     def at_once(self) -> int:
-        """Images that a GPU takes at once, of any number given to `embed`; 0 without a GPU: a batch is what it gets."""
+        """Images per forward pass on a GPU, however many `embed` gets. 0 without a GPU: all at once."""
         ...
 
     def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:

@@ -25,7 +25,7 @@ class Layout(torch.nn.Module):
     """A timm network (B, 3, S, S) → its features and the layout, each of unit length, concatenated (B, D + ≤1,024)."""
 
     mixing: torch.Tensor | None
-    in_float32 = True  # the projection of the layout, also if the network itself computes in 16 bits
+    in_float32 = True  # the projection of the layout, even if the network itself computes in 16 bits
 
     def __init__(self, network: torch.nn.Module, channels: int) -> None:
         super().__init__()

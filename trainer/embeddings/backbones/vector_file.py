@@ -35,7 +35,7 @@ Array = npt.NDArray[Any]
 
 
 class VectorFileError(ValueError):
-    """What is wrong with a file of vectors. The message completes a sentence about it: "holds no matrix …"."""
+    """A file of vectors is invalid. The message completes a sentence about it: "holds no matrix …"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _pth(path: Path, most: int) -> Vectors:
     content = torch.load(path, map_location="cpu", weights_only=True)
     entries = dict(content) if isinstance(content, Mapping) else {"": content}
     names = next((list(entries.pop(name)) for name in NAMES if name in entries), None)
-    # one stored number may stand for a billion elements, which conversion would expand
+    # one stored number may represent a billion elements, which conversion would expand
     _fits(sum(each.numel() * max(each.element_size(), 4) for each in entries.values() if torch.is_tensor(each)), most)
     return _from_arrays({name: _array(tensor) for name, tensor in entries.items()}, names)
 

@@ -1,1 +1,1 @@
-"""Reads images ahead of the network, in threads or in processes of its own."""
+"""Reads images ahead of the network, in threads or in separate processes."""

@@ -44,7 +44,7 @@ TRIES = 2
 """Processes that an image may end before it counts as the reason."""
 END_SECONDS = 5.0
 MOST = 64
-"""Processes at most."""
+"""Maximum number of processes."""
 
 Prepared = Future[NDArray[Any]]
 
@@ -97,12 +97,12 @@ class Decoders:
         self._false_starts = 0  # processes in a row that ended before they were ready
         self.broken = False  # processes cannot start here
         bytes_ = count * PLACES * CHUNK * 3 * preprocessing.size**2
-        self._file = os.memfd_create("decoders")  # unlike /dev/shm, of which a container has 64 MB
+        self._file = os.memfd_create("decoders")  # not /dev/shm, which has only 64 MB in a container
         os.ftruncate(self._file, bytes_)
         self._rows = rows_of(mmap.mmap(self._file, bytes_), preprocessing.size)
 
     def submit(self, entries: Sequence[ImageEntry]) -> list[Prepared]:
-        """Ask for the inputs (3, S, S) of images. The futures raise ImageProblem and DecodeHere."""
+        """Request the inputs (3, S, S) of images. The futures raise ImageProblem and DecodeHere."""
         images: list[tuple[ImageEntry, Prepared]] = [(entry, Future()) for entry in entries]
         with self._lock:
             if self._closed or self.broken:
@@ -122,7 +122,7 @@ class Decoders:
             return [process.child.pid for process in self._processes.values()]
 
     def close(self) -> None:
-        """End the processes. What was not decoded raises DecodeHere."""
+        """End the processes. Images that were not decoded raise DecodeHere."""
         with self._lock:
             if self._closed:
                 return
@@ -174,7 +174,7 @@ class Decoders:
             return self._retired() if idle or self._closed else None
 
     def _retired(self) -> list[_Process]:
-        """The processes to end; the next images start all anew. The lock is held."""
+        """The processes to end; the next images start new ones. The caller holds the lock."""
         ended, self._processes, self._thread = list(self._processes.values()), {}, None
         if self._closed or self.broken:
             left = [*self._waiting, *(chunk for each in ended for chunk in each.places.values())]
@@ -217,7 +217,7 @@ class Decoders:
             try:
                 process.connection.send((place, [entry for entry, _ in chunk.images]))
             except OSError:
-                return  # it is gone; `_serve` finds out and asks for its chunks again
+                return  # it has ended; `_serve` notices and requests its chunks again
 
     def _answered(self, process: _Process, answer: Answer | None) -> None:
         if answer is None:
@@ -231,7 +231,7 @@ class Decoders:
         inputs = self._rows[first : first + len(problems)].copy()
         with self._lock:
             del process.places[place]
-            self._hand_out()  # before the others hear of it: the process waits
+            self._hand_out()  # before notifying the others, because the process is waiting
         for (_, future), problem, row in zip(chunk.images, problems, inputs, strict=True):
             if problem is None:
                 future.set_result(row)
@@ -239,7 +239,7 @@ class Decoders:
                 future.set_exception(DecodeHere() if problem == LARGE else ImageProblem(problem))
 
     def _lost(self, process: _Process) -> None:
-        """A process ended: ask for its images again, one by one."""
+        """A process ended: request its images again, one by one."""
         process.connection.close()
         code = _ended(process.child)
         guilty: list[tuple[ImageEntry, Prepared]] = []

@@ -33,7 +33,7 @@ LARGE = ""
 
 @dataclass(frozen=True)
 class Orders:
-    """What a process is told first. It owns the rows from `first` on, of which each chunk has `chunk`."""
+    """The first message to a process. It owns the rows from `first` on, in chunks of `chunk` rows."""
 
     fetch: Fetch
     limits: ImageLimits
@@ -45,7 +45,7 @@ class Orders:
 Asked = tuple[int, list[ImageEntry]]
 """A place for a chunk, and its images."""
 Answer = tuple[int, list[str | None]]
-"""The place, and the problem of each image, or None for one that stands in its row."""
+"""The chunk, and for each image its problem, or None if its pixels are in its row."""
 
 
 def rows_of(memory: mmap.mmap, size: int) -> NDArray[np.uint8]:

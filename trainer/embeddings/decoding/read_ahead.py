@@ -1,4 +1,4 @@
-"""Inputs of a network for images in a given order, of which the next ones are already being read.
+"""Yields a network's inputs for images in a given order, and reads the next images in advance.
 
 Threads read them, or, for a GPU, processes (`decoders`). A slow store keeps no other image waiting: what has not
 arrived goes on, and the next call looks again. Knows neither networks nor vectors.
@@ -77,7 +77,7 @@ class ReadAhead:
             try:
                 taken.append((entry, self._ahead[key].result(max(until - time.monotonic(), 0))))
             except TimeoutError:
-                continue  # its store is slow: it goes on, and the next call looks again
+                continue  # its store is slow: reading continues, and the next call checks again
             except DecodeHere:
                 self._ahead[key] = self._in_thread(entry, preprocessing)
                 continue
