@@ -23,7 +23,7 @@ def test_the_backbone_must_be_the_image_side(network, tmp_path):
     others = write_network(tmp_path / "clip", [], seed=1)
     of_others = {**given, "backbone_weights": others["backbone_weights"]}
     reason = TextNetwork.load(settings).belongs_to(load_backbone(folder, of_others)[1])
-    assert reason == "The backbone 'test_resnet' is another network than the image side of the text network."
+    assert reason == "The backbone 'test_resnet' is not the image side of the text network."
     larger = load_backbone(folder, {**given, "input_size": 64})[1]
     assert "set 'input_size' to 32" in TextNetwork.load(settings).belongs_to(larger)
     another = load_backbone(folder, {**given, "backbone": "test_vit", "backbone_weights": weights_of(tmp_path)})[1]
