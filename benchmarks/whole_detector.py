@@ -29,6 +29,7 @@ from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.timm_networks import config_of, create_known, load_weights
 from trainer.embeddings.backbones.torch_networks import IMAGENET_MEAN, IMAGENET_STD, device_named
 from trainer.evaluation.detection_metrics import evaluate
+from trainer.jobs.train_boxes import STEPS
 from trainer.whole_detector.names import TORCHVISION
 from trainer.whole_detector.networks import TimmDetector, TorchvisionDetector, WholeDetector
 from trainer.whole_detector.training import Plan, train
@@ -68,7 +69,7 @@ def run(
     background = background_of((network.mean.flatten() / 255).tolist())
     album = Album(data.read, LIMITS, size, background, columns)
     batch = asked.batch
-    steps = asked.steps or 800
+    steps = asked.steps or STEPS
     plan = Plan(
         epochs=max(steps // -(-len(examples) // batch), 1),
         batch_size=batch,

@@ -120,7 +120,7 @@ class Trainer:
             settings,
             self.folder / BACKBONES,
             also_needed=self._needed_versions,
-            measured=self.loop.accuracy,
+            measured=self.loop.measured,
         )
         self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
         self.predictor = Predictor(self.loop, self.versions, self.replica, self.photos, detector.pictures)

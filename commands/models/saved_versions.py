@@ -73,7 +73,7 @@ def show(version: Name, *, place: Place) -> None:
         "input": f"{found.input.size} pixels per side, {found.input.preparation}" if found.input else "vectors",
         "labels": f"{found.labels:,}, as of row {found.acked_seq:,} of the log",
         "classes": ", ".join(f"{each.name} ({found.labels_by_class.get(each.name, 0)})" for each in found.classes),
-        **_figures(found),
+        **figures(found),
         "size": _size(found),
         "training": f"{found.seconds:,.1f} s" if found.seconds is not None else "–",
         "configuration": ", ".join(
@@ -291,7 +291,7 @@ def accuracy(version: ModelVersion) -> str:
     return accuracy_in_words(version.metrics.accuracy if version.metrics is not None else None)
 
 
-def _figures(version: ModelVersion) -> dict[str, str]:
+def figures(version: ModelVersion) -> dict[str, str]:
     """Its metrics, by name."""
     said = version.metrics
     if said is not None and said.map_50 is not None:

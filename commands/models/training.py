@@ -11,7 +11,7 @@ from rich.console import Console
 
 from commands.labels.filters import parse_filter
 from commands.models.jobs import follow
-from commands.models.saved_versions import accuracy, assignment, show_comparison
+from commands.models.saved_versions import assignment, figures, show_comparison
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask
 from shared.wire.jobs import Comparison, Job
@@ -20,10 +20,10 @@ from shared.wire.models import ModelVersion, Trained
 console = Console()
 CHECK_SECONDS = 60.0  # the first check reads the sources of some thousand networks
 SAVE_SECONDS = 120.0  # the first save also writes the backbone
-Arch = Annotated[str | None, typer.Option(help="Any timm name.")]
+Arch = Annotated[str | None, typer.Option(help="Any timm name; for boxes also a detector of torchvision.")]
 Weights = Annotated[str, typer.Option(help="auto, pretrained, file (your own), base, or none (from scratch).")]
 InputSize = Annotated[int | None, typer.Option(help="Image size in pixels.")]
-Epochs = Annotated[int | None, typer.Option(help="Maximum epochs. Default: 20, or more while labels are few.")]
+Epochs = Annotated[int | None, typer.Option(help="Maximum epochs. Default: 20 (boxes: 10), more while labels are few.")]
 BatchSize = Annotated[int | None, typer.Option(help="Images per batch; halved if memory runs out.")]
 Rate = Annotated[float | None, typer.Option("--learning-rate", help="Default: 0.002; from scratch it is searched.")]
 Patience = Annotated[int | None, typer.Option(help="Stop after this many epochs without a gain on validation.")]
@@ -139,9 +139,10 @@ def _train(place: Place, name: str, asked: dict[str, Any]) -> None:
     )
     trained = Trained.model_validate(follow(place.trainer, job).result)
     version = ModelVersion.model_validate(ask(f"{place.trainer}/models/{name}"))
+    measured = ", ".join(f"{figure} {value}" for figure, value in figures(version).items())
     console.print(
         f"Trained {name} in {trained.seconds:,.0f} s: {trained.epochs} epochs, weights of epoch "
-        f"{trained.best_epoch}. Test accuracy: {accuracy(version)}.",
+        f"{trained.best_epoch}. On test images: {measured}.",
         highlight=False,
     )
     for note in trained.notes:

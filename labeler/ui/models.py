@@ -99,7 +99,8 @@ def _versions(models: ModelList) -> None:
     for each in models.unreadable:
         st.warning(f"Refused: {plain(each.reason)}", icon=":material/block:")
     answers = f"Version **{plain(models.promoted)}**" if models.promoted else "The **current model**"
-    st.caption(f"{answers} answers predictions; questions always come from the current model.")
+    come = "questions and suggested boxes" if _boxes() else "questions"
+    st.caption(f"{answers} answers predictions; {come} always come from the current model.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", key=NAME, placeholder="letters, digits, dots and dashes", max_chars=100, width=300)
         st.button("Save current model", icon=":material/save:", on_click=_save)
@@ -158,14 +159,16 @@ def _try(models: ModelList) -> None:
 def _train(models: ModelList) -> None:
     if _boxes():
         st.write(
-            "A whole network cannot be trained for boxes yet. The detector learns on the frozen network while you "
-            "label; save it above."
+            "Trains a whole detector on **all images with boxes** while you label, and saves it as a version: nothing "
+            "in its network is frozen. Without a GPU, this takes minutes to hours. Boxes on the page Label come from "
+            "the current model also after a promotion, because that one learns while you draw. Empty fields copy the "
+            "base version, or are chosen for you. With the initial weights `base`, a saved version learns on."
         )
-        return
-    st.write(
-        "Trains a whole network on **all current labels** while you label, and saves it as a version. Empty "
-        "fields copy the base version, or are chosen for you."
-    )
+    else:
+        st.write(
+            "Trains a whole network on **all current labels** while you label, and saves it as a version. Empty "
+            "fields copy the base version, or are chosen for you."
+        )
     with st.form("train", border=False):
         name, base, weights = st.columns(3)
         said = {
@@ -174,8 +177,13 @@ def _train(models: ModelList) -> None:
             "weights": weights.selectbox("Initial weights", list(get_args(Weights))),
         }
         arch, size, epochs = st.columns(3)
-        said["architecture"] = arch.text_input("Network (any timm name)", placeholder="convnext_small, resnet18, …")
-        said["input_size"] = size.number_input("Image size (px)", 16, 1_024, None)
+        known = ("any timm name", "convnext_small, resnet18, …")
+        if _boxes():
+            known = ("of timm, or a detector of torchvision", "tf_efficientnet_lite0, fcos_resnet50_fpn, …")
+        said["architecture"] = arch.text_input(f"Network ({known[0]})", placeholder=known[1])
+        said["input_size"] = size.number_input(
+            "Image size (px)", 16, 1_024, None, help="A multiple of 32, by default 320." if _boxes() else None
+        )
         said["epochs"] = epochs.number_input("Maximum epochs", 1, 1_000, None)
         flip = st.checkbox("Allow horizontal flips (not for letters and digits)", value=True)
         if st.form_submit_button("Train", icon=":material/model_training:"):

@@ -41,7 +41,7 @@ from trainer.work.job_context import LabeledImage, Work
 
 ENOUGH_VALIDATION = 20
 """Labeled validation images needed to choose an epoch and a threshold."""
-STEPS = 1_000
+STEPS = 500
 """Training steps by default; an epoch of few images has few steps, so that there are more of them."""
 EPOCHS = (10, 1_000)
 BATCH = 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.wire.evaluation import Evaluation, Interval
+from shared.wire.evaluation import Evaluation
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import ImagePool, Space
 from trainer.loop.ingest import Ingest
@@ -39,11 +39,6 @@ class LiveModel:
     serving: Serving | None = None
     model: Model | None = None
     latest: Evaluation | None = None
-
-    @property
-    def accuracy(self) -> Interval | None:
-        """The accuracy in the last evaluation."""
-        return self.latest.accuracy if self.latest is not None else None
 
     @property
     def embedder(self) -> Embedder:

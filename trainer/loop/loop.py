@@ -20,7 +20,7 @@ from uuid import uuid4
 from shared.settings.schedule import share_at
 from shared.settings.services import TrainerSettings
 from shared.storage.disk_errors import Disk
-from shared.wire.evaluation import Interval
+from shared.wire.evaluation import Evaluation
 from shared.wire.fields import TrainerState
 from shared.wire.log import Row
 from shared.wire.queries import QueryPush
@@ -158,9 +158,9 @@ class Loop:
         done = len(live.pool) if live.pool is not None else 0
         return live.embedder.progress(self.replica.image_count).model_copy(update={"done": done})
 
-    def accuracy(self) -> Interval | None:
-        """The accuracy in the last evaluation."""
-        return self.live.accuracy
+    def measured(self) -> Evaluation | None:
+        """The last evaluation."""
+        return self.live.latest
 
     def close(self, timeout: float = 10.0) -> None:
         """End after the current step. The files are valid at any instant."""

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.figures import BOX_METRICS
 from shared.images.opening import ImageLimits, ImageProblem
 from shared.settings.services import TrainerSettings
 from shared.tasks.multilabel import cell_of
 from shared.web import audit
-from shared.wire.evaluation import Interval
+from shared.wire.evaluation import Evaluation, Interval
 from shared.wire.models import ModelList, ModelVersion, Prediction, Predictions, Pruned
 from trainer.gpu.memory import give_back
 from trainer.sync.replica import Replica
@@ -38,7 +39,7 @@ FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "datas
 class Versions:
     """The registry of one trainer, applied to the project in `replica`.
 
-    `also_needed` returns what else needs versions, as name → sentence. `measured` returns the accuracy of the current
+    `also_needed` returns what else needs versions, as name → sentence. `measured` returns the figures of the current
     model.
     """
 
@@ -49,7 +50,7 @@ class Versions:
         settings: TrainerSettings,
         backbones: Path,
         also_needed: Callable[[], dict[str, str]],
-        measured: Callable[[], Interval | None],
+        measured: Callable[[], Evaluation | None],
     ) -> None:
         self.registry = registry
         self._replica = replica
@@ -85,18 +86,24 @@ class Versions:
         used = self.registry.promoted or NOW
         against = None
         if name != used:
-            against = warning(_called(name), self._accuracy(name), _called(used), self._accuracy(used))
+            figure = BOX_METRICS["map_50"] if self._boxes else "accuracy"
+            against = warning(_called(name), self._figure(name), _called(used), self._figure(used), figure=figure)
         if confirmed or against is None:
             self.registry.promote(None if name == NOW else name)
             audit.note("version promoted", version=name, instead_of=used)
         return self.list().model_copy(update={"warning": against})
 
-    def _accuracy(self, name: str) -> Interval | None:
-        """The accuracy measured when the version was saved, or that of the current model."""
-        if name == NOW:
-            return self._measured()
-        metrics = self.registry.get(name).description.metrics
-        return metrics.accuracy if metrics is not None else None
+    @property
+    def _boxes(self) -> bool:
+        """Whether the versions of the project find boxes."""
+        return self._replica.fold.task.by_box
+
+    def _figure(self, name: str) -> Interval | None:
+        """The accuracy measured when the version was saved, or that of the current model. Of detectors, the mAP."""
+        metrics = self._measured() if name == NOW else self.registry.get(name).description.metrics
+        if metrics is None:
+            return None
+        return metrics.map_50 if self._boxes else metrics.accuracy
 
     def _told(self, version: Version, promoted: str | None) -> ModelVersion:
         more = {"promoted": version.name == promoted, "all_bytes": version.all_bytes(self._backbones)}

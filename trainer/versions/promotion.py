@@ -8,13 +8,15 @@ from shared.figures import accuracy_in_words, is_measured
 from shared.wire.evaluation import Interval
 
 
-def warning(name: str, candidate: Interval | None, used: str, in_use: Interval | None) -> str | None:
-    """One or two sentences with both accuracies, or None if nothing speaks against the promotion."""
+def warning(
+    name: str, candidate: Interval | None, used: str, in_use: Interval | None, *, figure: str = "accuracy"
+) -> str | None:
+    """One or two sentences with the `figure` of both, or None if nothing speaks against the promotion."""
     if candidate is None or not is_measured(candidate):
-        said = f"The accuracy of {name} is unknown ({accuracy_in_words(candidate)})."
+        said = f"The {figure} of {name} is unknown ({accuracy_in_words(candidate)})."
         return f"{said} {_used(used, in_use)}"
     if in_use is not None and is_measured(in_use) and is_worse(candidate, in_use):
-        worse = f"{name} is measurably worse: its accuracy is {accuracy_in_words(candidate)}."
+        worse = f"{name} is measurably worse: its {figure} is {accuracy_in_words(candidate)}."
         return f"{worse[:1].upper()}{worse[1:]} {_used(used, in_use)}"
     return None
 

@@ -4,6 +4,7 @@ written to one file atomically."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,17 +40,20 @@ class State:
         """The state at the start."""
         return cls(batch_size, average={name: each.detach().clone() for name, each in network.state_dict().items()})
 
-    @torch.no_grad()
-    def average_in(self, network: WholeDetector, kept: float) -> None:
-        """Take the current weights into the average, which keeps the share `kept`."""
-        averaged, current = [], []
-        for name, each in network.state_dict().items():
-            if each.is_floating_point():
-                averaged.append(self.average[name])
-                current.append(each)
-            else:
-                self.average[name].copy_(each)
-        torch._foreach_lerp_(averaged, current, 1 - kept)
+    def averaging(self, network: WholeDetector) -> Callable[[float], None]:
+        """What takes the current weights into the average, which keeps the given share. Made once: to collect the
+        tensors at each step would take as long as the step."""
+        both = [(self.average[name], each) for name, each in network.state_dict().items()]
+        averages, weights = zip(*(each for each in both if each[1].is_floating_point()), strict=True)
+        counters = [each for each in both if not each[1].is_floating_point()]
+
+        @torch.no_grad()
+        def take_in(kept: float) -> None:
+            torch._foreach_lerp_(averages, weights, 1 - kept)
+            for average, now in counters:
+                average.copy_(now)
+
+        return take_in
 
 
 def save(network: WholeDetector, state: State, path: Path) -> None:

@@ -146,6 +146,7 @@ def _cycle(
     half = device.type == "cuda" and torch.cuda.is_bf16_supported()
     random = torch.Generator().manual_seed(plan.seed + done)
     every = max(plan.epochs // LOOKS, 1)
+    take_in = state.averaging(network)
     said: dict[str, float] = {}
     losses: list[torch.Tensor] = []
     batches = _batches(album, examples, plan, state.batch_size, range(done, total), total)
@@ -163,7 +164,7 @@ def _cycle(
         if torch.isfinite(norm):  # one such step would spoil the weights for good
             optimiser.step()
         state.steps += 1
-        state.average_in(network, min(AVERAGE, state.steps / (state.steps + 9.0)))
+        take_in(min(AVERAGE, state.steps / (state.steps + 9.0)))
         losses.append(loss.detach())
         state.images += len(drawn)
         state.seconds += time.perf_counter() - began

@@ -118,11 +118,11 @@ class Album:
 def batched(drawn: Sequence[Drawn], device: torch.device) -> tuple[torch.Tensor, list[Truth]]:
     """Canvases (B, 3, S, S) uint8 and what is on them, on the device."""
     canvases = torch.from_numpy(np.stack([each[0] for each in drawn])).to(device)
-    truths = [
-        Truth(torch.from_numpy(corners).to(device), torch.from_numpy(columns).to(device))
-        for _, corners, columns in drawn
-    ]
-    return canvases, truths
+    counts = [len(columns) for _, _, columns in drawn]
+    corners = torch.from_numpy(np.concatenate([each[1] for each in drawn])).to(device)
+    columns = torch.from_numpy(np.concatenate([each[2] for each in drawn])).to(device)
+    parts = zip(torch.split(corners, counts), torch.split(columns, counts), strict=True)
+    return canvases, [Truth(*each) for each in parts]
 
 
 def recoloured(images: torch.Tensor, most: float, random: torch.Generator) -> torch.Tensor:

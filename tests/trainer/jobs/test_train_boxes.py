@@ -44,7 +44,8 @@ def test_a_whole_detector_is_trained_measured_compared_promoted_and_continued(tm
         assert compared["result"]["candidate"]["map_50"]["value"] == pytest.approx(
             version["metrics"]["map_50"]["value"], abs=1e-6
         )
-        say(client, "/models/whole/promote")
+        promoted = say(client, "/models/whole/promote")
+        assert "The mAP at IoU 0.5 of version whole is unknown (not measured yet: 6 of 10" in promoted["warning"]
         found = client.post("/predict", files={"images": scene(12)}).json()
         assert found["model_version"] == "whole"
         assert boxed(offered) is not None  # suggestions go on coming from the live detector

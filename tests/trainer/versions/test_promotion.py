@@ -38,6 +38,8 @@ def test_one_that_was_not_measured_is_said_to_be_unknown():
         "The accuracy of version small is unknown (not measured yet: 1 of 10 test labels). Version large"
     )
     assert warning("version small", None, "version large", None)
+    of_boxes = warning("version small", None, "version large", None, figure="mAP at IoU 0.5")
+    assert of_boxes.startswith("The mAP at IoU 0.5 of version small is unknown")
     assert warning("version small", wilson(766, 947), "version large", None) is None
 
 
