@@ -13,12 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
-from safetensors.torch import load_file
-from torchvision.models.detection import FCOS
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from benchmarks.detection import AT, LIMITS, Data, coco, placed, scenes
 from benchmarks.machine import describe
@@ -99,8 +94,6 @@ def run(
 def started(name: str, size: int, classes: int, seed: int) -> WholeDetector:
     """The network before training, with the weights that come with the installation, or random ones."""
     torch.manual_seed(seed)
-    if name == "fcos":
-        return FcosOnInstalled(size, classes)
     if name in TORCHVISION:
         return TorchvisionDetector(name, size, classes, IMAGENET_MEAN, IMAGENET_STD)
     body = create_known(name, size)
@@ -117,31 +110,3 @@ def look(network: WholeDetector, album: Album, example: Example, ids: Sequence[i
     with torch.inference_mode():
         scores, corners = network(torch.from_numpy(canvas[None]).to(network.threshold.device))
     return pick(scores[0].float().cpu(), corners[0].float().cpu(), np.array(ids), placement)
-
-
-class FcosOnInstalled(TorchvisionDetector):
-    """torchvision's FCOS with its feature pyramid, on the network that comes with the installation."""
-
-    def __init__(self, size: int, classes: int) -> None:
-        WholeDetector.__init__(self, installed.HALF, installed.HALF)
-        body = timm.create_model(installed.NAME, features_only=True, out_indices=(2, 3, 4))
-        with tempfile.TemporaryDirectory() as folder:
-            body.load_state_dict(load_file(installed.weights(Path(folder))), strict=False)
-        self.build(FCOS(_Levels(body), num_classes=classes), size)
-
-
-class _Levels(torch.nn.Module):
-    """Five levels of 256 channels, at strides 8 to 128."""
-
-    out_channels = 256
-
-    def __init__(self, body: torch.nn.Module) -> None:
-        super().__init__()
-        self.body = body
-        channels = list(body.feature_info.channels())  # type: ignore[operator, union-attr]
-        self.pyramid = FeaturePyramidNetwork(channels, 256, LastLevelP6P7(256, 256))
-
-    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The levels by name."""
-        found: dict[str, torch.Tensor] = self.pyramid(dict(enumerate(self.body(images))))
-        return found

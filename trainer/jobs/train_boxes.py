@@ -35,7 +35,7 @@ from trainer.versions.saved_learners import WHOLE_DETECTOR
 from trainer.versions.whole_detectors import HOW_TO_USE
 from trainer.whole_detector.networks import WholeDetector
 from trainer.whole_detector.training import Plan, Step, train
-from trainer.whole_detector.views import Album
+from trainer.whole_detector.views import CACHE_BYTES, Album
 from trainer.work.detector_weights import begun
 from trainer.work.job_context import LabeledImage, Work
 
@@ -75,8 +75,11 @@ def run(work: Work) -> dict[str, Any]:
     background = background_of(start.mean)
     by_hash = {each.sha256: each for each in work.images}
 
-    def album() -> Album:
-        return Album(lambda sha256: work.fetch(by_hash[sha256]), work.photos.limits, start.size, background, columns)
+    def album(most_bytes: int = CACHE_BYTES) -> Album:
+        def fetch(sha256: str) -> bytes:
+            return work.fetch(by_hash[sha256])
+
+        return Album(fetch, work.photos.limits, start.size, background, columns, most_bytes=most_bytes)
 
     pictures = album()
     learned = _readable(work, pictures, learned, notes)
@@ -95,7 +98,7 @@ def run(work: Work) -> dict[str, Any]:
     judges = parts["validation"] if len(parts["validation"]) >= ENOUGH_VALIDATION else []
     if not judges:
         notes.append("No epoch was chosen: too few images for validation.")
-    judging = album()
+    judging = album(CACHE_BYTES // 8)
 
     def judge(network: WholeDetector) -> float:
         return _precision(_looked(judging, network, ids, judges), ids)

@@ -104,11 +104,7 @@ class TorchvisionDetector(WholeDetector):
         """Raises ValueError, as a part of a sentence, for another canvas than it can have."""
         super().__init__(mean, std)
         _check_size(size, DIVISOR)
-        self.build(getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes), size)
-
-    def build(self, network: Any, size: int) -> None:
-        """Take `network` for canvases of `size` pixels."""
-        self.network = network
+        self.network = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes)
         with torch.no_grad():
             levels = list(self.network.backbone.eval()(torch.zeros(1, 3, size, size)).values())
         canvas = ImageList(torch.zeros(1, 3, size, size), [(size, size)])
