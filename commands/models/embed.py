@@ -20,11 +20,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from commands.running.place import Workspace
 from commands.running.reach import client, reason, token
 from commands.running.stored_labels import is_workspace, labels_of
-from shared.images.finding import read
-from shared.images.opening import ImageLimits
+from shared.images.finding import Passed
+from shared.images.opening import ImageLimits, ImageProblem
+from shared.images.sources.addresses import shown
+from shared.images.sources.choosing import Sources
+from shared.images.sources.source import ImageSource
 from shared.log import Fold
 from shared.settings.network_names import check_network
-from shared.settings.project_file import ProjectFile, default_workspace
+from shared.settings.project_file import ProjectFile, default_workspace, place_of
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.wire.images import ImageEntry, ImagePage
 from shared.wire.log import Row
@@ -36,7 +39,9 @@ ANSWER_SECONDS = 30.0
 
 def embed(
     simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
-    images: Annotated[Path | None, typer.Option(help="Folder of photos, if the workspace does not know it.")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="Folder, archive or address of the photos, if the workspace does not know it.")
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="How often each photo is used.")] = 100,
     arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",
     input_size: Annotated[int, typer.Option(min=8, max=4_096, help="Image size in pixels.")] = 128,
@@ -61,7 +66,7 @@ def embed(
 
 def train_simclr(
     workspace: Path,
-    images: Path | None,
+    images: str | Path | None,
     *,
     arch: str,
     input_size: int,
@@ -72,10 +77,10 @@ def train_simclr(
 ) -> Path:
     """Train `arch` on the train photos of `workspace`, or continue an interrupted run; returns the file of weights.
 
-    `images` is the folder of the photos, if the workspace does not know it. Raises SettingsError if there is no
+    `images` is the place of the photos, if the workspace does not know it. Raises SettingsError if there is no
     workspace, no photo to train on, or no such network.
     """
-    entries, folder = _train_photos(workspace, images, token, console)
+    entries, source = _train_photos(workspace, images, token, console)
     from trainer.embeddings.backbones.backbone import load_backbone
     from trainer.learners.simclr import Plan, Step, train
     from trainer.threads import leave_a_core
@@ -96,7 +101,7 @@ def train_simclr(
 
         weights = train(
             entries,
-            lambda entry: read(entry.uri, folder, limits),
+            lambda entry: source.read(entry.uri, limits),
             Plan(arch, input_size, epochs, batch_size, settings.seed),
             workspace.absolute() / "trainer" / "backbones",
             limits=limits,
@@ -105,7 +110,7 @@ def train_simclr(
         )
     use = {"backbone": arch, "backbone_weights": str(weights), "input_size": str(input_size)}
     load_backbone(TrainerSettings.load(command_line=use)[0], weights.parent)  # reports refused weights now
-    up = ["flywheel", "up", str(folder), "--workspace", str(workspace)]
+    up = ["flywheel", "up", str(source.place), "--workspace", str(workspace)]
     up += [f"--set=trainer.{name}={value}" for name, value in use.items()]
     alone = ["flywheel", "trainer", "--workspace", str(workspace)]
     alone += [word for name, value in use.items() for word in (f"--{name.replace('_', '-')}", value)]
@@ -117,20 +122,26 @@ def train_simclr(
 
 
 def _train_photos(
-    workspace: Path, images: Path | None, token: str | None, console: Console
-) -> tuple[list[ImageEntry], Path]:
-    """The photos for training, and their folder. Prints how many there are."""
+    workspace: Path, images: str | Path | None, token: str | None, console: Console
+) -> tuple[list[ImageEntry], ImageSource]:
+    """The photos for training, and their source. Prints how many there are."""
     catalogue, known = _catalogue(workspace, token)
-    folder = images or known
-    if folder is None:
+    given = images or known
+    if given is None:
         raise SettingsError(
             f"The workspace {workspace} does not know where its photos are: name their folder with --images."
         )
+    place = place_of(given)
     train = [entry for entry in catalogue if entry.split == "train"]
-    entries = [entry for entry in train if (folder / entry.uri).is_file()]
+    try:
+        source = Sources().source(place)
+        there = {uri for uri, _ in source.listed(Passed())} if source.is_there() else set()
+    except ImageProblem as problem:
+        raise SettingsError(f"{shown(place)} {problem}.") from None
+    entries = [entry for entry in train if entry.uri in there]
     if len(entries) < 2:
         raise SettingsError(
-            f"Of the {len(train)} photos that {workspace} may train on, {len(entries)} are in {folder}: "
+            f"Of the {len(train)} photos that {workspace} may train on, {len(entries)} are in {shown(place)}: "
             "name their folder with --images."
         )
     elsewhere = f"; {len(train) - len(entries)} more are in another folder" if len(entries) < len(train) else ""
@@ -139,11 +150,11 @@ def _train_photos(
         "not opened.",
         highlight=False,
     )
-    return entries, folder
+    return entries, source
 
 
-def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
-    """Every image with its current split, and the image folder if it is known."""
+def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], str | Path | None]:
+    """Every image with its current split, and the place of the images if it is known."""
     if not is_workspace(workspace) and ProjectFile.read(workspace) is None:
         raise SettingsError(
             f"{workspace} is not a Flywheel workspace yet: start `flywheel up` once, so that it decides which "
@@ -159,7 +170,7 @@ def _catalogue(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Pa
     return _from_database(workspace), demo if demo.is_dir() else None
 
 
-def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry], Path | None]:
+def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry], str | None]:
     entries: dict[int, ImageEntry] = {}
     project = ProjectFile.read(workspace)
     address = project.labeler_address if project is not None else None
@@ -177,7 +188,7 @@ def _from_labeler(workspace: Path, token: str | None) -> tuple[list[ImageEntry],
             f"The labeler of {workspace} does not answer at {address} ({reason(error)}): try again in a moment, or "
             "stop it first."
         ) from None
-    return [entry for entry in entries.values() if not entry.removed], Path(folder) if folder else None
+    return [entry for entry in entries.values() if not entry.removed], folder or None
 
 
 def _from_database(workspace: Path) -> list[ImageEntry]:

@@ -1,4 +1,4 @@
-"""`flywheel predict` predicts every image of a folder with a running trainer's model, and writes a table."""
+"""`flywheel predict` predicts every image of a place with a running trainer's model, and writes a table."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from commands.running.reach import client, reach, token
 from commands.running.whole_outputs import whole_file
 from shared.cells import harmless
 from shared.figures import many
-from shared.images.finding import Passed, find_images, read
+from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, inspect
+from shared.images.sources.addresses import shown
+from shared.images.sources.choosing import Sources
+from shared.images.sources.source import ImageSource
+from shared.settings.project_file import place_of
 from shared.settings.services import SettingsError, TrainerSettings
 from shared.wire.models import Prediction, Predictions
 
@@ -29,7 +33,10 @@ ANSWER_SECONDS = 300.0
 
 @talks_to("trainer")
 def predict(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    photos: Annotated[
+        str,
+        typer.Argument(help="Folder of images, archive or table with images, or address such as s3://bucket/photos."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
     version: Annotated[
         str | None, typer.Option(help="A saved version, or `now` for the current model. Default: the one in use.")
@@ -37,18 +44,18 @@ def predict(
     *,
     place: Place,
 ) -> None:
-    """Predict every image of a folder with a running trainer's model: its class, its classes, or its boxes.
+    """Predict every image of a place with a running trainer's model: its class, its classes, or its boxes.
 
     The exit code is 1 if some images cannot be read, and 2 if none can be read.
     """
-    _check(folder)
+    source = _opened(photos)
     columns = (TextColumn("Predicting"), TextColumn("{task.completed} images"))
     with Progress(*columns, console=console, transient=True) as bar:  # the last line reports the number
         task = bar.add_task("", total=None)
         count, problems, answered = reach(
             place.trainer,
-            lambda: predict_folder(
-                folder,
+            lambda: predict_all(
+                source,
                 output,
                 place.trainer,
                 version=version,
@@ -64,19 +71,21 @@ def predict(
         raise typer.Exit(1)
 
 
-def _check(folder: Path) -> None:
-    """Refuse a folder without images before the trainer is asked. Raises SettingsError."""
-    passed = Passed()
+def _opened(photos: str) -> ImageSource:
+    """The source at a place. One without images is refused before the trainer is asked. Raises SettingsError."""
+    place, passed = place_of(photos), Passed()
     try:
-        if next(find_images(folder, passed), None) is None:
+        source = Sources().source(place)
+        if next(iter(source.listed(passed)), None) is None:
             skipped = "".join(f" {each}" for each in passed.sentences())
-            raise SettingsError(f"There is no image in {folder}: no file was written.{skipped}")
+            raise SettingsError(f"There is no image in {shown(place)}: no file was written.{skipped}")
     except ImageProblem as problem:
-        raise SettingsError(f"{folder} {problem}.") from None
+        raise SettingsError(f"{shown(place)} {problem}.") from None
+    return source
 
 
-def predict_folder(
-    folder: Path,
+def predict_all(
+    source: ImageSource,
     target: Path,
     url: str,
     *,
@@ -84,10 +93,10 @@ def predict_folder(
     token: str | None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> tuple[int, dict[str, str], str]:
-    """Write one row per image of `folder` to the CSV `target`; returns their number, the problems by file, and the
+    """Write one row per image of `source` to the CSV `target`; returns their number, the problems by file, and the
     version.
 
-    Raises SettingsError if the folder cannot be read, and httpx.HTTPError. After a kill, the old file is still there.
+    Raises SettingsError if the place cannot be read, and httpx.HTTPError. After a kill, the old file is still there.
     """
     settings = TrainerSettings.load()[0]
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
@@ -95,7 +104,7 @@ def predict_folder(
     problems: dict[str, str] = {}
     answered = ""
     with client(url, seconds=ANSWER_SECONDS, token=token) as trainer:
-        for batch in _batches(folder, limits, problems):
+        for batch in _batches(source, limits, problems):
             files = [("images", (name, data)) for name, data in batch]
             asked: dict[str, Any] = {"params": {"version": version}} if version else {}
             said = Predictions.model_validate(trainer.post("/predict", files=files, **asked).raise_for_status().json())
@@ -111,14 +120,14 @@ def predict_folder(
     return len(rows), problems, answered
 
 
-def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Iterator[list[tuple[str, bytes]]]:
+def _batches(source: ImageSource, limits: ImageLimits, problems: dict[str, str]) -> Iterator[list[tuple[str, bytes]]]:
     """Readable images, a few at a time. `problems` receives the others."""
     batch: list[tuple[str, bytes]] = []
     passed = Passed()
     try:
-        for name in find_images(folder, passed):
+        for name, _ in source.listed(passed):
             try:
-                data = read(name, folder, limits)
+                data = source.read(name, limits)
                 inspect(data, limits)
             except ImageProblem as problem:
                 problems[name] = str(problem)
@@ -127,8 +136,8 @@ def _batches(folder: Path, limits: ImageLimits, problems: dict[str, str]) -> Ite
                 yield batch
                 batch = []
             batch.append((name, data))
-    except ImageProblem as problem:  # the folder itself is unreadable
-        raise SettingsError(f"{folder} {problem}.") from None
+    except ImageProblem as problem:  # the place itself is unreadable
+        raise SettingsError(f"{shown(source.place)} {problem}.") from None
     if batch:
         yield batch
     for said in passed.sentences():

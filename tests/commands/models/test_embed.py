@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from io import StringIO
 from pathlib import Path
 
@@ -13,9 +14,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-import commands.models.embed
 from commands.models.embed import train_simclr
-from shared.images.finding import read
+from shared.images.sources.folder import FolderSource
 from shared.settings.command_line import parse_command_line
 from shared.settings.services import SettingsError, TrainerSettings
 from tests.labeler.projects import labeler
@@ -40,11 +40,13 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The photos that were read."""
     uris: set[str] = set()
 
-    def noted(uri, root, limits):
-        uris.add(uri)
-        return read(uri, root, limits)
+    read = FolderSource.read
 
-    monkeypatch.setattr(commands.models.embed, "read", noted)
+    def noted(self, uri, limits):
+        uris.add(uri)
+        return read(self, uri, limits)
+
+    monkeypatch.setattr(FolderSource, "read", noted)
     return uris
 
 
@@ -70,6 +72,7 @@ def test_only_train_photos_are_opened_by_the_splits_of_now(tmp_path, photos, ope
         service.scanner.scan("images")
         entries = service.catalog.entries(0, COUNT)
     train = {entry.uri for entry in entries if entry.split == "train" and not entry.removed}
+    opened.clear()  # the labeler has read all of them
     said = run(tmp_path / "workspace", photos)
     assert opened == train
     assert not {first.uri, second.uri} & train
@@ -116,6 +119,15 @@ def test_a_folder_that_does_not_hold_the_photos_is_refused(tmp_path, photos):
         run(tmp_path / "workspace")
     with pytest.raises(SettingsError, match=r"Of the 40 photos that .* may train on, 0 are in"):
         run(tmp_path / "workspace", tmp_path)
+
+
+def test_photos_in_an_archive(tmp_path, photos):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in photos.iterdir():
+            archive.write(path, path.name)
+    with labeler(tmp_path, images=str(tmp_path / "photos.zip")):
+        pass
+    assert f"Training on {COUNT} photos. 0 are kept" in run(tmp_path / "workspace", tmp_path / "photos.zip")
 
 
 def test_importing_the_command_line_does_not_load_torch():

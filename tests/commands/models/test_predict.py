@@ -1,6 +1,7 @@
 """`flywheel predict` against a real trainer on a real port."""
 
 import csv
+import zipfile
 
 import pytest
 from typer.testing import CliRunner
@@ -38,6 +39,18 @@ def test_every_image_of_a_folder_gets_a_row(url, tmp_path):
     assert float(rows["00.png"]["p:red"]) + float(rows["00.png"]["p:blue"]) == pytest.approx(1, abs=1e-4)
     assert (rows["broken.png"]["label"], "is not an image" in rows["broken.png"]["problem"]) == ("", True)
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_the_images_of_an_archive(url, tmp_path):
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"more/{number}.png", picture((220, 30, 30), number))
+    done = run(tmp_path / "new.zip", "-o", tmp_path / "out.csv", "--trainer-url", url)
+    assert done.exit_code == 0, done.output
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        assert [(row["filename"], row["label"]) for row in csv.DictReader(stream)] == [
+            (f"more/{number}.png", "red") for number in range(3)
+        ]
 
 
 def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
