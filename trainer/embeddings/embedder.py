@@ -180,7 +180,7 @@ class Embedder:
         found = self.engine.embed(self._backbone, missing) if self._backbone is not None and missing else None
         if found is not None:
             done += self._keep(found.entries, found.vectors, self._store)
-            missing = [entry for entry in missing if entry.id in found.unread]
+            missing = [entry for entry in missing if entry.id in found.here]
         missing = missing[: 2 * self._batch]
         began = time.monotonic()
         taken = self._take(missing)

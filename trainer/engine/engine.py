@@ -22,11 +22,11 @@ Matrix = NDArray[np.float32]
 
 @dataclass
 class Embedded:
-    """Images and their vectors (n, dim), in the same order, and the ids of images that no worker could read."""
+    """Images and their vectors (n, dim), in the same order, and the ids of images that are to be embedded here."""
 
     vectors: Matrix
     entries: list[ImageEntry] = field(default_factory=list)
-    unread: set[int] = field(default_factory=set)
+    here: set[int] = field(default_factory=set)
 
 
 class Engine(Protocol):

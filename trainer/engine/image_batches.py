@@ -56,6 +56,7 @@ class ImageBatches:
         self._out: dict[Any, tuple[int, list[ImageEntry], float]] = {}  # by ticket: worker, images, when
         self._unread: dict[int, str] = {}
         self._lost = 0  # batches since the last that came back
+        self._begun = False  # whether any came back: a worker that starts needs seconds to import torch
         self.read_some = False
 
     @property
@@ -78,20 +79,21 @@ class ImageBatches:
         asked = {(each.id, each.sha256) for each in entries}
         out = {(entry.id, entry.sha256) for _, some, _ in self._out.values() for entry in some}
         fresh = [each for each in entries if (each.id, each.sha256) not in out and each.id not in self._unread]
-        for worker in self._free():
+        for worker in self._free(AHEAD if self._begun else 1):
             some, fresh = fresh[: self._size], fresh[self._size :]
             if some:
                 self._out[self._crew.call(worker, "embed", some)] = (worker, some, time.monotonic())
-        found = Embedded(np.empty((0, self._dim), np.float32), unread=set(self._unread))
+        found = Embedded(np.empty((0, self._dim), np.float32))
         vectors = [found.vectors]
-        for ticket in self._crew.ready(list(self._out), STEP_SECONDS) if self._out else []:
+        patience = STEP_SECONDS if self._begun else 0.0
+        for ticket in self._crew.ready(list(self._out), patience) if self._out else []:
             worker, some, _ = self._out.pop(ticket)
             try:
                 [(rows, ids, unread)] = self._crew.results([(worker, ticket)], STEP_SECONDS)
             except Lost:
                 self._lost += 1
                 continue  # they are still pending, and are handed out again
-            self._lost = 0
+            self._lost, self._begun = 0, True
             by_id = {each.id: each for each in some}
             back = [by_id[each] for each in ids]
             wanted = [(each.id, each.sha256) in asked for each in back]  # an image may have been removed meanwhile
@@ -99,16 +101,18 @@ class ImageBatches:
             found.entries += [each for each, still in zip(back, wanted, strict=True) if still]
             self.read_some = self.read_some or bool(ids)
             self._unread.update(unread)
-        found.vectors, found.unread = np.concatenate(vectors), set(self._unread)
+        found.vectors, found.here = np.concatenate(vectors), set(self._unread)
+        if not self._begun:
+            found.here.update(each.id for each in fresh)
         late = [ticket for ticket, batch in self._out.items() if batch[2] < time.monotonic() - BATCH_SECONDS]
         self._lost += len(late)
         for ticket in late:
             del self._out[ticket]
         return found
 
-    def _free(self) -> list[int]:
-        """Workers that can take a batch, those with none first; a worker may be named twice."""
+    def _free(self, ahead: int) -> list[int]:
+        """Workers that have less than `ahead` batches, those with none first; a worker may be named twice."""
         has = [0] * self._crew.count
         for worker, _, _ in self._out.values():
             has[worker] += 1
-        return [worker for most in range(1, AHEAD + 1) for worker in range(self._crew.count) if has[worker] < most]
+        return [worker for most in range(1, ahead + 1) for worker in range(self._crew.count) if has[worker] < most]

@@ -51,8 +51,7 @@ def _asking() -> Iterator[None]:
     except (Away, Lost):
         raise
     except Exception as error:  # Ray's client raises anything from ConnectionError to plain Exception
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        raise Away(words[0].rstrip(".")[:200]) from error
+        raise Away("the connection broke") from error
 
 
 class RayCrew:
@@ -117,8 +116,14 @@ class RayCluster:
     def connect(self) -> None:
         """Connect anew, without the workers of an earlier connection. Raises Away."""
         self.close()
-        with _asking():
+        try:
             ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise Away("it does not answer, or has another token") from error
+        except Exception as error:  # such as another version of Python or Ray
+            words = str(error).strip().splitlines() or [type(error).__name__]
+            raise Away(words[0].rstrip(".")[:200]) from error
+        with _asking():
             self._nodes = _machines()
         if not self._nodes:
             raise Away("it has no machine with a processor")

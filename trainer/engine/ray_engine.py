@@ -51,7 +51,7 @@ class RayEngine:
         self._shards: Shards | None = None  # None while the cluster is away
         self._batches: tuple[str, ImageBatches] | None = None  # by the backbone's key
         self._failed_key = ""  # of a backbone that no worker can load
-        self._reason: str | None = "it has not been asked yet"
+        self._reason: str | None = "it has not answered yet"
         self._trouble: str | None = None
         self._closing = threading.Event()
         self._news = threading.Event()

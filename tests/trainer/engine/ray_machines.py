@@ -67,7 +67,7 @@ class Machines:
     def _start(self, *options: str) -> None:
         folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # Ray's sockets need a short path
         self._folders.append(folder)
-        ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1"]
+        ray = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1"]
         memory = ["--object-store-memory", "80000000", "--num-cpus", "1", "--num-gpus", "0"]
         where = ["--temp-dir", folder] if "--head" in options else []
         with (Path(folder) / "start.log").open("wb") as log:
