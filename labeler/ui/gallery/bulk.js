@@ -1,5 +1,5 @@
-// One answer about many images: one post, all of it on disk when it counts, and one step of undo. While the labeler cannot
-// be reached the post waits and is sent again with the same ids, so that nothing is labeled twice.
+// One answer for many images: one post, which counts only when all of it is on disk, and one step of undo. While the labeler
+// cannot be reached, the post is retried with the same ids, so that nothing is labeled twice.
 
 import { ask, Refused } from "../lib/api.js";
 import { uuid } from "../lib/dom.js";
@@ -17,7 +17,7 @@ export class Bulk {
   /**
    * @param {string} logId
    * @param {import("./tiles.js").Tiles} tiles
-   * @param {(words: string, trouble?: boolean) => void} say tells the person how it stands
+   * @param {(words: string, trouble?: boolean) => void} say tells the person the progress
    */
   constructor(logId, tiles, say) {
     this.logId = logId;
@@ -26,7 +26,7 @@ export class Bulk {
     this.busy = false;
     this.closed = false;
     /** @type {{ target: string, undone: number }[]} */
-    this.steps = []; // this page's actions, latest last: an answer of each, and how many it has
+    this.steps = []; // this page's actions, latest last: one answer of each, and their number
   }
 
   close() {
@@ -34,10 +34,10 @@ export class Bulk {
   }
 
   /**
-   * Answer about the images `ids`. Returns what became of them, or null if nothing was saved.
+   * Answer for the images `ids`. Returns the outcome, or null if nothing was saved.
    * @param {number[]} ids
    * @param {string} action
-   * @param {import("./marking.js").Mark["of"]} of what is said of an image; undefined leaves it out
+   * @param {import("./marking.js").Mark["of"]} of the answer for an image; undefined leaves it out
    * @returns {Promise<import("./words.js").Outcome | null>}
    */
   async give(ids, action, of) {
@@ -103,8 +103,8 @@ export class Bulk {
   }
 
   /**
-   * Undo this page's last action, or after a reload the annotator's last in the grid, never another page's. An action that
-   * this page did not count is named first. Returns how many answers were undone.
+   * Undo this page's last action, or after a reload the annotator's last one in the grid, never another page's. An action that
+   * this page does not know is announced first. Returns how many answers were undone.
    * @returns {Promise<number>}
    */
   async undo() {
@@ -124,7 +124,7 @@ export class Bulk {
         this.say(`${refusal.message} Undo again to do that.`);
         return 0;
       }
-      if (refusal) this.steps.pop(); // the labeler would refuse it again
+      if (refusal) this.steps.pop(); // otherwise the labeler would refuse it again
       if (!this.closed) this.say(`Nothing was undone: ${/** @type {Error} */ (error).message}`, true);
       return 0;
     } finally {

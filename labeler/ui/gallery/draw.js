@@ -1,4 +1,4 @@
-// How tiles, the buttons of classes, and the notice over an empty grid look.
+// Draws tiles, the class buttons, and the notice over an empty grid.
 
 import { has, sized } from "../lib/api.js";
 import { element, setText } from "../lib/dom.js";
@@ -10,10 +10,10 @@ const RETRY_MS = 2000;
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * Fill a tile. Its picture is made once; its words may change.
+ * Fill a tile. Its picture is created once; its caption may change.
  * @param {any} node
  * @param {number} id
- * @param {import("./tiles.js").Tile | null} tile null for an image that is no longer there
+ * @param {import("./tiles.js").Tile | null} tile null for an image that no longer exists
  * @param {string} words
  * @param {import("../types.js").ClassEntry[]} [classes]
  */
@@ -35,8 +35,8 @@ export function drawTile(node, id, tile, words, classes = []) {
   };
   let served = false;
   image.onerror = async () => {
-    image.style.visibility = "hidden"; // not the browser's sign for a broken image
-    const there = await has(image.src); // its store may be slow, or the labeler away, which does not make it broken
+    image.style.visibility = "hidden"; // hide the browser's icon for a broken image
+    const there = await has(image.src); // a slow store or an offline labeler does not make the image broken
     if (there === null || (there && !served)) {
       served = there === true;
       if (!there) await pause(RETRY_MS);
@@ -50,7 +50,7 @@ export function drawTile(node, id, tile, words, classes = []) {
 }
 
 /**
- * The boxes of the image's answer over its picture; anew only when they changed.
+ * Draw the boxes of the image's answer over its picture, if they changed.
  * @param {any} picture
  * @param {import("./tiles.js").Tile} tile
  * @param {import("../types.js").ClassEntry[]} classes
@@ -91,7 +91,7 @@ function drawCaption(caption, words) {
  * @param {import("../types.js").ClassEntry} entry
  * @param {string | null | undefined} hotkey
  * @param {{ does: string, active: number | null | undefined }} press what pressing it does, before its name; `active`:
- *   the class that is asked about, undefined where none is
+ *   the class that is asked about, undefined if there is none
  */
 export function classButton({ id, name, colour, description }, hotkey, { does, active }) {
   const button = element("button");
@@ -106,7 +106,7 @@ export function classButton({ id, name, colour, description }, hotkey, { does, a
   return button;
 }
 
-/** @param {Element} root @param {string} selector @param {boolean} can whether these buttons can be pressed */
+/** @param {Element} root @param {string} selector @param {boolean} can whether these buttons are enabled */
 export function enable(root, selector, can) {
   for (const button of root.querySelectorAll(selector)) /** @type {HTMLButtonElement} */ (button).disabled = !can;
 }

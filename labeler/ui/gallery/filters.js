@@ -1,4 +1,4 @@
-// What the grid shows, as one set of query parameters: those of GET /api/grid, of the page's address, and of the form.
+// The view of the grid as one set of query parameters: for GET /api/grid, the page's URL, and the form.
 
 import { element, find, renew, setText } from "../lib/dom.js";
 import { count, percent } from "../lib/text.js";
@@ -27,12 +27,12 @@ const CHIPS = [
 
 /** The query alone, without a form. */
 export class Query {
-  /** @param {Record<string, string>} [given] unknown names stay, so that the labeler can say what is wrong with them */
+  /** @param {Record<string, string>} [given] unknown names stay, so that the labeler can report them */
   constructor(given = {}) {
     this.values = new URLSearchParams(given);
   }
 
-  /** Whether anything but the status is asked for. */
+  /** Whether there is any filter besides the status. */
   get narrowed() {
     return [...this.values.keys()].some((name) => name !== "status" && name !== "clusters" && name !== "by");
   }
@@ -42,7 +42,7 @@ export class Query {
     return this.values.get(name);
   }
 
-  /** Change some parameters; null leaves one out. @param {Record<string, string | number | null>} values */
+  /** Change some parameters; null removes one. @param {Record<string, string | number | null>} values */
   change(values) {
     for (const [name, value] of Object.entries(values)) {
       if (value === null || value === "") this.values.delete(name);
@@ -50,12 +50,12 @@ export class Query {
     }
   }
 
-  /** Leave everything out. */
+  /** Remove all parameters. */
   clear() {
     for (const name of [...NAMES, ...this.values.keys()]) this.values.delete(name);
   }
 
-  /** What is chosen by other means than the form: [parameter, words]. @returns {[string, string][]} */
+  /** Parameters without a field in the form: [parameter, words]. @returns {[string, string][]} */
   get chips() {
     return CHIPS.flatMap(([name, words]) => {
       const value = this.get(name);
@@ -75,12 +75,12 @@ export class Filters {
     this.chips = find(root, ".chips");
     this.changed = changed;
     this.query = new Query();
-    /** @type {any} the field being changed, until its value is asked for */
+    /** @type {any} the field being changed, until its value is applied */
     this.typed = null;
     this.form.onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();
       clearTimeout(this.typing);
-      if (this.typed) this.read(this.typed); // Enter waits for nothing
+      if (this.typed) this.read(this.typed); // Enter applies it at once
     };
     this.form.oninput = (/** @type {any} */ { target }) => {
       clearTimeout(this.typing);
@@ -98,7 +98,7 @@ export class Filters {
     clearTimeout(this.typing);
   }
 
-  /** Show what the page's address asks for. @param {Record<string, string>} given */
+  /** Show the view in the page's URL. @param {Record<string, string>} given */
   open(given) {
     this.query = new Query(given);
   }
@@ -114,7 +114,7 @@ export class Filters {
     this.follow();
   }
 
-  /** The query changed: so does the page's address. */
+  /** The query changed, so update the page's URL. */
   follow() {
     const query = this.query.toString();
     history.replaceState(history.state, "", query ? `?${query}` : location.pathname);
@@ -140,7 +140,7 @@ export class Filters {
         select.replaceChildren(...wanted.map(([value, text]) => new Option(text, value)));
     }
     for (const control of this.form.elements) {
-      if (!control.name || control === this.typed || control.matches(":focus")) continue; // what is typed would be lost
+      if (!control.name || control === this.typed || control.matches(":focus")) continue; // otherwise the text being typed would be lost
       const none = control.name === "min_confidence" ? "0" : "";
       control.value = (control.name === "status" && status) || (this.query.get(control.name) ?? none);
     }
@@ -153,7 +153,7 @@ export class Filters {
 
   drawShare() {
     const { min_confidence } = this.form.elements;
-    if (!min_confidence) return; // not of this task
+    if (!min_confidence) return; // not in this task
     setText(find(this.form, "output"), percent(min_confidence.value));
     min_confidence.setAttribute("aria-valuetext", percent(min_confidence.value));
   }

@@ -1,5 +1,5 @@
-// The grid: thousands of images; those that are chosen get a label by one key. The listing is kept and only grows, so that
-// nothing moves under the hand. Images that were labeled leave it, and what others do shows on the tiles.
+// The grid: thousands of images; one key labels all selected ones. The listing is kept and only grows, so that
+// images stay in place. Labeled images leave it, and the tiles show other people's answers.
 
 import { isAbort, Refused } from "../lib/api.js";
 import { ClassSearch, placeKey } from "../lib/classes.js";
@@ -22,7 +22,7 @@ import { leaving, outcome, whyEmpty } from "./words.js";
 
 /** @typedef {import("./tiles.js").Tile} Tile */
 
-const AGAIN_LISTING_MS = 3000; // after a listing that could not be had
+const AGAIN_LISTING_MS = 3000; // pause after a listing that failed
 const NEWS_OF_TILES_MS = 1000;
 /** @type {Record<string, string>} */
 const ACTS = {
@@ -60,8 +60,8 @@ class Gallery {
     this.list = [];
     /** @type {number[]} */
     this.inSight = [];
-    this.can = { choose: false, answer: false }; // whether classes, and what Enter does, can be pressed
-    this.given = ""; // the address as Python saw it
+    this.can = { choose: false, answer: false }; // whether classes and Enter can be used
+    this.given = ""; // the URL as Python saw it
     this.signature = ""; // of the classes as drawn
     this.total = 0;
     this.loading = false;
@@ -89,7 +89,7 @@ class Gallery {
     this.unsubscribe = live.follow(data.log_id, (project) => this.hear(project));
   }
 
-  /** Show what the page's address asks for, as Python saw it; the same again is no news. @param {Record<string, string>} view */
+  /** Show the view in the page's URL, as Python saw it. The same URL again changes nothing. @param {Record<string, string>} view */
   open(view) {
     const given = JSON.stringify(view);
     if (given === this.given) return;
@@ -110,7 +110,7 @@ class Gallery {
     const elsewhere = () => this.root.querySelector("dialog[open]") !== null;
     listenForKeys((key) => this.key(key), { signal, commands: ["Z", "A"], repeats: true, elsewhere });
     fitBelow(this.root, signal);
-    // A mouse must not leave the focus on a button: Enter means the chosen images, it does not press the button again.
+    // A mouse must not leave the focus on a button: Enter is for the selected images and must not press the button again.
     this.root.addEventListener("mousedown", (/** @type {any} */ event) => {
       if (event.target.closest("button, summary") && !event.target.closest("dialog")) event.preventDefault();
     });
@@ -132,7 +132,7 @@ class Gallery {
     };
   }
 
-  /** Put the focus where arrows move among the images. */
+  /** Focus the images, so that arrow keys move among them. */
   rest() {
     this.box.focus({ preventScroll: true });
   }
@@ -171,7 +171,7 @@ class Gallery {
   /** @param {number[]} ids that are in sight */
   look(ids) {
     this.inSight = ids;
-    if (ids.length) this.tiles.need(ids).catch(() => {}); // asked again with the next news or scroll
+    if (ids.length) this.tiles.need(ids).catch(() => {}); // requested again with the next update or scroll
     this.pages.near(ids, this.list);
   }
 
@@ -191,12 +191,12 @@ class Gallery {
     this.draw();
   }
 
-  /** The classes, and what is typed to find one. */
+  /** The classes, with the search text. */
   get search() {
     return new ClassSearch((this.marking.buttons !== null && this.project?.classes) || [], this.finder.value);
   }
 
-  /** Do what the key means; false if it means nothing here. @param {import("../lib/keys.js").Key} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/keys.js").Key} key */
   key(key) {
     const to = key.command === null ? this.scroller.target(key.name) : undefined;
     if (to !== undefined) return this.move(to, key.shift);
@@ -230,20 +230,20 @@ class Gallery {
     return true;
   }
 
-  /** Take a key into the letters that look for a class; false if it types nothing. @param {string} name @param {ClassSearch} search */
+  /** Add a key to the search text; false if it types nothing. @param {string} name @param {ClassSearch} search */
   type(name, search) {
     const text = search.afterTyping(name);
     if (text !== null) this.find(text);
     return text !== null;
   }
 
-  /** Look for a class by these letters. @param {string} letters */
+  /** Search for a class by these letters. @param {string} letters */
   find(letters) {
     this.finder.value = letters;
     this.drawClasses();
   }
 
-  /** Enter while something is typed: the first class that was found; false where there is none. */
+  /** Enter while searching: choose the first match; false if there is none. */
   giveFound() {
     const { found, unmatched } = this.search;
     if (found !== undefined) this.choose(found);
@@ -260,7 +260,7 @@ class Gallery {
     return true;
   }
 
-  /** Move the focus, with Shift choosing on the way. @param {number} to @param {boolean} ranging */
+  /** Move the focus; with Shift, select on the way. @param {number} to @param {boolean} ranging */
   move(to, ranging) {
     const moved = this.scroller.move(to);
     if (moved && ranging) this.selection.range(this.scroller.focus);
@@ -311,7 +311,7 @@ class Gallery {
     this.draw();
   }
 
-  /** Answer about what is chosen. @param {import("./marking.js").Mark | { refusal: string }} mark */
+  /** Answer for the selected images. @param {import("./marking.js").Mark | { refusal: string }} mark */
   async give(mark) {
     const ids = this.list.filter((id) => this.selection.has(id));
     if (!ids.length) return this.say("Choose images first: click them, or press A for all.");

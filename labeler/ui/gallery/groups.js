@@ -1,4 +1,4 @@
-// The groups of similar images, largest first: one press shows one of them, to be labeled at once.
+// The groups of similar images, largest first: a click shows one of them, to label it as a whole.
 
 import { ask, isAbort, Lost, sized } from "../lib/api.js";
 import { element, find, setText } from "../lib/dom.js";
@@ -7,10 +7,10 @@ import { TILES_AT_ONCE } from "./tiles.js";
 
 /** @typedef {{ cluster: number, size: number, open: number, image_ids: number[] }} Cluster */
 
-const LAID_OUT_MS = 2000; // until groups that are being computed are asked for again
+const LAID_OUT_MS = 2000; // pause before requesting groups again while they are being computed
 
 export class Groups {
-  /** @param {Element} root @param {(cluster: string, clusters: string) => void} choose shows a group of so many */
+  /** @param {Element} root @param {(cluster: string, clusters: string) => void} choose shows one of `clusters` groups */
   constructor(root, choose) {
     this.part = find(root, ".groups");
     this.list = this.part.querySelector("ol");

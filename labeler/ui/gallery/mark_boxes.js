@@ -1,5 +1,5 @@
-// The grid where answers are boxes: a class has no place here, so that only “nothing here” can be said of many images at
-// once. Boxes that were drawn are shown over the pictures.
+// The grid where answers are boxes: boxes cannot be drawn here, so only “nothing here” can be answered for many images at once.
+// Drawn boxes are shown over the pictures.
 
 import { boxesInWords } from "../boxes/words.js";
 import { find, setText } from "../lib/dom.js";
@@ -31,7 +31,7 @@ export class MarkBoxes {
     return { refusal: ELSEWHERE };
   }
 
-  /** Enter confirms everywhere else, so that it must not say by habit that many images are empty. */
+  /** Enter confirms everywhere else, so it must not mark many images as empty by habit. */
   accept() {
     return { refusal: `${ELSEWHERE} To say that the chosen images show no object, press X.` };
   }
@@ -57,7 +57,7 @@ export class MarkBoxes {
 }
 
 /**
- * The boxes as one path a class, which a tile can hold a thousand of: SVG path data by class id.
+ * The boxes as one SVG path per class, because a tile may have a thousand boxes: path data by class id.
  * @param {readonly { label: number, x: number, y: number, w: number, h: number }[]} boxes
  * @returns {Map<number, string>}
  */

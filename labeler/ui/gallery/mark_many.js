@@ -1,5 +1,5 @@
-// The grid where an image may have several classes: one class is asked about at a time, and the chosen images get a yes or a
-// no for it. What is said of other classes stays.
+// The grid where an image may have several classes: it asks about one class at a time, and the selected images get a yes or a
+// no for it. Answers for other classes stay.
 
 import { find, setText } from "../lib/dom.js";
 import { classesInWords } from "../lib/task.js";
@@ -64,7 +64,7 @@ export class MarkMany {
   /** @param {number} chosen */
   draw(chosen) {
     const viewed = this.query().get("label");
-    if (viewed && viewed !== this.viewed) this.active = Number(viewed); // a view of a class is for asking about it
+    if (viewed && viewed !== this.viewed) this.active = Number(viewed); // a view of a class asks about this class
     this.viewed = viewed;
     const { entry } = this;
     const images = chosen ? count(chosen, "image") : "No image chosen";

@@ -34,7 +34,7 @@ export class MarkOne {
     };
   }
 
-  /** In a view of one predicted class that class is meant, whatever a newer model says. @returns {Mark} */
+  /** In a view of one predicted class, accept that class, even if a newer model predicts another. @returns {Mark} */
   accept() {
     const viewed = this.query().get("predicted");
     if (viewed) return this.press(Number(viewed));
@@ -43,7 +43,7 @@ export class MarkOne {
   }
 
   decline() {
-    return { refusal: "There is nothing to say no to." };
+    return { refusal: "There is no class to say no to." };
   }
 
   /** @param {number} chosen */

@@ -1,4 +1,5 @@
-// What a class and Enter mean for the chosen images, by the project's task. Nothing else of the grid depends on the task.
+// The meaning of a class and of Enter for the selected images, by the project's task. Nothing else of the grid depends on the
+// task.
 
 import { keepFor } from "../lib/task.js";
 import { MarkBoxes } from "./mark_boxes.js";
@@ -10,25 +11,25 @@ import { MarkOne } from "./mark_one.js";
  * An answer about the chosen images.
  * @typedef {object} Mark
  * @property {string} action
- * @property {(tile: Tile) => import("../card/choice.js").Given | undefined} of what it says of an image; undefined leaves
+ * @property {(tile: Tile) => import("../card/choice.js").Given | undefined} of the answer for an image; undefined leaves
  *   the image out
- * @property {string} did what became of the images, in words
- * @property {boolean} leaves whether an image that has it no longer belongs to the view
+ * @property {string} did what was done with the images, in words
+ * @property {boolean} leaves whether images with this answer leave the view
  */
 /**
  * @typedef {object} Marking
- * @property {Record<string, string>} letters keys of its own, and the action of each
- * @property {string | null} buttons what pressing a class does, before its name; null where no class can be pressed
+ * @property {Record<string, string>} letters its own keys, and the action of each
+ * @property {string | null} buttons what pressing a class does, in words before its name; null if classes cannot be pressed
  * @property {string} [elsewhere] where classes are given, if not here
- * @property {number | null | undefined} active the class that is asked about; undefined where none ever is
+ * @property {number | null | undefined} active the class that is asked about; undefined if there never is one
  * @property {import("../types.js").ClassEntry[]} classes
  * @property {(id: number) => Mark | { refusal: string } | null} press a class was pressed: the answer, or null where it only
  *   says which class is meant
  * @property {() => Mark | { refusal: string }} accept what Enter gives
  * @property {() => Mark | { refusal: string }} decline what the key for No gives
- * @property {(chosen: number) => { choose: boolean, answer: boolean }} draw so many images are chosen; returns whether
+ * @property {(chosen: number) => { choose: boolean, answer: boolean }} draw draws for this many selected images; returns whether
  *   classes, and what Enter does, can be pressed
- * @property {(tile: Tile) => string} words what is known of an image
+ * @property {(tile: Tile) => string} words describes an image
  */
 
 /**

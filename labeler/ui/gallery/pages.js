@@ -1,18 +1,18 @@
-// The listing of a view, a part at a time: the first one shows at once, and the next is asked for before its place comes into
-// sight. So a project with a million images is listed as quickly as a small one, and every image can be reached.
+// The listing of a view, in parts: the first part shows at once, and the next one is requested before the person scrolls to it.
+// So a project with a million images is listed as quickly as a small one, and every image can be reached.
 
 import { ask, isAbort } from "../lib/api.js";
 
-export const PART = 5000; // images in a part
-const AHEAD = 1000; // images before the end of the list at which the next part is asked for
+export const PART = 5000; // images per part
+const AHEAD = 1000; // images before the end of the list at which the next part is requested
 
 export class Pages {
-  /** @param {(ids: number[]) => void} append called with images that are not in the list yet */
+  /** @param {(ids: number[]) => void} append called with new images for the list */
   constructor(append) {
     this.append = append;
     this.query = "";
     /** @type {string | null} */
-    this.next = null; // where the next part begins
+    this.next = null; // start of the next part
     this.asked = new AbortController();
   }
 
@@ -20,7 +20,7 @@ export class Pages {
     this.asked.abort();
   }
 
-  /** The first part; it ends what was asked before. Throws what `ask` throws. @param {{ toString(): string }} query */
+  /** Request the first part; cancels earlier requests. Throws the errors of `ask`. @param {{ toString(): string }} query */
   async first(query) {
     this.close();
     [this.query, this.next, this.asked, this.busy] = [`${query}`, null, new AbortController(), false];
@@ -29,7 +29,7 @@ export class Pages {
     return listing;
   }
 
-  /** Ask for the next part if the end of the list comes near. @param {number[]} inSight @param {number[]} list */
+  /** Request the next part if the end of the list is near. @param {number[]} inSight @param {number[]} list */
   async near(inSight, list) {
     if (this.next === null || this.busy || !inSight.length) return;
     if (list.lastIndexOf(inSight[inSight.length - 1]) < list.length - AHEAD) return;
@@ -41,7 +41,7 @@ export class Pages {
       this.next = listing.next ?? null;
       this.append(listing.image_ids.filter((/** @type {number} */ id) => !known.has(id)));
     } catch (error) {
-      if (isAbort(error)) return; // another listing took its place; any other problem: asked again at the next scroll
+      if (isAbort(error)) return; // a newer listing replaced it; after other errors, the next scroll tries again
     } finally {
       if (!signal.aborted) this.busy = false;
     }

@@ -1,19 +1,19 @@
-// Thousands of tiles, of which only those in sight exist. The box scrolls over an empty plane as high as all rows; tiles are
-// made as they come into sight and removed behind. An element is never used for another image, so that no tile ever shows
-// the picture of the one before it. For a screen reader it is a list box in which many can be chosen.
+// Thousands of tiles, of which only the visible ones exist. The box scrolls over an empty plane as high as all rows; tiles are
+// created when they become visible and removed afterwards. An element is never reused for another image, so no tile ever shows
+// the previous image's picture. For screen readers it is a list box with multiple selection.
 
 import { element, find } from "../lib/dom.js";
 
-const TILE = 116; // pixels at least
+const TILE = 116; // minimum width in pixels
 const GAP = 6;
 const CAPTION = 26;
 const OVERSCAN = 2; // rows
-const REST_MS = 60; // of scrolling, until what is in sight is asked for
+const REST_MS = 60; // pause in scrolling before visible tiles are requested
 
 export class Scroller {
   /**
    * @param {HTMLElement} box
-   * @param {(ids: number[]) => void} look these are in sight
+   * @param {(ids: number[]) => void} look called with the visible images
    * @param {(node: any, id: number, index: number) => void} draw fills a tile
    */
   constructor(box, look, draw) {
@@ -24,8 +24,8 @@ export class Scroller {
     /** @type {number[]} */
     this.list = [];
     this.columns = 2;
-    this.side = 0; // of a tile, in pixels
-    this.row = 0; // its height with all that belongs to it
+    this.side = 0; // side of a tile in pixels
+    this.row = 0; // height of a row, with caption and gap
     /** @type {Map<number, any>} */
     this.nodes = new Map(); // image id → its tile
     this.focus = 0; // index of the tile that keys act on
@@ -46,7 +46,7 @@ export class Scroller {
     this.lay();
   }
 
-  /** The box has another width, or the list another length. */
+  /** The box's width or the list's length changed. */
   lay() {
     const width = this.plane.clientWidth;
     if (!width) return;
@@ -113,7 +113,7 @@ export class Scroller {
     else this.box.removeAttribute("aria-activedescendant");
   }
 
-  /** Move the focus, and scroll as far as needed. Returns whether there was anywhere to go. @param {number} index */
+  /** Move the focus, and scroll if needed. Returns whether it moved. @param {number} index */
   move(index) {
     if (!this.list.length) return false;
     this.focus = Math.max(0, Math.min(this.list.length - 1, index));
@@ -125,7 +125,7 @@ export class Scroller {
     return true;
   }
 
-  /** Where an arrow or a page key leads from the focus; undefined for other keys. @param {string} key */
+  /** The index to which an arrow or page key moves the focus; undefined for other keys. @param {string} key */
   target(key) {
     const page = this.columns * Math.max(1, Math.floor(this.box.clientHeight / this.row));
     /** @type {Record<string, number>} */

@@ -1,14 +1,14 @@
-// Which images are chosen: by place in the listing for ranges, by id for everything else.
+// The selected images: by position in the listing for ranges, by id for everything else.
 
 export class Selection {
-  /** @param {number} most images that one action may hold */
+  /** @param {number} most images that one action may include */
   constructor(most) {
     this.most = most;
     /** @type {Set<number>} */
     this.ids = new Set();
     /** @type {number[]} */
     this.list = [];
-    this.anchor = 0; // where a range begins
+    this.anchor = 0; // where a range starts
   }
 
   get size() {
@@ -35,7 +35,7 @@ export class Selection {
     this.anchor = index;
   }
 
-  /** From the anchor to `index`, both included, in addition to what is chosen already. @param {number} index */
+  /** Select from the anchor to `index`, both included, in addition to the current selection. @param {number} index */
   range(index) {
     this.add(this.list.slice(Math.min(this.anchor, index), Math.max(this.anchor, index) + 1));
   }

@@ -1,5 +1,5 @@
-// What the labeler says of the images on screen. A tile keeps the prediction with which it was first seen, so that accepting
-// it means what was read there; everything else of it is updated.
+// The labeler's data for the images on screen. A tile keeps the prediction with which it was first shown, so that accepting
+// it accepts what the person read. All its other data is updated.
 
 import { ask } from "../lib/api.js";
 import { annotator } from "../lib/storage.js";
@@ -32,7 +32,7 @@ export class Tiles {
     this.known.clear();
   }
 
-  /** Fetch those of `ids` that are not known, or all of them `anew`. Throws what `ask` throws. @param {number[]} ids @param {{ anew?: boolean }} [options] */
+  /** Fetch the unknown ones among `ids`, or with `anew` all of them. Throws the errors of `ask`. @param {number[]} ids @param {{ anew?: boolean }} [options] */
   async need(ids, { anew = false } = {}) {
     const wanted = ids.filter((id) => !this.asked.has(id) && (anew || !this.known.has(id)));
     for (let start = 0; start < wanted.length; start += TILES_AT_ONCE) {

@@ -1,4 +1,4 @@
-// What the grid says of an image, of an answer to many, and why it shows none. Functions of what is known.
+// The grid's messages: about an image, about an answer for many, and why it is empty. Pure functions.
 
 import { Refused } from "../lib/api.js";
 import { count, number, percent } from "../lib/text.js";
@@ -9,7 +9,7 @@ import { count, number, percent } from "../lib/text.js";
 /** @typedef {{ title: string, text?: string, back?: boolean, waits?: boolean }} Notice `back`: a way to all images */
 
 /**
- * What is known of an image, in a few words: its answer, else the model's prediction.
+ * An image in a few words: its answer, else the model's prediction.
  * @param {Tile} tile
  * @param {import("../types.js").ClassEntry[]} classes
  */
@@ -22,10 +22,10 @@ export function wordsOf({ status, label, predicted, confidence, held }, classes)
 }
 
 /**
- * What became of an answer to `asked` images.
+ * The outcome of an answer for `asked` images.
  * @param {Outcome} outcome
  * @param {number} asked
- * @param {string} did what was done, as "labeled as cat"
+ * @param {string} did what was done, such as "labeled as cat"
  */
 export function outcome({ given, answered, held, refused, gone }, asked, did) {
   const said = [`${count(given.length, "image")} ${did}.`];

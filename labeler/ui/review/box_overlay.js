@@ -1,18 +1,18 @@
-// The boxes of an image in doubt, over its picture: all that were drawn, thin; the one in doubt, dashed; the one proposed, thick.
-// The drawing fills the picture's frame as the image does, and is enlarged and moved with it.
+// The boxes of a doubtful image, over its picture: all drawn boxes thin, the doubtful one dashed, the proposed one thick. The
+// drawing fits into the picture's frame like the image, and is zoomed and panned with it.
 
 /** @typedef {{ x: number, y: number, w: number, h: number }} Place */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Draw them over the picture of the image on screen, if there is one. @param {Element} picture @param {any} doubt */
+/** Draw the boxes over the picture of the image on screen, if there is one. @param {Element} picture @param {any} doubt */
 export function drawOver(picture, doubt) {
   const boxes = doubt && !doubt.broken ? overlayOf(doubt) : null;
   if (boxes) picture.append(boxes);
 }
 
 /**
- * Null where there is nothing to draw.
+ * Null if there is nothing to draw.
  * @param {{ width?: number | null, height?: number | null, kept?: { boxes: Place[] } | null, at?: Place | null, box?: Place | null }} doubt
  */
 export function overlayOf({ width, height, kept, at, box }) {
@@ -25,7 +25,7 @@ export function overlayOf({ width, height, kept, at, box }) {
   return drawing;
 }
 
-/** With a dark rim, so that it is seen on any picture. @param {Place} place @param {string} kind */
+/** With a dark rim, so that it is visible on any picture. @param {Place} place @param {string} kind */
 function outlines({ x, y, w, h }, kind) {
   const place = { x, y, width: w, height: h };
   return [node("rect", { ...place, class: `${kind} rim` }), node("rect", { ...place, class: kind })];

@@ -1,5 +1,5 @@
-// The doubtful labels to judge: the one on screen, and those decoded behind it. A verdict changes the order of what lies
-// behind, except for the next few, and never the one on screen.
+// The doubtful labels to judge: the one on screen, and decoded ones behind it. A verdict changes the order of those behind,
+// except the next few, and never the one on screen.
 
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { loadPicture } from "../lib/picture.js";
@@ -15,12 +15,12 @@ import { loadPicture } from "../lib/picture.js";
  * @property {string} proposed_name
  * @property {number} confidence
  * @property {boolean} confident
- * @property {boolean | null} [given] where an image may have several classes: whether it has this one, by its label
- * @property {"missing" | "class" | "place" | null} [kind] of boxes: what is in doubt
- * @property {import("./box_overlay.js").Place | null} [box] the place proposed
- * @property {import("./box_overlay.js").Place | null} [at] the box drawn
- * @property {any} [kept] the answer of now
- * @property {any} [answer] the answer with what is proposed
+ * @property {boolean | null} [given] with several classes per image: whether its label has this class
+ * @property {"missing" | "class" | "place" | null} [kind] boxes: the kind of doubt
+ * @property {import("./box_overlay.js").Place | null} [box] the proposed place
+ * @property {import("./box_overlay.js").Place | null} [at] the drawn box
+ * @property {any} [kept] the current answer
+ * @property {any} [answer] the answer with the proposal
  * @property {number | null} [width] of the upright original
  * @property {number | null} [height]
  * @property {number} agreeing
@@ -33,13 +33,13 @@ import { loadPicture } from "../lib/picture.js";
  */
 
 const AHEAD = 12;
-const LEFT_IN_PLACE = 2; // of those behind the one on screen, when a new order comes
-const ASK_SOON_MS = 200; // after a verdict is on disk: several quick ones make one request
+const LEFT_IN_PLACE = 2; // number of doubts behind the one on screen that a new order leaves in place
+const ASK_SOON_MS = 200; // pause after a saved verdict, so that several quick ones cause one request
 const ASK_AGAIN_MS = 3000; // while there is nothing to show
 
 export class Doubts {
   /**
-   * @param {() => void} changed called when a doubt has come, or what is known of all of them
+   * @param {() => void} changed called when a doubt or the labeler's answer has arrived
    * @param {import("./verdicts.js").Verdicts} verdicts
    */
   constructor(changed, verdicts) {
@@ -55,7 +55,7 @@ export class Doubts {
     this.problem = null; // why there is no answer; without status, the labeler cannot be reached
     this.asked = 0;
     /** @type {Map<number | string, number>} */
-    this.done = new Map(); // key of a doubt → the last request that may still name it although it is judged
+    this.done = new Map(); // key of a doubt → the last request that may still contain it although it is judged
     this.closed = false;
   }
 
@@ -65,7 +65,7 @@ export class Doubts {
     this.asking?.abort();
   }
 
-  /** Judged: show the next one. */
+  /** The current one was judged: show the next one. */
   advance() {
     if (this.current) this.done.set(this.verdicts.key(this.current), Infinity);
     this.current = null;
@@ -78,7 +78,7 @@ export class Doubts {
     this.askSoon();
   }
 
-  /** Bring one back; what was on screen comes next. @param {Doubt} doubt */
+  /** Show a doubt again; the one on screen comes next. @param {Doubt} doubt */
   putFirst(doubt) {
     const { key } = this.verdicts;
     this.done.delete(key(doubt));
@@ -131,7 +131,7 @@ export class Doubts {
     this.next = [...held.filter((each) => each !== this.current), ...behind];
   }
 
-  /** The doubt with its image on the way; `broken` when it cannot be shown. @param {any} item @param {any} image @param {number} asOf */
+  /** The doubt with its image, which starts loading; `broken` if it cannot be shown. @param {any} item @param {any} image @param {number} asOf */
   decoded(item, image, asOf) {
     /** @type {Doubt} */
     const doubt = { ...this.verdicts.read(item), item, as_of: asOf, image: image ?? new Image() };

@@ -1,5 +1,5 @@
-// The review: one doubtful label after the other, each judged by one key. A verdict goes into the outbox and the next doubt
-// is on screen at once; nothing counts before its image was painted.
+// The review: one doubtful label after the other, each judged with one key. A verdict goes into the outbox, and the next doubt
+// is shown at once. No verdict counts before its image has been painted.
 
 import { ClassList } from "../card/class_list.js";
 import { whetherSaved } from "../card/words.js";
@@ -25,7 +25,7 @@ import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.j
 
 const REVIEW = Symbol("review");
 const ASK_MS = 15_000;
-const PACED = 0.05; // share of the judging from which its pace tells how long the rest takes
+const PACED = 0.05; // minimum progress for an estimate of the remaining time
 
 /** @param {any} component */
 export default function ({ parentElement, data }) {
@@ -62,10 +62,10 @@ class Review {
     /** @type {Doubt | null} */
     this.shown = null;
     this.signature = ""; // of the classes as drawn
-    this.levels = ""; // of the button that takes many, as drawn
+    this.levels = ""; // of the button that accepts many, as drawn
     this.painted = false;
     this.paintedAt = 0;
-    this.undoing = false; // nothing else counts meanwhile
+    this.undoing = false; // meanwhile, nothing else counts
     this.closed = false;
     /** @type {import("../types.js").Project | null} */
     this.project = null;
@@ -100,7 +100,7 @@ class Review {
     const { signal } = this.stopListening;
     listenForKeys((key) => this.press(key), { signal, commands: ["Z"], elsewhere: () => this.keys.open });
     fitBelow(this.card, signal);
-    // A mouse must not leave the focus on a button: Enter takes the proposal, it does not press the button again.
+    // A mouse must not leave the focus on a button: Enter accepts the proposal and must not press the button again.
     this.card.addEventListener("mousedown", (/** @type {any} */ event) => {
       if (event.target.closest("button")) event.preventDefault();
     });
@@ -117,7 +117,7 @@ class Review {
     this.part(".many-at-once select").onchange = () => this.drawMany();
   }
 
-  /** What a sweep to that side would do; null if nothing. @param {import("../stage/swipe.js").Direction} direction */
+  /** What a swipe in this direction would do, or null. @param {import("../stage/swipe.js").Direction} direction */
   swipeWords(direction) {
     const { current } = this.doubts;
     if (!current) return null;
@@ -141,7 +141,7 @@ class Review {
 
   // ------------------------------------------------------------ what the person does
 
-  /** Do what the key means; false if it means nothing here. @param {import("../lib/keys.js").Key} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/keys.js").Key} key */
   press(key) {
     const { classes, stage } = this;
     const { search } = classes;
@@ -164,7 +164,7 @@ class Review {
     return true;
   }
 
-  /** Do what a button or its key says. @param {string} name */
+  /** Handle a button or its key. @param {string} name */
   act(name) {
     const { current } = this.doubts;
     if (name === "undo") this.undo();
@@ -174,7 +174,7 @@ class Review {
     else this.judge(name === "unsure" ? "skip" : "settle", name, { label: null });
   }
 
-  /** Enter: the class that the letters found, else the label proposed. */
+  /** Enter: the class that the search found, else the proposed label. */
   accept() {
     const { found, unmatched } = this.classes.search;
     const { current } = this.doubts;
@@ -215,17 +215,17 @@ class Review {
     this.doubts.advance();
   }
 
-  /** Undo this page's last step, or after a reload the annotator's. Verdicts being saved arrive first. */
+  /** Undo this page's last step, or after a reload the annotator's. Waits for verdicts being saved. */
   async undo() {
     if (this.undoing) return;
     if (!live.connected && this.outbox.items.length) {
-      return this.say("Nothing was undone: the labeler cannot be reached.", true); // keys go on counting
+      return this.say("Nothing was undone: the labeler cannot be reached.", true); // the page stays usable
     }
     this.undoing = true;
     this.say("Undoing …");
     await this.outbox.empty();
     const { id, doubt, many } = this.history.at(-1) ?? {};
-    // Only verdicts, never answers of another page. Many that this page did not count are named first.
+    // Only verdicts, never answers from other pages. Bulk steps from before a reload are announced first.
     const known = { annotator: annotator(), session: this.outbox.session };
     const body = { id: uuid(), ...known, target: id, page: "review", ask: !id && !many };
     try {
@@ -247,18 +247,18 @@ class Review {
       this.history.push({ id: error.answer.target });
       return this.say(`${error.message} Undo again to do that.`);
     }
-    if (error instanceof Refused) this.history.pop(); // the labeler would refuse it again
+    if (error instanceof Refused) this.history.pop(); // otherwise the labeler would refuse it again
     this.say(`Nothing was undone: ${error.message}`, true);
   }
 
-  /** Take all proposals of which the model is at least so sure. @param {number} confidence */
+  /** Accept all proposals with at least this confidence. @param {number} confidence */
   async takeAll(confidence) {
     if (this.undoing) return;
-    this.undoing = true; // until it is known what was taken
+    this.undoing = true; // until the result is known
     this.say("Saving …");
     await this.outbox.empty();
     try {
-      const most = this.doubts.page.acceptable[this.part(".many-at-once select").value]; // as the button says
+      const most = this.doubts.page.acceptable[this.part(".many-at-once select").value]; // the number on the button
       const body = { annotator: annotator(), session: this.outbox.session, confidence, most };
       const { accepted } = await ask("/api/review/accept", { body, patience: ASK_MS });
       if (accepted) this.history.push({ many: accepted });
@@ -377,7 +377,7 @@ class Review {
     if (!words) return;
     const [title, text, bar] = notice.children;
     setText(title, words.title);
-    const compared = words.waits && !words.judging; // as long as nothing is judged: one bar shows one thing
+    const compared = words.waits && !words.judging; // only while nothing is judged, because one bar shows one progress
     const share = compared ? embeddedShare(this.project) : undefined;
     const judging = share === undefined ? words.judging : undefined;
     const paced = judging && judging.progress >= PACED ? timeLeft(this.pace.left(judging.progress)) : "";

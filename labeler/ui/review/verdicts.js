@@ -1,17 +1,17 @@
-// What a verdict on a doubtful label says, by the project's task. Where an image may have several classes, the yes or no of
-// one class is in doubt, and the opposite is proposed.
+// The verdicts on a doubtful label, by the project's task. With several classes per image, the yes or no of one class is
+// doubtful, and the opposite is proposed.
 
 /** @typedef {import("./doubts.js").Doubt} Doubt */
 /** @typedef {import("../card/choice.js").Given} Given */
 /**
  * @typedef {object} Verdicts
  * @property {Record<string, string>} letters keys, and the action of each
- * @property {(judged: { image_id: number, proposed: number }) => number | string} key what tells doubts apart
+ * @property {(judged: { image_id: number, proposed: number }) => number | string} key identifies a doubt
  * @property {(doubt: any) => any} read the doubt with the words for both labels
  * @property {(doubt: Doubt) => Given} keep the label as it is
- * @property {(doubt: Doubt) => Given} fix the label proposed
+ * @property {(doubt: Doubt) => Given} fix the proposed label
  * @property {boolean} other whether another class can be given
- * @property {(refusal: string) => string} noClass what to say for a key that gives no class
+ * @property {(refusal: string) => string} noClass the message for a key without a class
  */
 
 /** @type {Verdicts} */
@@ -43,7 +43,7 @@ const many = {
 /** @type {Verdicts} */
 const boxes = {
   letters: { K: "keep", S: "unsure", Z: "undo" },
-  key: ({ image_id }) => image_id, // one box at a time: the next one is judged beside the new answer
+  key: ({ image_id }) => image_id, // one box at a time: the next one is judged with the new answer
   read: (doubt) => ({ ...doubt, ...wordsOf(doubt) }),
   keep: ({ kept }) => ({ label: null, answer: kept }),
   fix: ({ answer }) => ({ label: null, answer }),
@@ -68,7 +68,7 @@ function named(name, yes) {
   return yes ? name : `not ${name}`;
 }
 
-/** What is said of the image's other classes stays. @param {number} label @param {boolean} yes @returns {Given} */
+/** An answer that keeps the image's other classes. @param {number} label @param {boolean} yes @returns {Given} */
 function says(label, yes) {
   return { label: null, answer: { yes: yes ? [label] : [], no: yes ? [] : [label], merge: true } };
 }

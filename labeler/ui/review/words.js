@@ -1,12 +1,12 @@
-// What the review says of the labels in doubt, and why there is none to judge. Functions of what is known.
+// The review's messages about doubtful labels, and why there is none to judge. Pure functions.
 
 import { capital, count, number, percent } from "../lib/text.js";
 
-const FEW_ERRORS = 0.1; // of the last verdicts: below it, going on finds little
+const FEW_ERRORS = 0.1; // share of the last verdicts below which continuing finds little
 const ENOUGH_VERDICTS = 50;
 
 /**
- * @typedef {{ title: string, text?: string, waits?: boolean, judging?: any, usually?: string }} Notice `waits`: it comes
+ * @typedef {{ title: string, text?: string, waits?: boolean, judging?: any, usually?: string }} Notice `waits`: it continues
  * by itself; `usually`: how long judging takes, until its pace is known
  */
 
@@ -22,20 +22,20 @@ export function evidenceOf({ agreeing, neighbours, proposed_name, kind }) {
 /** "12 errors found, 3 to 9 more expected (95% interval)". @param {any} page @param {string} [task] */
 export function foundOf({ errors, expected_low, expected_high, enough }, task) {
   const found = errors ? `${count(errors, "error")} found` : "No error found yet";
-  if (task === "detection") return found; // how many there are is not estimated
+  if (task === "detection") return found; // the number of errors is not estimated
   if (!enough) return `${found}; too few labels to tell how many there are`;
   const [low, high] = [expected_low - errors, expected_high - errors].map((n) => number(Math.max(n, 0)));
   if (high === "0") return `${found}, none expected${errors ? " beyond" : ""}`;
   return `${found}, ${low === high ? low : `${low} to ${high}`} ${errors ? "more " : ""}expected (95% interval)`;
 }
 
-/** What goes on before there is anything to judge, or while everything is judged again. @param {any} page */
+/** The progress before there is anything to judge, or while everything is judged again. @param {any} page */
 export function lookingOf({ missing, progress, coming }) {
   if (coming) return `comparing images first: ${count(coming, "labeled image")} to go`;
   return missing ? `needs ${count(missing, "more label")}` : `looking for label errors … ${percent(progress)}`;
 }
 
-/** How often the last verdicts found an error, and whether going on is worth it. @param {any} page */
+/** How often the last verdicts found an error, and whether it is worth continuing. @param {any} page */
 export function precisionOf({ recent, recent_errors }) {
   if (!recent) return "";
   const share = recent_errors / recent;
@@ -44,7 +44,7 @@ export function precisionOf({ recent, recent_errors }) {
 }
 
 /**
- * Why no doubtful label is on screen; null where one is.
+ * Why no doubtful label is on screen; null if there is one.
  * @param {Pick<import("./doubts.js").Doubts, "current" | "page" | "problem">} doubts
  * @param {import("../types.js").Project | null} project
  * @param {string} start the command that starts the trainer
@@ -52,7 +52,7 @@ export function precisionOf({ recent, recent_errors }) {
  */
 export function whyEmpty({ current, page, problem }, project, start) {
   if (current?.broken) {
-    const removable = (current.given ?? current.kind ?? null) === null; // one class or box of several is not removed
+    const removable = (current.given ?? current.kind ?? null) === null; // a single class or box cannot be removed
     const text = `It is missing or damaged. ${removable ? "Remove its label (X), or leave it (S)." : "Leave it (S)."}`;
     return { title: "This image cannot be shown", text };
   }
@@ -90,7 +90,7 @@ function whyNoneInDoubt(page, boxes) {
   }
   if (!page.labels || page.renewing) {
     const text = boxes
-      ? "Two detectors learn one half of the images each, and look for boxes in the other."
+      ? "Two detectors each learn one half of the images, and detect boxes in the other."
       : "Each label is judged by models that were not trained on it.";
     const usually = boxes ? "This takes a minute or two." : "";
     return { title: capital(lookingOf(page)), text, waits: true, judging: page, usually };

@@ -1,5 +1,5 @@
-// The image on screen, and how it is looked at: zoom, pan and brightness, by wheel, mouse, fingers and keys. The zoom ends
-// with the image; the brightness stays, because dark images come in series.
+// The image on screen, with zoom, pan and brightness, by wheel, mouse, fingers and keys. The zoom ends
+// with the image. The brightness stays, because dark images come in series.
 
 import { find, setText } from "../lib/dom.js";
 import { Pointers } from "../lib/pointer.js";
@@ -9,19 +9,19 @@ import { within, Zoom } from "./zoom.js";
 /** @typedef {import("../card/questions.js").Question} Question */
 /** @typedef {import("../lib/pointer.js").Pointer} Pointer */
 /**
- * What is done on the image beside looking at it, such as drawing boxes.
+ * A tool that works on the image, such as drawing boxes.
  * @typedef {object} Tool
- * @property {(pointer: Pointer, fresh: boolean) => boolean} begins a press is the tool's; the rest is as of a gesture
+ * @property {(pointer: Pointer, fresh: boolean) => boolean} begins whether the tool takes a press; the rest is as for a gesture
  * @property {(pointer: Pointer) => unknown} moves
  * @property {(pointer: Pointer) => void} ends
  * @property {() => void} cancels
  * @property {(pointer: Pointer) => void} tap a finger that moved nothing, whoever owned it
  * @property {(pointer: Pointer) => void} hover
- * @property {(pointer: Pointer) => boolean} pans whether this pointer moves an enlarged image
- * @property {(shift?: number) => void} moved the picture was zoomed or moved, or follows a finger by so many pixels
+ * @property {(pointer: Pointer) => boolean} pans whether this pointer pans a zoomed image
+ * @property {(shift?: number) => void} moved the picture was zoomed or panned, or a swipe moved it by `shift` pixels
  */
 
-const SMALL = 128; // pixels of the longer side up to which an image is enlarged pixel by pixel
+const SMALL = 128; // images up to this longer side are enlarged with sharp pixels
 const STEP = 1.25;
 const DOUBLE_CLICK = 3; // times
 const [LEFT, MIDDLE] = [0, 1]; // mouse buttons
@@ -61,7 +61,7 @@ export class Stage {
     });
   }
 
-  /** From now on presses belong to this tool first. @param {Tool} tool */
+  /** From now on, this tool gets presses first. @param {Tool} tool */
   use(tool) {
     this.tool = tool;
   }
@@ -91,7 +91,7 @@ export class Stage {
     this.draw();
   }
 
-  /** Put the question's image in place, or none. @param {any} question */
+  /** Show the question's image, or none. @param {any} question */
   show(question) {
     const image = question && !question.broken ? question.image : null;
     this.question = question;
@@ -102,7 +102,7 @@ export class Stage {
     if (this.zoom.closer) this.zoomBy(1 / this.zoom.factor);
   }
 
-  /** Do what the key means here; false if it means nothing. @param {string} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {string} key */
   press(key) {
     if (key === "+" || key === "=") this.zoomBy(STEP);
     else if (key === "-") this.zoomBy(1 / STEP);
@@ -122,7 +122,7 @@ export class Stage {
   /** @param {number} factor */
   lighten(factor) {
     this.brightness = within(this.brightness * factor, BRIGHTNESS[0], BRIGHTNESS[1]);
-    if (Math.abs(this.brightness - 1) < 0.01) this.brightness = 1; // as many steps back as there were forth
+    if (Math.abs(this.brightness - 1) < 0.01) this.brightness = 1; // cancel rounding errors after equally many steps in both directions
     this.draw();
   }
 
@@ -156,7 +156,7 @@ export class Stage {
     this.tool?.moved();
   }
 
-  /** The picture follows the finger and says what lifting it will do. @param {import("./swipe.js").Sweep | null} sweep */
+  /** Move the picture with the finger, and show what releasing it will do. @param {import("./swipe.js").Sweep | null} sweep */
   sweep(sweep) {
     this.hint.hidden = !sweep?.words;
     if (!sweep) return this.draw();
@@ -166,7 +166,7 @@ export class Stage {
     this.hint.classList.toggle("far", sweep.far);
   }
 
-  /** Zoomed in, the file itself shows more than the smaller copy. */
+  /** When zoomed in, load the file itself, which has more detail than the smaller copy. */
   async sharpen() {
     const { question } = this;
     const image = question?.image;
@@ -176,7 +176,7 @@ export class Stage {
     try {
       await question.sharp.decode();
     } catch {
-      return; // a format that browsers do not show: the copy stays
+      return; // for a format that browsers cannot show, the copy stays
     }
     if (this.question === question && image.parentElement === this.picture) image.replaceWith(question.sharp);
   }

@@ -1,14 +1,14 @@
-// A finger that sweeps over the image: to the right takes the suggestion, to the left does the other thing. Below the way
-// that counts the picture springs back.
+// Swipes over the image: to the right accepts the suggestion, to the left does the other action. After a swipe that is too
+// short, the picture springs back.
 
 /** @typedef {import("../lib/pointer.js").Pointer} Pointer */
 /** @typedef {import("../lib/pointer.js").Gesture} Gesture */
 /** @typedef {"left" | "right"} Direction */
-/** @typedef {{ way: number, words: string, far: boolean }} Sweep how far the picture moves, and what lifting the finger will do */
+/** @typedef {{ way: number, words: string, far: boolean }} Sweep how far the picture moves, and what releasing it will do */
 /**
  * What a swipe does on a page.
  * @typedef {object} Answers
- * @property {(direction: Direction) => string | null | undefined} words what a sweep would do; null if nothing
+ * @property {(direction: Direction) => string | null | undefined} words what a swipe would do, or null
  * @property {(direction: Direction, at: number) => void} done
  */
 
@@ -17,7 +17,7 @@ const ACROSS = 8; // pixels after which a finger that goes across does not scrol
 
 /** @implements {Gesture} */
 export class Swipe {
-  /** @param {Answers & { allowed: () => boolean, show: (sweep: Sweep | null) => void }} page `show(null)`: it is over */
+  /** @param {Answers & { allowed: () => boolean, show: (sweep: Sweep | null) => void }} page `show(null)`: the swipe is over */
   constructor({ words, done, allowed, show }) {
     this.words = words;
     this.done = done;
@@ -35,7 +35,7 @@ export class Swipe {
     return true;
   }
 
-  /** False once the finger goes up or down, which scrolls. @param {Pointer} now */
+  /** False once the finger moves up or down, which scrolls. @param {Pointer} now */
   moves(now) {
     const way = now.x - this.from.x;
     this.across = Math.abs(way) > Math.max(ACROSS, Math.abs(now.y - this.from.y));

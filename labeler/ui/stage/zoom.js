@@ -1,14 +1,14 @@
-// The arithmetic of looking closer: how far a picture is enlarged, and where its corner lies. No part of the page in here.
+// The geometry of zooming: the factor, and the position of the picture's corner. Knows nothing of the page.
 
-export const CLOSEST = 16; // times
-const PAN_SHARE = 0.15; // of the picture, at one key
+export const CLOSEST = 16; // maximum factor
+const PAN_SHARE = 0.15; // share of the picture per key press
 
 export class Zoom {
   constructor() {
     this.factor = 1;
     this.x = 0; // the corner of the enlarged picture, in pixels
     this.y = 0;
-    this.width = 0; // the picture at factor 1
+    this.width = 0; // size of the picture at factor 1
     this.height = 0;
   }
 
@@ -22,10 +22,10 @@ export class Zoom {
     this.height = height;
   }
 
-  /** Enlarge about a point, which stays where it is; by default the middle. @param {number} by @param {number} [x] @param {number} [y] */
+  /** Zoom around a point, which stays in place; by default the middle. @param {number} by @param {number} [x] @param {number} [y] */
   enlarge(by, x = this.width / 2, y = this.height / 2) {
     let factor = within(this.factor * by, 1, CLOSEST);
-    if (factor < 1.01) factor = 1; // as many steps out as there were in
+    if (factor < 1.01) factor = 1; // cancel rounding errors after equally many steps in and out
     this.x = x - ((x - this.x) * factor) / this.factor;
     this.y = y - ((y - this.y) * factor) / this.factor;
     this.factor = factor;
@@ -39,14 +39,14 @@ export class Zoom {
     this.keepInside();
   }
 
-  /** Look further in an arrow's direction. @param {string} key */
+  /** Pan in an arrow's direction. @param {string} key */
   panByKey(key) {
     const right = { ArrowLeft: PAN_SHARE, ArrowRight: -PAN_SHARE }[key] ?? 0;
     const down = { ArrowUp: PAN_SHARE, ArrowDown: -PAN_SHARE }[key] ?? 0;
     this.pan(right * this.width, down * this.height);
   }
 
-  /** No edge of the picture comes inside its frame. */
+  /** Keep the edges of the picture outside its frame. */
   keepInside() {
     this.x = within(this.x, this.width * (1 - this.factor), 0);
     this.y = within(this.y, this.height * (1 - this.factor), 0);
