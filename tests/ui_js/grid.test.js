@@ -9,6 +9,7 @@ import { PART, Pages } from "../../labeler/ui/gallery/pages.js";
 import { Scroller } from "../../labeler/ui/gallery/scroller.js";
 import { Selection } from "../../labeler/ui/gallery/selection.js";
 import { Tiles } from "../../labeler/ui/gallery/tiles.js";
+import { Unread } from "../../labeler/ui/gallery/unread.js";
 import { leaving, outcome, whyEmpty, wordsOf } from "../../labeler/ui/gallery/words.js";
 import { Refused } from "../../labeler/ui/lib/api.js";
 import { setAnnotator } from "../../labeler/ui/lib/storage.js";
@@ -429,4 +430,50 @@ test("a long list comes in parts: the next one before its place is in sight, eac
   await pages.near([6], list);
   assert.deepEqual(list, [1, 2, 3, 4, 5, 6]);
   assert.deepEqual(asked, [null, "queue 7 3", "answered 5"]);
+});
+
+test("a part that is refused is said, and asked for again by its button or the next scroll", async () => {
+  const answers = [
+    [200, { image_ids: [1], next: "1" }],
+    [503, { detail: "The labels cannot be reached." }],
+    null,
+    [503, { detail: "The labels cannot be reached." }],
+    [200, { image_ids: [2], next: null }],
+  ];
+  serve(() => {
+    const answer = answers.shift();
+    if (answer) return answer;
+    throw new TypeError("fetch failed");
+  });
+  const [words, button] = [{ textContent: "" }, {}];
+  const line = { hidden: true, querySelector: (name) => (name === "button" ? button : words) };
+  const unread = new Unread(line);
+  let list = [];
+  const pages = new Pages((ids) => {
+    list = [...list, ...ids];
+  });
+  list = (await pages.first(new Query({}))).image_ids;
+  const scroll = () => unread.load(() => pages.near(list, list));
+  await scroll();
+  assert.deepEqual(
+    [line.hidden, words.textContent],
+    [false, "Some images could not be loaded. The labels cannot be reached."],
+  );
+  await button.onclick();
+  assert.equal(words.textContent, "Some images could not be loaded. The labeler does not answer.");
+  await scroll();
+  assert.equal(line.hidden, false);
+  await button.onclick();
+  assert.deepEqual([line.hidden, list], [true, [1, 2]]);
+});
+
+test("what is loaded by now says more than what failed before it", async () => {
+  const line = { hidden: true, querySelector: () => ({}) };
+  const unread = new Unread(line);
+  let fail = () => {};
+  const slow = unread.load(() => new Promise((_, reject) => (fail = reject)));
+  await unread.load(async () => {});
+  fail(new Error("late"));
+  await slow;
+  assert.equal(line.hidden, true);
 });

@@ -18,9 +18,8 @@ import { Pages } from "./pages.js";
 import { Scroller } from "./scroller.js";
 import { Selection } from "./selection.js";
 import { Tiles } from "./tiles.js";
+import { Unread } from "./unread.js";
 import { leaving, outcome, whyEmpty } from "./words.js";
-
-/** @typedef {import("./tiles.js").Tile} Tile */
 
 const AGAIN_LISTING_MS = 3000; // pause after a listing that failed
 const NEWS_OF_TILES_MS = 1000;
@@ -71,6 +70,8 @@ class Gallery {
     this.project = null;
     this.stopListening = new AbortController();
     this.tiles = new Tiles(() => this.scroller.redraw());
+    this.unread = new Unread(this.part(".unread"));
+    this.renew = (/** @type {number[]} */ ids) => this.unread.load(() => this.tiles.need(ids, { anew: true }));
     this.selection = new Selection(data.most);
     this.pages = new Pages((ids) => this.hold([...this.list, ...ids]));
     this.bulk = new Bulk(data.log_id, this.tiles, (words, trouble) => this.say(words, trouble));
@@ -121,9 +122,9 @@ class Gallery {
       else if (classId) this.choose(Number(classId));
     });
     const plane = this.part(".plane");
-    plane.onclick = (/** @type {any} */ event) => {
-      const tile = event.target.closest(".tile");
-      if (tile) this.press(Number(tile.dataset.index), event.shiftKey);
+    plane.onclick = (/** @type {any} */ { target, shiftKey }) => {
+      const tile = target.closest(".tile");
+      if (tile) this.press(Number(tile.dataset.index), shiftKey);
     };
     plane.onmousedown = (/** @type {any} */ event) => event.shiftKey && event.preventDefault(); // no text is selected
     this.finder.oninput = () => this.drawClasses();
@@ -171,8 +172,7 @@ class Gallery {
   /** @param {number[]} ids that are in sight */
   look(ids) {
     this.inSight = ids;
-    if (ids.length) this.tiles.need(ids).catch(() => {}); // requested again with the next update or scroll
-    this.pages.near(ids, this.list);
+    this.unread.load(() => Promise.all([this.tiles.need(ids), this.pages.near(ids, this.list)]));
   }
 
   /** @param {import("../types.js").Project} project */
@@ -184,7 +184,7 @@ class Gallery {
     if (news && !this.waiting) {
       this.waiting = setTimeout(() => {
         this.waiting = undefined;
-        if (this.inSight.length) this.tiles.need(this.inSight, { anew: true }).catch(() => {});
+        this.renew(this.inSight);
       }, NEWS_OF_TILES_MS);
     }
     if (grew && !this.list.length && !this.loading) this.load();
@@ -326,8 +326,7 @@ class Gallery {
     this.say(outcome(done, ids.length, mark.did), trouble);
     this.total -= leaves.size;
     this.hold(this.list.filter((id) => !leaves.has(id)));
-    const left = done.given.filter((id) => !leaves.has(id));
-    this.tiles.need(left, { anew: true }).catch(() => {});
+    this.renew(done.given.filter((id) => !leaves.has(id)));
     if (!this.list.length) this.load();
   }
 

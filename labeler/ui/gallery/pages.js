@@ -29,7 +29,10 @@ export class Pages {
     return listing;
   }
 
-  /** Request the next part if the end of the list is near. @param {number[]} inSight @param {number[]} list */
+  /**
+   * Request the next part if the end of the list is near. Throws what `ask` throws; the next call tries again.
+   * @param {number[]} inSight @param {number[]} list
+   */
   async near(inSight, list) {
     if (this.next === null || this.busy || !inSight.length) return;
     if (list.lastIndexOf(inSight[inSight.length - 1]) < list.length - AHEAD) return;
@@ -41,7 +44,7 @@ export class Pages {
       this.next = listing.next ?? null;
       this.append(listing.image_ids.filter((/** @type {number} */ id) => !known.has(id)));
     } catch (error) {
-      if (isAbort(error)) return; // a newer listing replaced it; after other errors, the next scroll tries again
+      if (!isAbort(error)) throw error; // else a newer listing replaced it
     } finally {
       if (!signal.aborted) this.busy = false;
     }
