@@ -210,7 +210,9 @@ def test_a_finger_picks_rejects_moves_and_draws_and_a_sweep_confirms(
     card = open_drawing()
     finger = card.touched()
     try:
-        for button in card.page.locator(".boxing button").all():
+        buttons = card.page.locator(".boxing button").all()
+        assert len(buttons) >= 4
+        for button in buttons:
             box = button.bounding_box()
             assert box is not None
             assert min(box["width"], box["height"]) >= 44

@@ -86,10 +86,13 @@ def test_what_a_page_says_is_not_listened_to(said: str | bytes) -> None:
         assert page.receive_json() == {"number": 1}
 
 
-def test_nobody_listens() -> None:
-    events = Events()
-    events.tell(Counting())
+def test_what_changed_while_nobody_listened_is_told_to_the_next_page() -> None:
+    state, events = Counting(), Events()
+    events.tell(state)
+    state.number = 2
     events.notify()
+    with TestClient(app(events)) as client, client.websocket_connect("/events") as page:
+        assert page.receive_json() == {"number": 2}
 
 
 def test_a_page_that_cannot_be_told_is_let_go_so_that_it_comes_again() -> None:

@@ -288,7 +288,7 @@ def test_no_damage_raises_anything_but_an_image_problem(
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_are_no_image(data: bytes) -> None:
+def test_random_bytes_raise_nothing_but_an_image_problem(data: bytes) -> None:
     for magic in (
         b"",
         b"\xff\xd8\xff",

@@ -1,6 +1,7 @@
 """How a service reads JSON and refuses, with an application that has nothing to do with labels."""
 
 import logging
+from functools import reduce
 from typing import Annotated, Any
 
 import pytest
@@ -48,13 +49,16 @@ def client(api: FastAPI) -> TestClient:
         (b'{"a": [1.0, 2.5, 1e3, -0.0, 1e300]}', {"a": [1, 2.5, 1_000, 0, 1e300]}),
         (b'"\\ud83d\\ude00"', "😀"),
         (b'"\\\\u0000"', "\\u0000"),
-        (b"[" * 150 + b"]" * 150, None),
+        (b"[" * 150 + b"]" * 150, reduce(lambda inner, _: [inner], range(149), list[Any]())),
     ],
     ids=["numbers", "pair", "backslash", "nested"],
 )
 def test_what_json_says(text: bytes, said: object) -> None:
-    assert said is None or strict_json(text) == said
-    assert all(type(each) is int for each in strict_json(b"[1.0, 2e2, 3]"))
+    assert strict_json(text) == said
+
+
+def test_a_whole_number_is_an_int() -> None:
+    assert [type(each) for each in strict_json(b"[1.0, 2e2, 3, 0.5]")] == [int, int, int, float]
 
 
 @pytest.mark.parametrize(

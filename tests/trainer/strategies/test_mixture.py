@@ -16,10 +16,18 @@ def test_a_mixture_by_name_holds_its_shares():
     assert kept[:5] == [r for r in strategy_named("margin")(pool, 40).rows.tolist() if r in kept][:5]
 
 
-@pytest.mark.parametrize("name", ["0.5 margin + 0.5 nothing", "half margin + half random", "0 margin + 0 random"])
-def test_a_mixture_that_cannot_be_is_one_sentence(name):
-    with pytest.raises(ValueError):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("0.5 margin + 0.5 nothing", "nothing"),
+        ("half margin + half random", "half margin"),
+        ("0 margin + 0 random", "must be positive numbers"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_one_sentence(name, said):
+    with pytest.raises(ValueError, match=said) as refused:
         strategy_named(name)
+    assert "\n" not in str(refused.value)
 
 
 def test_negative_shares_are_refused():

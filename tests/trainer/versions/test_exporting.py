@@ -187,7 +187,7 @@ print(*sorted(seen))
     np.testing.assert_allclose([float(each) for each in said], expected, atol=1e-3)
     names = [each.name for each in version.description.classes]
     limits = expected.max() if classifier.thresholds is None else classifier.thresholds
-    assert label == ";".join(name for name, has in zip(names, expected >= limits, strict=True) if has) or "none"
+    assert label == (";".join(name for name, has in zip(names, expected >= limits, strict=True) if has) or "none")
     assert [int(each) for each in seen] == list(range(4, 12))  # no test image
 
 
