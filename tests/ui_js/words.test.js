@@ -14,6 +14,7 @@ import {
 } from "../../labeler/ui/bar/words.js";
 import { untilTarget, whetherSaved, whyAsked, whyEmpty } from "../../labeler/ui/card/words.js";
 import { wordsOf as downloadWords } from "../../labeler/ui/downloads/downloads.js";
+import { setName } from "../../labeler/ui/lib/dom.js";
 import { embedded, embeddedShare, heldOut } from "../../labeler/ui/lib/project.js";
 import { capital, timeLeft } from "../../labeler/ui/lib/text.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty as whyNoDoubt } from "../../labeler/ui/review/words.js";
@@ -264,4 +265,15 @@ test("a label file says what it would do, and what it did", () => {
 test("a sentence begins with a capital, and an unknown time is not said", () => {
   assert.equal(capital("connection lost"), "Connection lost");
   assert.deepEqual([timeLeft(null), timeLeft(undefined), timeLeft(200)], ["", "", "about 3 min left"]);
+});
+
+test("a long name may go on behind the marks within it, and is not written again", () => {
+  globalThis.document = { createElement: (tag) => `<${tag}>` };
+  const written = [];
+  const node = { textContent: "", replaceChildren: (...parts) => written.push(parts.join("")) };
+  for (const name of ["black_headed_monkey", "cat", "a/b-c.d", "__x__", ""]) setName(node, name);
+  assert.deepEqual(written, ["black_<wbr>headed_<wbr>monkey", "cat", "a/<wbr>b-<wbr>c.<wbr>d", "__<wbr>x__"]);
+  node.textContent = "cat";
+  assert.equal(setName(node, "cat"), node);
+  assert.equal(written.length, 4);
 });

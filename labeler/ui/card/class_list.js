@@ -2,7 +2,7 @@
 // probability for the class, if suggested. User-entered names are inserted as text, never as markup.
 
 import { ClassSearch, placeKey } from "../lib/classes.js";
-import { element, find, setText } from "../lib/dom.js";
+import { element, find, setName, setText } from "../lib/dom.js";
 import { count, number, percent } from "../lib/text.js";
 
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
@@ -120,7 +120,7 @@ export class ClassList {
     const button = this.buttons.get(id) ?? this.button(id);
     const [key, label, , amount] = button.children;
     setText(key, hotkey ?? "");
-    setText(label, name);
+    setName(label, name);
     setText(amount, worded(labels));
     button.style.setProperty("--colour", colour ?? "transparent");
     button.title = description ? `${name}: ${description}` : name;

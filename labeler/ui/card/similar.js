@@ -2,7 +2,7 @@
 // image.
 
 import { ask } from "../lib/api.js";
-import { element, find } from "../lib/dom.js";
+import { element, find, setName } from "../lib/dom.js";
 
 const HESITATION_MS = 300;
 const REMEMBERED = 50; // images
@@ -56,7 +56,7 @@ export class Similar {
       ...images.map(({ image_id, url, name }) => {
         const [node, picture] = [element("li"), new Image()];
         Object.assign(picture, { src: url, alt: `Image ${image_id}`, decoding: "async", draggable: false });
-        node.append(picture, element("span", name));
+        node.append(picture, setName(element("span"), name));
         return node;
       }),
     );

@@ -1,7 +1,7 @@
 // Draws tiles, the class buttons, and the notice over an empty grid.
 
 import { has, sized } from "../lib/api.js";
-import { element, setText } from "../lib/dom.js";
+import { element, setName, setText } from "../lib/dom.js";
 import { embedded, embeddedShare } from "../lib/project.js";
 import { pause } from "../lib/time.js";
 import { pathsOf } from "./mark_boxes.js";
@@ -102,7 +102,7 @@ export function classButton({ id, name, colour, description }, hotkey, { does, a
   button.dataset.testid = "class";
   button.setAttribute("aria-label", `${does}${name}${hotkey ? `, key ${hotkey}` : ""}`);
   if (active !== undefined) button.ariaPressed = String(id === active);
-  button.append(element("kbd", hotkey ?? ""), element("span", name, "name"));
+  button.append(element("kbd", hotkey ?? ""), setName(element("span", "", "name"), name));
   return button;
 }
 

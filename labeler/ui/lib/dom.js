@@ -34,6 +34,21 @@ export function setText(node, text) {
 }
 
 /**
+ * Write a name, such as of a class. Where it is too long for its place it goes on behind a `_`, `.`, `/` or `-`, rather than in the
+ * middle of a word.
+ * @template {Element} Node
+ * @param {Node} node
+ * @param {string} name
+ * @returns {Node}
+ */
+export function setName(node, name) {
+  if (node.textContent === name) return node;
+  const parts = name.split(/(?<=[_./-])(?=[^_./-])/);
+  node.replaceChildren(...parts.flatMap((part, index) => (index ? [document.createElement("wbr"), part] : [part])));
+  return node;
+}
+
+/**
  * Make these nodes the children of a list. Children that are equal stay in the page: replacing them would lose the focus, and
  * any click whose press and release fall before and after the change.
  * @param {Element} list

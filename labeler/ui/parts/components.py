@@ -103,6 +103,8 @@ def downloads(place: str) -> None:
 
 def figure(chart: Any, alt: str) -> None:
     """Draw an Altair chart at full width, with text of sufficient contrast; `alt` is its text alternative."""
+    # Vega measures the last number of an axis in a narrower font than the page's, which would cut it off.
+    chart = chart.properties(padding={"right": 6})
     ink = {"labelColor": {"expr": INK}, "titleColor": {"expr": INK}}
     st.altair_chart(chart.configure_axis(**ink).configure_legend(**ink), width="stretch", alt=alt)
 

@@ -4,7 +4,7 @@
 import { ClassList } from "../card/class_list.js";
 import { whetherSaved } from "../card/words.js";
 import { ask, Refused } from "../lib/api.js";
-import { afterPaint, element, find, setText, tell, uuid } from "../lib/dom.js";
+import { afterPaint, element, find, setName, setText, tell, uuid } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
 import { KeyTable } from "../lib/key_table.js";
 import { leaveFields, listenForKeys } from "../lib/keys.js";
@@ -305,8 +305,8 @@ class Review {
   drawVerdicts() {
     const { current } = this.doubts;
     const [given, proposed] = this.part(".verdicts").children;
-    setText(find(given, ".name"), current?.label_name ?? "");
-    setText(find(proposed, ".name"), current?.proposed_name ?? "");
+    setName(find(given, ".name"), current?.label_name ?? "");
+    setName(find(proposed, ".name"), current?.proposed_name ?? "");
     setText(find(proposed, ".confidence"), current ? percent(current.confidence) : "");
     proposed.classList.toggle("confident", Boolean(current?.confident));
     proposed.style.setProperty("--confidence", current?.confidence ?? 0);
