@@ -166,7 +166,7 @@ class Embedder:
             return []
         done: list[ImageEntry] = []
         missing: list[ImageEntry] = []  # this batch and the next one
-        most = COPIED if self._own is not None else max(2 * self._batch, self.engine.room)
+        most = COPIED if self._own is not None else max(self._window, self.engine.room)
         there = self._store.known(as_hashes([entry.sha256 for entry in pending]))
         for entry, has_vector in zip(pending, there.tolist(), strict=True):
             if has_vector:
@@ -185,6 +185,8 @@ class Embedder:
         began = time.monotonic()
         taken = self._take(missing)
         if taken and self._backbone is not None:
+            if self._backbone.at_once:
+                began = time.monotonic()  # it does not wait for images that take long, and others are read meanwhile
             vectors = self._backbone.embed([prepared for _, prepared in taken])
             done += self._keep([entry for entry, _ in taken], vectors, self._store)
             self._fit_batch(len(taken), time.monotonic() - began)
@@ -274,16 +276,20 @@ class Embedder:
     # ------------------------------------------------------------ one batch
 
     def _take(self, entries: Sequence[ImageEntry]) -> list[tuple[ImageEntry, npt.NDArray[Any]]]:
-        """The first batch of `entries` as network inputs, without problems; the rest is read ahead."""
+        """The first batch of `entries` as network inputs, without problems; the rest is read ahead.
+
+        For a GPU it is what arrives in time, because a GPU is quicker than whoever reads images for it.
+        """
         backbone = self._backbone
-        return self._reader.take(
-            entries,
-            self._batch,
-            self._preprocessing,
-            self.problems,
-            known=self._sample if backbone is not None else None,
-            processes=backbone is not None and backbone.at_once > 0,
-        )
+        known = self._sample if backbone is not None else None
+        if backbone is not None and backbone.at_once:
+            return self._reader.take(
+                *(entries, self._batch, self._preprocessing, self.problems),
+                known=known,
+                seconds=STEP_SECONDS,
+                processes=True,
+            )
+        return self._reader.take(entries, self._batch, self._preprocessing, self.problems, known=known)
 
     @property
     def _preprocessing(self) -> Preprocessing:
@@ -298,9 +304,17 @@ class Embedder:
             return self._settings.batch_size
         return max(backbone.at_once, READ_BYTES // (2 * 3 * backbone.input_size**2))
 
+    @property
+    def _window(self) -> int:
+        """Images that are read at a time: this batch and the next one, or as many as may be read for a GPU."""
+        return 2 * (self._most if self._backbone is not None and self._backbone.at_once else self._batch)
+
     def _fit_batch(self, images: int, seconds: float) -> None:
         """Choose the size of the next batch: up to twice this one, and within STEP_SECONDS."""
         fitting = max(int(STEP_SECONDS * images / max(seconds, 1e-9)), LEAST)
+        at_once = self._backbone.at_once if self._backbone is not None else 0
+        if 0 < at_once < fitting:
+            fitting -= fitting % at_once  # whole batches
         self._batch = min(fitting, 2 * self._batch, self._most)
 
     def _copy(self, entries: Sequence[ImageEntry], own: OwnVectors, store: EmbeddingStore) -> list[ImageEntry]:

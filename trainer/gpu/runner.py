@@ -2,7 +2,8 @@
 
 Images cross the bus as bytes, a quarter of what float32 takes, from pinned memory, while the GPU computes the batch
 before. They are normalised there. The vectors come back while the next batch is computed. If memory runs out, the batch
-is halved, down to one image, and stays so: whoever else uses the GPU is expected to stay.
+is halved, down to one image, and stays so: whoever else uses the GPU is expected to stay. Batches have few different
+sizes, because libraries choose their kernels anew for each. Vectors that overflow in 16 bits are computed again.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Runner:
     """Maps images (3, S, S) uint8 to vectors by `network`, after (images - `mean`) * `scale`, both (3, 1, 1), in
     float32. Thread-safe.
 
-    `at_once` images go through the network together; 0: as many as the memory allows.
+    `at_once` images go through the network together; 0: as many as the memory allows. `exact` computes what is not
+    finite by `network`.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class Runner:
         device: torch.device,
         *,
         at_once: int = 0,
+        exact: Module | None = None,
     ) -> None:
         self.network, self.device = network, device
         self._mean, self._scale = mean, scale
+        self._exact = exact
         self._dtype = getattr(network, "dtype", torch.float32)
         self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
@@ -95,7 +99,11 @@ class Runner:
                 if len(waiting) >= UNDER_WAY:
                     found.append(waiting.popleft().result())
             found += [each.result() for each in waiting]
-        return np.concatenate(found)
+            vectors = np.concatenate(found)
+            wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist() if self._exact is not None else []
+            for place in wrong:
+                vectors[place] = self._exactly(images[place])
+        return vectors
 
     def _begin(self, images: Images) -> _UnderWay | None:
         """Begin one batch. None if it does not fit; then `at_once` is smaller."""
@@ -108,21 +116,29 @@ class Runner:
         log.warning("The memory of %s ran out: from now on, %d images are taken at once.", self.device, self.at_once)
         return None
 
+    def _exactly(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        pixels = torch.from_numpy(np.ascontiguousarray(image[None])).to(self.device)
+        assert self._exact is not None  # noqa: S101 - else nobody asks
+        inputs = (torch.sub(pixels, self._mean) * self._scale).contiguous(memory_format=torch.channels_last)
+        vector: NDArray[np.float32] = self._exact(inputs)[0].float().cpu().numpy()
+        return vector
+
     def _launched(self, images: Images) -> _UnderWay:
-        if self._copying is None:
-            pixels = torch.from_numpy(np.asarray(images)).to(self.device)
-            return _UnderWay(self.network(self.normalised(pixels)).float().cpu(), None)
-        shape = (len(images), *images[0].shape)
-        host = torch.empty(shape, dtype=torch.uint8, pin_memory=True)  # from torch's cache of pinned memory
+        count, pinned = len(images), self._copying is not None
+        room = min(1 << (count - 1).bit_length(), max(self.at_once, count))  # few different sizes
+        host = torch.empty((room, *images[0].shape), dtype=torch.uint8, pin_memory=pinned)  # from torch's cache
         rows = host.numpy()
         for place, image in enumerate(images):
             rows[place] = image
+        rows[count:] = 0
+        if self._copying is None:
+            return _UnderWay(self.network(self.normalised(host.to(self.device))).float().cpu()[:count], None)
         computing = torch.cuda.current_stream(self.device)
         with torch.cuda.stream(self._copying):
             pixels = host.to(self.device, non_blocking=True)
         computing.wait_stream(self._copying)
         pixels.record_stream(computing)
-        on_device = self.network(self.normalised(pixels)).float()
+        on_device = self.network(self.normalised(pixels)).float()[:count]
         vectors = torch.empty(on_device.shape, dtype=torch.float32, pin_memory=True)
         vectors.copy_(on_device, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ check is refused with one sentence.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,10 +86,11 @@ def load_classifier(
 
 def on_gpu(network: Module, size: int, device: torch.device) -> Runner:
     """Run `network` on a GPU: its backbone in 16 bits, or all but the softmax if it was trained as a whole."""
-    network.to(memory_format=torch.channels_last)
-    for module in [each for each in network.modules() if isinstance(each, Normalised)]:
+    half = deepcopy(network.to(memory_format=torch.channels_last))
+    for module in [each for each in half.modules() if isinstance(each, Normalised)]:
         module.network = in_half(module.network, module.mean[0], 1 / module.std[0], size)
-    return Runner(network, torch.zeros(3, 1, 1, device=device), torch.ones(3, 1, 1, device=device), size, device)
+    as_it_is = torch.zeros(3, 1, 1, device=device), torch.ones(3, 1, 1, device=device)
+    return Runner(half, *as_it_is, size, device, exact=network)
 
 
 def standing(classes: Sequence[ModelClass], fold: Fold) -> list[int | None]:

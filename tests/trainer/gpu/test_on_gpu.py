@@ -3,7 +3,6 @@ and the memory given back. Skipped where there is none.
 """
 
 from collections.abc import Iterator
-from functools import partial
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from shared.images.finding import read
 from shared.images.opening import ImageLimits
 from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
@@ -25,6 +23,8 @@ from trainer.embeddings.backbones.torch_networks import TorchBackbone
 from trainer.embeddings.embedder import Embedder
 from trainer.gpu.half import Half
 from trainer.gpu.memory import give_back
+from trainer.sync.image_source import Photos
+from trainer.sync.labeler_client import LabelerClient
 from trainer.versions.networks import FineTunedNetwork
 from trainer.versions.predictor import Classifier, on_gpu
 
@@ -73,9 +73,9 @@ def test_the_vectors_are_those_of_a_cpu_but_for_rounding(name: str) -> None:
     wanted, found = one.embed(images), other.embed(images)
     assert one.key == other.key
     assert found.dtype == np.float32
-    assert float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)) < 0.03
+    assert float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)) < 0.01
     cosine = (found * wanted).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
-    assert cosine.min() > 0.999
+    assert cosine.min() > 0.9999
 
 
 def test_a_full_memory_makes_batches_small_and_loses_no_vector(filled: list[torch.Tensor]) -> None:
@@ -87,7 +87,7 @@ def test_a_full_memory_makes_batches_small_and_loses_no_vector(filled: list[torc
     expected = network.embed(images)
     runner.at_once = 600
     filled.append(torch.empty(torch.cuda.mem_get_info()[0] - 2**29, dtype=torch.uint8, device=GPU))
-    np.testing.assert_allclose(network.embed(images), expected, atol=2e-2 * float(np.abs(expected).max()))
+    np.testing.assert_allclose(network.embed(images), expected, atol=5e-3 * float(np.abs(expected).max()))
     assert runner.at_once < 600
 
 
@@ -101,9 +101,16 @@ def test_the_memory_of_batches_is_given_back_when_all_images_are_embedded(tmp_pa
         entries.append(ImageEntry(id=number, uri=f"{number}.jpg", sha256=digest, split="train", removed=False))
     give_back()
     before = torch.cuda.memory_reserved()
-    given = {"model_fn": f"{__name__}:lite0", "input_size": SIZE, "device": "cuda"}
+    given = {
+        "images": str(tmp_path / "photos"),
+        "labeler_url": "http://127.0.0.1:9",
+        "model_fn": f"{__name__}:lite0",
+        "input_size": SIZE,
+        "device": "cuda",
+    }
     settings = TrainerSettings.load(command_line={**given, "workspace": str(tmp_path / "workspace")})[0]
-    embedder = Embedder(settings, tmp_path / "vectors", partial(fetch, tmp_path / "photos"))
+    client = LabelerClient(settings.labeler_url, timeout_seconds=1.0)
+    embedder = Embedder(settings, tmp_path / "vectors", Photos(settings, client).fetch)
     try:
         done: set[int] = set()
         most, processes = 0, 0
@@ -120,9 +127,10 @@ def test_the_memory_of_batches_is_given_back_when_all_images_are_embedded(tmp_pa
         cpu = backbone("tf_efficientnet_lite0", CPU)
         inputs = [cpu.preprocessing.read(photo(number), LIMITS) for number in range(8)]
         wanted, found = cpu.embed(inputs), embedder.read([entry.sha256 for entry in entries[:8]])
-        assert float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)) < 0.03
+        assert float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)) < 0.01
     finally:
         embedder.close()
+        client.close()
 
 
 def test_predictions_in_16_bits_are_those_of_a_cpu_but_for_rounding() -> None:
@@ -135,11 +143,7 @@ def test_predictions_in_16_bits_are_those_of_a_cpu_but_for_rounding() -> None:
     moved = made.to(GPU)
     found = Classifier("one", [], needs, moved, GPU, runner=on_gpu(moved, SIZE, GPU)).predict_proba(images)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    assert float(np.abs(found - wanted).max()) < 0.02
-
-
-def fetch(root: Path, entry: ImageEntry) -> bytes:
-    return read(entry.uri, root, LIMITS)
+    assert float(np.abs(found - wanted).max()) < 0.005
 
 
 def lite0() -> nn.Module:

@@ -58,3 +58,23 @@ def test_another_error_is_no_reason_to_try_again() -> None:
 
     with pytest.raises(RuntimeError, match="multiplied"):
         runner(Wrong()).vectors(IMAGES)
+
+
+def test_a_batch_has_one_of_few_sizes_and_what_fills_it_gets_no_vector() -> None:
+    network = Small(100)
+    found = runner(network, at_once=16).vectors(IMAGES[:19])
+    np.testing.assert_allclose(found, IMAGES[:19].mean(axis=(2, 3)), rtol=1e-6)
+    assert network.seen == [16, 4]
+
+
+def test_what_overflows_in_16_bits_is_computed_again() -> None:
+    class Overflows(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            found = images.mean(dim=(2, 3))
+            return torch.where(found[:, :1] > 140, torch.inf, found)
+
+    exact = Small(1)
+    small = Runner(Overflows(), MEAN, SCALE, 8, torch.device("cpu"), at_once=8, exact=exact)
+    wanted = IMAGES.mean(axis=(2, 3))
+    np.testing.assert_allclose(small.vectors(IMAGES), wanted, rtol=1e-6)
+    assert len(exact.seen) == (wanted[:, 0] > 140).sum() > 0

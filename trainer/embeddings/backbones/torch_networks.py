@@ -74,7 +74,7 @@ class TorchBackbone:
         self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
         if device.type == "cuda":
             half = in_half(self._network, self._mean, self._scale, input_size)
-            self._runner = Runner(half, self._mean, self._scale, input_size, device)
+            self._runner = Runner(half, self._mean, self._scale, input_size, device, exact=self._network)
         self.blocks: tuple[int, ...] = network.blocks(self.dim) if isinstance(network, Layout) else (self.dim,)
         content = content_of(network, PREPROCESSING, mean, std)
         self.key = f"{_folder_name(name)}-{input_size}px-{self.dim}d-{content[:12]}"

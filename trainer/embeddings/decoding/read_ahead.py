@@ -50,12 +50,14 @@ class ReadAhead:
         problems: MutableMapping[int, str],
         *,
         known: MutableMapping[str, Input] | None = None,
+        seconds: float | None = None,
         processes: bool = False,
     ) -> list[tuple[ImageEntry, Input]]:
-        """The inputs of the first `count` of `entries` that have arrived; the rest is read ahead.
+        """The inputs of the first `count` of `entries`, without those that do not arrive in time; the rest is read
+        ahead. With `processes`, others that have arrived take the places of those that have not.
 
-        `problems` receives the reasons of images that cannot be read. `known` are inputs by content hash, which
-        are used up.
+        `seconds` is the time to wait, by default FETCH_SECONDS. `problems` receives why images cannot be
+        read. `known` are inputs by content hash, which are used up.
         """
         earlier, self._ahead = self._ahead, {}
         new: list[ImageEntry] = []
@@ -70,9 +72,11 @@ class ReadAhead:
         for unwanted in earlier.values():
             unwanted.cancel()
         self._begin(new, preprocessing, processes=processes)
-        taken = []
-        until = time.monotonic() + FETCH_SECONDS
-        for entry in entries[:count]:
+        taken: list[tuple[ImageEntry, Input]] = []
+        until = time.monotonic() + (FETCH_SECONDS if seconds is None else seconds)
+        for entry in entries if processes else entries[:count]:
+            if len(taken) == count:
+                break
             key = (entry.id, entry.sha256)
             try:
                 taken.append((entry, self._ahead[key].result(max(until - time.monotonic(), 0))))

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -26,10 +27,13 @@ from shared.processes import child_environment
 from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
 from trainer.embeddings.backbones.preparation import Preprocessing
+from trainer.embeddings.backbones.torch_networks import TorchBackbone
 from trainer.embeddings.decoding import decoders as module
 from trainer.embeddings.decoding.decoders import DecodeHere, Decoders, are_possible
 from trainer.embeddings.decoding.preparing import prepare
 from trainer.embeddings.decoding.read_ahead import ReadAhead
+from trainer.embeddings.embedder import Embedder
+from trainer.gpu.runner import Runner
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 
@@ -166,7 +170,7 @@ def test_closing_waits_for_no_image_and_leaves_no_process_and_no_file(folder: Fo
 def test_where_they_cannot_start_the_caller_decodes(
     folder: Folder, decoders: Decoders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "child_environment", lambda: {"PYTHONPATH": "/nowhere"})
+    monkeypatch.setattr(module, "child_environment", lambda: {"PYTHONHOME": "/nowhere"})
     found = [said(future) for future in decoders.submit([folder.add(1), folder.add(2)])]
     assert [type(each) for each in found] == [DecodeHere] * 2
     assert decoders.broken
@@ -241,3 +245,33 @@ def test_a_source_that_only_this_process_has_is_read_by_threads(
     assert reader._decoders is None
     with pytest.raises(ImageProblem):
         folder.prepared(entries[0].model_copy(update={"uri": "missing.jpg"}))
+
+
+def test_for_a_gpu_images_are_read_far_ahead_of_a_small_batch(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a first batch that waits for the processes to start would make all later ones small, and the processes
+    idle."""
+    monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.ENOUGH", 10)
+    monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.usual_count", lambda: 1)
+    given = {"images": str(folder.root), "workspace": str(tmp_path / "workspace"), "labeler_url": "http://127.0.0.1:9"}
+    settings = TrainerSettings.load(command_line=given)[0]
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    cpu, one = torch.device("cpu"), (1.0, 1.0, 1.0)
+    backbone = TorchBackbone("own", network, input_size=16, mean=one, std=one, device=cpu, published=False)
+    wanted = backbone.embed([folder.prepared(folder.add(number)) for number in range(100)])
+    backbone._runner = Runner(backbone.network, backbone._mean, backbone._scale, 16, cpu, at_once=4)
+    client = LabelerClient(settings.labeler_url, timeout_seconds=1.0)
+    embedder = Embedder(settings, tmp_path / "vectors", Photos(settings, client).fetch, backbone=backbone)
+    entries = [folder.add(number) for number in range(100)]
+    pending, ahead = {entry.id: entry for entry in entries}, []
+    try:
+        while pending:
+            for entry in embedder.step(list(pending.values()), more_coming=False):
+                del pending[entry.id]
+            ahead.append(len(embedder._reader._ahead))
+        assert ahead[0] >= 90
+        np.testing.assert_allclose(embedder.read([entry.sha256 for entry in entries]), wanted, atol=1e-3)
+    finally:
+        embedder.close()
+        client.close()
