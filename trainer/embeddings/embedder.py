@@ -181,12 +181,11 @@ class Embedder:
         if found is not None:
             done += self._keep(found.entries, found.vectors, self._store)
             missing = [entry for entry in missing if entry.id in found.here]
-        missing = missing[: 2 * self._batch]
+        missing = missing[: self._window]
         began = time.monotonic()
         taken = self._take(missing)
         if taken and self._backbone is not None:
-            if self._backbone.at_once:
-                began = time.monotonic()  # it does not wait for images that take long, and others are read meanwhile
+            began = time.monotonic() if self._backbone.at_once else began  # a GPU: others are read meanwhile
             vectors = self._backbone.embed([prepared for _, prepared in taken])
             done += self._keep([entry for entry, _ in taken], vectors, self._store)
             self._fit_batch(len(taken), time.monotonic() - began)
@@ -283,12 +282,8 @@ class Embedder:
         backbone = self._backbone
         known = self._sample if backbone is not None else None
         if backbone is not None and backbone.at_once:
-            return self._reader.take(
-                *(entries, self._batch, self._preprocessing, self.problems),
-                known=known,
-                seconds=STEP_SECONDS,
-                processes=True,
-            )
+            way = (entries, self._batch, self._preprocessing, self.problems)
+            return self._reader.take(*way, known=known, seconds=STEP_SECONDS, processes=True)
         return self._reader.take(entries, self._batch, self._preprocessing, self.problems, known=known)
 
     @property
