@@ -314,9 +314,10 @@ class Embedder:
 
     def _copy(self, entries: Sequence[ImageEntry], own: OwnVectors, store: EmbeddingStore) -> list[ImageEntry]:
         """Copy the vectors of `entries` from the file; entries without a vector become problems."""
-        found = [entry for entry in entries if own.has(entry.uri)]
-        for entry in entries:
-            if not own.has(entry.uri):
+        known = own.known([entry.uri for entry in entries]).tolist()
+        found = [entry for entry, there in zip(entries, known, strict=True) if there]
+        for entry, there in zip(entries, known, strict=True):
+            if not there:
                 self.problems[entry.id] = f"has no vector in {own.path.name}"
         return self._keep(found, own.vectors([entry.uri for entry in found]), store) if found else []
 
