@@ -85,7 +85,7 @@ class Photographs:
 def run(work: Work) -> dict[str, Any]:
     """Train as the job's request says and save the version; returns a `Trained` as JSON. Raises ValueError."""
     name = str(work.job.request["name"])
-    again = _saved_before(work, name)
+    again = work.trained_before(name)
     if again is not None:
         return again
     asked = _with_base(work, TrainRequest.model_validate(work.job.request["train"]))
@@ -176,17 +176,7 @@ def run(work: Work) -> dict[str, Any]:
         how_to_use=HOW_TO_USE[task.several],
     )
     tensors = {key: tensor.detach().cpu().numpy() for key, tensor in network.state_dict().items()} | more
-    rows = [
-        {
-            "image_id": each.image_id,
-            "uri": each.uri,
-            "sha256": each.sha256,
-            "split": each.split,
-            **task.cells(values(each), names),
-        }
-        for images in parts.values()
-        for each in images
-    ]
+    rows = [{**each.cells, **task.cells(values(each), names)} for images in parts.values() for each in images]
     work.registry.save(name, tensors, description, rows)
     return trained.model_dump(mode="json")
 
@@ -237,17 +227,6 @@ def _parts(
 def _calibration(logits: torch.Tensor, judged: Photographs) -> Calibration:
     """The thresholds and the temperature that suit logits (n, K) of labels that were not learned."""
     return calibrate(logits.numpy().astype(np.float64), judged.targets == YES, judged.targets != UNKNOWN)
-
-
-def _saved_before(work: Work, name: str) -> dict[str, Any] | None:
-    """The result of this same job, if it was killed after its version was saved."""
-    try:
-        said = work.registry.get(name).description
-    except KeyError:
-        return None
-    if said.config.get("job") != work.job.id:
-        raise FileExistsError(f"Model version {name!r} already exists, and versions are never overwritten.")
-    return dict(said.config["trained"])
 
 
 def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:

@@ -52,7 +52,7 @@ RATE = 2e-3
 def run(work: Work) -> dict[str, Any]:
     """Train as the job's request says and save the version; returns a `Trained` as JSON. Raises ValueError."""
     name = str(work.job.request["name"])
-    again = _saved_before(work, name)
+    again = work.trained_before(name)
     if again is not None:
         return again
     asked = TrainRequest.model_validate(work.job.request["train"])
@@ -169,30 +169,13 @@ def run(work: Work) -> dict[str, Any]:
         how_to_use=HOW_TO_USE,
     )
     rows = [
-        {
-            "image_id": each.image_id,
-            "uri": each.uri,
-            "sha256": each.sha256,
-            "split": each.split,
-            **task.cells(value, names),
-        }
+        {**each.cells, **task.cells(value, names)}
         for each in work.images
         if (value := values[each.image_id]) is not None
     ]
     tensors = {key: tensor.detach().cpu().numpy() for key, tensor in network.state_dict().items()}
     work.registry.save(name, tensors, description, rows)
     return trained.model_dump(mode="json")
-
-
-def _saved_before(work: Work, name: str) -> dict[str, Any] | None:
-    """The result of this same job, if it was killed after its version was saved."""
-    try:
-        said = work.registry.get(name).description
-    except KeyError:
-        return None
-    if said.config.get("job") != work.job.id:
-        raise FileExistsError(f"Model version {name!r} already exists, and versions are never overwritten.")
-    return dict(said.config["trained"])
 
 
 def _examples(images: Sequence[LabeledImage]) -> list[Example]:

@@ -43,6 +43,11 @@ class LabeledImage:
         return self.class_id
 
     @property
+    def cells(self) -> dict[str, Any]:
+        """The first columns of a version's dataset.csv."""
+        return {"image_id": self.image_id, "uri": self.uri, "sha256": self.sha256, "split": self.split}
+
+    @property
     def entry(self) -> ImageEntry:
         """The image as a catalogue entry."""
         return ImageEntry.model_validate(
@@ -73,6 +78,19 @@ class Work:
         partial = self.folder / "progress.part"  # not synced: written often, and may be lost
         partial.write_text(progress.model_dump_json(), encoding="utf-8")
         partial.replace(self.folder / "progress.json")
+
+    def trained_before(self, name: str) -> dict[str, Any] | None:
+        """The result of this same training job, if it was killed after it had saved the version `name`.
+
+        Raises FileExistsError for a version of another job.
+        """
+        try:
+            said = self.registry.get(name).description
+        except KeyError:
+            return None
+        if said.config.get("job") != self.job.id:
+            raise FileExistsError(f"Model version {name!r} already exists, and versions are never overwritten.")
+        return dict(said.config["trained"])
 
     def fetch(self, image: LabeledImage) -> bytes:
         """The content of the image. Raises ImageProblem."""
