@@ -149,7 +149,8 @@ def test_two_versions_on_the_same_images() -> None:
 def test_too_few_images_compare_nothing() -> None:
     few = compared(3, only_base=1, only_candidate=0, p=1.0)
     assert (
-        figures.pairs_in_words(few) == "Only 3 test images: too few to tell which version is better. 10 are the least."
+        figures.pairs_in_words(few)
+        == "Only 3 test images: too few to tell which version is better. At least 10 are needed."
     )
     assert figures.measured(few.base, "accuracy") is None
     assert figures.measured(few.candidate, "latency_ms") == 2.5  # which no test label is needed for
