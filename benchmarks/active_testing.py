@@ -43,7 +43,7 @@ Bools = NDArray[np.bool_]
 
 
 class Tested:
-    """What the simulation needs of a head: right or wrong, and confidence, on each held-out image."""
+    """A head's result on each held-out image: right or wrong, and confidence."""
 
     def __init__(self, head: Judged, power: float) -> None:
         self.labels = head.labels

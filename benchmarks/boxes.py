@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _answer(services: Services, image_id: int, count: int) -> None:
-    """Answer with so many boxes, as an import would."""
+    """Answer with this many boxes, as an import would."""
     ids = list(class_ids(services).values())
     boxes = [
         {"label": random.choice(ids), "x": x, "y": y, "w": SIDE, "h": SIDE}
@@ -95,7 +95,7 @@ def _corner() -> tuple[float, float]:
 
 
 def _draw(card: Drawing, count: int) -> str:
-    """Draw so many boxes; the milliseconds from lifting the mouse button to the paint."""
+    """Draw this many boxes. Returns the milliseconds from releasing the mouse button to the paint."""
     page: Page = card.page
     page.evaluate("lifted.length = boxed.length = 0")
     for _ in range(count):

@@ -96,7 +96,7 @@ class Up:
         self.peaks: tuple[list[int], list[int]] = ([], [])
 
     def measure(self, what: str, sent: int, work: Callable[[], tuple[int, int]]) -> None:
-        """Print a row: what was accepted and refused, and the state of both services meanwhile."""
+        """Print a row: accepted and refused files, and the state of both services meanwhile."""
         over = threading.Event()
         resident: list[list[int]] = [[], []]
         waited: list[list[float]] = [[], []]
@@ -185,7 +185,7 @@ class Up:
             there = project["images"]["total"] <= known["total"]
             return not project["scanning"]["running"] and there and known["done"] + known["problems"] >= known["total"]
 
-        wait_for(settled, "embedding what was taken", 600)
+        wait_for(settled, "embedding the accepted images", 600)
 
     def _watch(self, over: threading.Event, resident: Sequence[list[int]]) -> None:
         while True:

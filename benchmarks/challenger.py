@@ -1,4 +1,4 @@
-"""What the challenger gains, and what a round costs: `python -m benchmarks.challenger --images DIR --labels CSV`.
+"""The challenger's gain, and the cost of a round: `python -m benchmarks.challenger --images DIR --labels CSV`.
 
 It runs the trainer without a labeler: the trainer embeds the photos, gets random train labels and all test labels, and
 plays its normal rounds. The test labels measure the accuracy before and after; the challenger never sees them. `--set

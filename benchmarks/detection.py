@@ -77,7 +77,7 @@ class Data:
 
 
 class Point(NamedTuple):
-    """What was reached after so many labeled images."""
+    """The result after this many labeled images."""
 
     images: int
     map_50: float

@@ -61,7 +61,7 @@ class Target:
 
     @property
     def is_on(self) -> bool:
-        """Whether the attack goes on."""
+        """Whether the attack continues."""
         return time.time() < self.until
 
 

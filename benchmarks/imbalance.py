@@ -72,7 +72,7 @@ class Situation:
 
 @dataclass(frozen=True)
 class Curves:
-    """What is kept of one run; the curves have a value after every ten labels."""
+    """The stored result of one run. The curves have a value after every ten labels."""
 
     accuracy: Curve
     recall: Curve
@@ -89,7 +89,7 @@ class Curves:
 
 
 def main() -> None:
-    """Embed what is missing, simulate what is missing, print."""
+    """Embed and simulate whatever is missing, then print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", metavar="NAME=LABELS:IMAGES", help="labeled photos")
     parser.add_argument("--vectors", type=Path, default=Path("vectors"), help="folder that keeps vectors and runs")
@@ -153,7 +153,7 @@ def _kept_characters(folder: Path) -> Embedded:
 
 
 def _run(situation: Situation, strategy: str, seed: int, folder: Path) -> Curves:
-    """One annotator, or what was kept of an earlier one."""
+    """Run one annotator, or read its stored result."""
     key = sha256(json.dumps([situation.name, strategy, seed, situation.budget]).encode()).hexdigest()[:16]
     file = folder / "runs" / f"{key}.json"
     if not file.is_file():

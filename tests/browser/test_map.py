@@ -139,13 +139,13 @@ def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
     expect(page.get_by_test_id("message")).to_contain_text("Choose images first")
     page.get_by_test_id("next").click()
     press("Space")
-    expect(page.get_by_test_id("message")).to_contain_text("A box begins here")
+    expect(page.get_by_test_id("message")).to_contain_text("A box starts here")
     press("Escape")
     for _ in range(30):
         press("Shift+ArrowLeft")
         press("Shift+ArrowUp")
     press("Space")
-    expect(page.get_by_test_id("message")).to_contain_text("A box begins here")
+    expect(page.get_by_test_id("message")).to_contain_text("A box starts here")
     for _ in range(30):
         press("Shift+ArrowRight")
         press("Shift+ArrowDown")

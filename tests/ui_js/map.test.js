@@ -247,5 +247,5 @@ test("without a map the page says why, what to do, and whether it comes by itsel
     assert.equal(Boolean(waits(given, problem)), comes, title);
   }
   assert.equal(whyEmpty(project(), null, true)[0], "No image to show yet");
-  assert.equal(whyEmpty(cases[5][0], null, false)[1], "3 of 9 images. The map comes by itself.");
+  assert.equal(whyEmpty(cases[5][0], null, false)[1], "3 of 9 images. The map appears by itself.");
 });

@@ -74,8 +74,8 @@ test("the bar says what further labels mean once the trainer stopped, and how fa
     { name: "ann", per_minute: 20.4 },
     { name: "bob", per_minute: 9.6 },
   ];
-  assert.equal(paceOf(people, "ann", 30), "Labels a minute: you 20, all 2 people 30");
-  assert.equal(paceOf(people, "eve", 30), "Labels a minute: you 0, all 2 people 30");
+  assert.equal(paceOf(people, "ann", 30), "Labels per minute: you 20, all 2 people 30");
+  assert.equal(paceOf(people, "eve", 30), "Labels per minute: you 0, all 2 people 30");
 });
 
 test("a full disk is said once where it is the same for both services", () => {

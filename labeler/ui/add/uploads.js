@@ -1,27 +1,27 @@
-// Photos and label files on their way to the labeler. Sending goes on while somebody looks at another page. Requests are
-// bounded in size. One that fails is sent again; a photo that is already there is only counted.
+// Uploads of photos and label files. Uploading continues while somebody visits another page. Requests are
+// bounded in size. A failed one is retried; a photo that already exists is only counted.
 
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { pause } from "../lib/time.js";
 
 /** @typedef {import("./dropped.js").Given} Given */
-/** @typedef {{ image: number, request: number, noImages: Set<string> }} Limits in bytes, and endings that no photo has */
+/** @typedef {{ image: number, request: number, noImages: Set<string> }} Limits in bytes, and extensions that no photo has */
 
 const REQUEST_BYTES = 4 << 20; // of photos in one request; a larger one goes alone
 const REQUEST_FILES = 20;
 const MOST_LABEL_FILES = 20;
-const TRIES = [500, 2000, 5000]; // milliseconds before each next try
+const TRIES = [500, 2000, 5000]; // milliseconds before each retry
 const LOOK_MS = 500;
 const SEND_MS = 600_000; // one request, over a slow line
 const LABELS = /\.(csv|tsv|jsonl|ndjson|parquet|json|xml|zip)$/i;
-const DATASET = /\.(txt|ya?ml|names)$/i; // which says nothing without the files around it
+const DATASET = /\.(txt|ya?ml|names)$/i; // files that mean nothing without the rest of their dataset
 
 export class Uploads {
   /** @type {Set<(uploads: Uploads) => void>} */
   listeners = new Set();
   /** @type {any[]} label files as the labeler lists them */
   files = [];
-  /** @type {string | null} why the last order about a label file was refused */
+  /** @type {string | null} why the last command for a label file was refused */
   refused = null;
   /** @type {Given[]} still to be sent */
   photos = [];
@@ -36,17 +36,17 @@ export class Uploads {
   duplicates = [];
   /** @type {{ uri: string, reason: string }[]} */
   rejected = [];
-  /** @type {Map<string, Set<string>>} a folder that was given → the folders in it */
+  /** @type {Map<string, Set<string>>} a dropped folder → the folders in it */
   folders = new Map();
   /** @type {number | null} */
   began = null;
   /** @type {string | null} */
   problem = null;
   running = false;
-  /** @type {object | null} the run under way; another one means that this was cancelled */
+  /** @type {object | null} the current run; if it is another one, this run was cancelled */
   turn = null;
 
-  /** Forget what was sent before. */
+  /** Forget earlier uploads. */
   reset() {
     const { listeners, files, refused } = this;
     Object.assign(this, new Uploads(), { listeners, files, refused });
@@ -63,7 +63,7 @@ export class Uploads {
     for (const listener of this.listeners) listener(this);
   }
 
-  /** Take files in. Whatever may be a photo is sent; the labeler looks into it. @param {Given[]} given @param {Limits} limits of the labeler */
+  /** Add files. Every possible photo is sent; the labeler checks it. @param {Given[]} given @param {Limits} limits of the labeler */
   add(given, limits) {
     if (!this.running && !this.problem) this.reset();
     for (const { file, name } of given) {
@@ -148,7 +148,7 @@ export class Uploads {
     this.tell();
   }
 
-  /** Note the folder of a photo, which may be a class. @param {string} name */
+  /** Remember the folder of a photo, which may be a class. @param {string} name */
   note(name) {
     const folders = name.split("/").slice(0, -1);
     const [top, inner] = folders.length > 1 ? folders : ["", folders[0]];
@@ -181,7 +181,7 @@ export class Uploads {
     }
   }
 
-  /** Seconds until all photos are there; null while that is not known. */
+  /** Seconds until all photos are uploaded; null if unknown. */
   get left() {
     const seconds = (performance.now() - (this.began ?? 0)) / 1000;
     return this.sent && seconds > 1 ? (seconds / this.sent) * (this.bytes - this.sent) : null;
@@ -189,7 +189,7 @@ export class Uploads {
 
   // ------------------------------------------------------------ label files
 
-  /** Ask what the labeler says of label files, again and again while it works on one. */
+  /** Poll the label files while the labeler processes one. */
   async poll() {
     clearTimeout(this.polling);
     try {
@@ -235,5 +235,5 @@ export class Uploads {
   }
 }
 
-/** The uploads of this tab, which outlive the page that began them. */
+/** The uploads of this tab, which outlive the page that started them. */
 export const uploads = new Uploads();

@@ -1,4 +1,4 @@
-// The bar on every page: what both services are doing, in words. Its buttons are Streamlit triggers, so that Python asks the
+// The bar on every page: the state of both services in words. Its buttons are Streamlit triggers, so that Python calls the
 // trainer and the page can follow.
 
 import { find, setText } from "../lib/dom.js";
@@ -39,7 +39,7 @@ class Bar {
   constructor(root) {
     this.root = root;
     /** @type {Record<string, [string, string]>} */
-    this.words = {}; // trainer state → its name and what it means
+    this.words = {}; // trainer state → its name and meaning
     /** @type {any} */
     this.project = null;
     this.connected = false;
@@ -47,11 +47,11 @@ class Bar {
     this.press = (/** @type {string} */ _name) => {};
     for (const button of root.querySelectorAll("[data-press]")) button.onclick = () => this.press(button.dataset.press);
     find(this.part("banner"), "button").onclick = () => {
-      this.closed = this.banner; // for this page view; it comes back with the next
+      this.closed = this.banner; // closed for this page view; the next one shows it again
       this.draw();
     };
     this.who = this.part("name");
-    this.who.onkeydown = (/** @type {KeyboardEvent} */ event) => event.stopPropagation(); // a name is no shortcut of the page
+    this.who.onkeydown = (/** @type {KeyboardEvent} */ event) => event.stopPropagation(); // typing a name must not trigger shortcuts
     leaveFields(root);
     this.size = new ResizeObserver(() => document.dispatchEvent(new CustomEvent("flywheel:bar")));
     this.size.observe(find(root, ".bar"));
@@ -67,7 +67,7 @@ class Bar {
     silenceSingleKeys(signal);
     hearNavigation(signal);
     const options = { capture: true, passive: true, signal };
-    // For `page.css`: a browser shows the focus at any key, also where a click left it.
+    // For `page.css`: a browser would show the focus at any key, even where a click left it.
     const byTab = (/** @type {boolean} */ is) => document.documentElement.classList.toggle("by-tab", is);
     addEventListener("keydown", (event) => event.key !== "Tab" || byTab(true), options);
     addEventListener("pointerdown", () => byTab(false), options);
@@ -86,8 +86,8 @@ class Bar {
   }
 
   /**
-   * The name belongs to this browser; the card has a field for it, too. Python is told where a page needs the name, and only
-   * when it knows another one, because it then draws the page again.
+   * The name belongs to this browser; the card has a field for it, too. Python is told only where a page needs the name, and
+   * only if it has another one, because it then redraws the page.
    * @param {{ annotator: string, asks: boolean }} data
    * @param {(name: string) => void} tell
    */
@@ -95,7 +95,7 @@ class Bar {
     this.who.parentElement.hidden = !asks;
     if (!asks) return;
     this.name = annotatorHere();
-    if (!this.who.matches(":focus")) this.who.value = this.name; // the page may be drawn again while someone types
+    if (!this.who.matches(":focus")) this.who.value = this.name; // the page may be redrawn while someone types
     if (this.name !== annotator && !isLeaving()) tell(this.name); // the next page is told, too
     this.who.onchange = () => {
       this.name = this.who.value.trim() || "me";
@@ -130,14 +130,14 @@ class Bar {
     setText(this.part("lag"), lagOf(outbox, trainer.state, (performance.now() - this.heardAt) / 1000));
   }
 
-  /** With several people at work, how fast they are; one alone sees that on the card. */
+  /** With several people, everybody's speed; a single person sees it on the card. */
   drawPace() {
     const people = this.project.people ?? [];
     this.part("pace").hidden = people.length < 2;
     setText(this.part("pace"), paceOf(people, annotatorHere(), this.project.labels_per_minute));
   }
 
-  /** With an error, what to do is said beside the error. @param {string} state @param {boolean} hasError @param {boolean} cannotSave */
+  /** The trainer's state. With an error, the advice is shown next to the error. @param {string} state @param {boolean} hasError @param {boolean} cannotSave */
   drawState(state, hasError, cannotSave) {
     const [name, what] = this.words[state] ?? [state, ""];
     const line = this.part("trainer-state");
@@ -154,7 +154,7 @@ class Bar {
     if (!part.hidden) setText(part.firstElementChild, stoppedBecause(reason));
   }
 
-  /** What to do about the trainer's error. @param {string} state */
+  /** Advice on the trainer's error. @param {string} state */
   advice(state) {
     const what = this.words[state]?.[1];
     return what && ["absent", "failed"].includes(state) ? `${capital(what)}.` : "";

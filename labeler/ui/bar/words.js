@@ -1,16 +1,16 @@
-// What the bar says of both services. Functions of what is known.
+// The bar's messages about both services. Pure functions.
 
 import { capital, duration, megabytes, number, percent, timeLeft } from "../lib/text.js";
 
-/** @typedef {{ text: string, share?: number }} Work what goes on, and how far it is */
+/** @typedef {{ text: string, share?: number }} Work current work, and its progress */
 
-/** What an answer is in this project; null for one class per image, which is what everybody expects. @param {string} task */
+/** The project's task in words; null for one class per image, the usual case. @param {string} task */
 export function taskOf(task) {
   return { multilabel: "Several classes per image", detection: "Object detection" }[task] ?? null;
 }
 
 /**
- * The challenger; null while nothing goes on. The page Models has the details.
+ * The challenger's work; null if there is none. The page Models has the details.
  * @param {any} view
  * @returns {Work | null}
  */
@@ -29,7 +29,7 @@ export function challengerOf(view) {
 }
 
 /**
- * Images that the trainer embeds, or the backbone that it downloads first; null when it has done all.
+ * Images that the trainer embeds, or the backbone that it downloads first; null when all is done.
  * @param {any} embedding
  * @returns {Work | null}
  */
@@ -61,10 +61,10 @@ function workOf({ done, total, seconds_left }, doing, say = number) {
 }
 
 /**
- * How many answers the trainer does not have yet, and since when.
+ * The number of answers that the trainer does not have yet, and since when.
  * @param {{ pending: number, oldest_seconds: number | null }} outbox as last heard
  * @param {string} state of the trainer
- * @param {number} since seconds since that was heard
+ * @param {number} since seconds since that update
  */
 export function lagOf({ pending, oldest_seconds }, state, since) {
   if (!pending) return isAway(state) ? "Nothing waits for the trainer" : "The trainer is up to date";
@@ -72,13 +72,13 @@ export function lagOf({ pending, oldest_seconds }, state, since) {
   return `${number(pending)} waiting for the trainer${waited >= 1 ? ` for ${duration(waited)}` : ""}`;
 }
 
-/** How fast several people label. @param {{ name: string, per_minute: number }[]} people @param {string} me @param {number} all */
+/** The speed of several people. @param {{ name: string, per_minute: number }[]} people @param {string} me @param {number} all */
 export function paceOf(people, me, all) {
   const mine = people.find(({ name }) => name === me)?.per_minute ?? 0;
-  return `Labels a minute: you ${Math.round(mine)}, all ${people.length} people ${Math.round(all)}`;
+  return `Labels per minute: you ${Math.round(mine)}, all ${people.length} people ${Math.round(all)}`;
 }
 
-/** Why the trainer stopped, and what further labels mean. @param {string | null | undefined} reason */
+/** Why the trainer stopped, and the effect of further labels. @param {string | null | undefined} reason */
 export function stoppedBecause(reason) {
   const why = reason ? `${capital(reason)}: the` : "The";
   return `${why} model no longer learns. Labels that you give now are kept; press Resume to train on them. `;
@@ -95,7 +95,7 @@ export function buttonsOf(state, cannotSave) {
   };
 }
 
-/** Why a service cannot write to its disk; said once where both have the same reason. @param {any} project */
+/** Why a service cannot write to its disk; once if both have the same reason. @param {any} project */
 export function diskTrouble({ disk: ours, trainer: { disk: theirs } }) {
   const same = ours && theirs && ours.kind === theirs.kind && ours.folder === theirs.folder;
   const told = [ours?.message, !same && theirs && `The trainer: ${theirs.message}`].filter(Boolean);

@@ -1,4 +1,4 @@
-// The map: every image of the pool as a point. What is drawn around opens in the grid, so that a region is labeled at once.
+// The map: every image of the pool as a point. A selected region opens in the grid, to label it as a whole.
 
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { find, setText } from "../lib/dom.js";
@@ -19,13 +19,13 @@ import { waits, whyEmpty, whyFlat } from "./words.js";
 
 /** @typedef {[number, number]} Place pixels from the left and the top */
 
-const RENEWED_MS = 15_000; // after news at the earliest: a hundred thousand points are some megabytes
-const COMPUTED_MS = 5000; // until it is looked whether another layout is ready
-const AGAIN_MS = 3000; // after a map that could not be had
+const RENEWED_MS = 15_000; // minimum time between updates: a hundred thousand points are some megabytes
+const COMPUTED_MS = 5000; // pause before checking whether another layout is ready
+const AGAIN_MS = 3000; // pause after a map that failed
 const HOVER_MS = 80;
-const REACH = 9; // pixels from the pointer to a point
-const STEP = 12; // pixels that an arrow moves the cross; with Shift four times that
-const LAYOUT = "flywheel/layout"; // in this browser's storage: which layout was chosen
+const REACH = 9; // maximum distance in pixels from the pointer to a point
+const STEP = 12; // pixels per arrow key; with Shift four times as many
+const LAYOUT = "flywheel/layout"; // key of the chosen layout in this browser's storage
 const CHART = Symbol("chart");
 
 /** @param {any} component */
@@ -64,11 +64,11 @@ class Chart {
     this.names = ""; // of the classes as drawn
     this.drawnLegend = "";
     /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.renewal = undefined; // reads the map again after news
+    this.renewal = undefined; // timer that reads the map again after a change
     /** @type {number | undefined} */
-    this.soon = undefined; // draws at the next frame
+    this.soon = undefined; // handle of the next redraw
     /** @type {number | null} */
-    this.lit = null; // the colour pointed at in the legend
+    this.lit = null; // the legend colour under the pointer
     this.stopListening = new AbortController();
     this.listen();
     this.size = new ResizeObserver(() => this.fit());
@@ -101,7 +101,7 @@ class Chart {
     listenForKeys((key) => this.key(key), { signal, repeats: true, elsewhere });
     leaveFields(this.root, signal, () => this.rest());
     this.measure = fitBelow(this.root, signal);
-    // A mouse must not leave the focus on a button: Enter then opens what is chosen.
+    // A mouse must not leave the focus on a button: Enter then opens the selection.
     this.root.addEventListener("mousedown", (/** @type {any} */ event) => {
       if (!event.target.closest("button") || event.target.closest("dialog")) return;
       event.preventDefault();
@@ -134,7 +134,7 @@ class Chart {
     };
   }
 
-  /** Put the focus where the cross of the keys is. */
+  /** Focus the map, so that the arrow keys move its cursor. */
   rest() {
     this.overlay.canvas.focus({ preventScroll: true });
   }
@@ -156,7 +156,7 @@ class Chart {
       if (map.computing) this.again = setTimeout(() => this.load(), COMPUTED_MS);
     } catch (error) {
       if (isAbort(error)) return;
-      if (this.map && !(error instanceof Refused)) return; // what is on screen stays; the next news asks again
+      if (this.map && !(error instanceof Refused)) return; // keep the current map; the next change tries again
       this.problem = /** @type {Error} */ (error);
       this.again = setTimeout(() => this.load(), AGAIN_MS);
     }
@@ -216,7 +216,7 @@ class Chart {
     setText(this.part(".legend-box summary"), `Colours (${this.part(".legend").childElementCount})`);
   }
 
-  /** Point at a colour, with the mouse or with Tab: all other points step back. @param {Element | null} target */
+  /** Highlight a colour, with the mouse or with Tab: all other points fade. @param {Element | null} target */
   light(target) {
     const button = /** @type {HTMLElement | null} */ (target?.closest("button[data-colour]") ?? null);
     const lit = button ? Number(button.dataset.colour) : null;
@@ -253,7 +253,7 @@ class Chart {
     const share = embeddedShare(this.project);
     bar.hidden = share === undefined && !waits(this.project, this.problem);
     if (share !== undefined) bar.value = share;
-    else bar.removeAttribute("value"); // it is under way, nobody knows how far
+    else bar.removeAttribute("value"); // running, with unknown progress
   }
 
   /** @param {string} words */
@@ -273,7 +273,7 @@ class Chart {
     this.draw();
   }
 
-  /** Choose what dragging does. @param {string} mode "lasso", "box" or "move" */
+  /** Set the effect of dragging. @param {string} mode "lasso", "box" or "move" */
   turn(mode) {
     this.mode = mode;
     for (const button of this.root.querySelectorAll("[data-mode]"))
@@ -284,7 +284,7 @@ class Chart {
     return Array.from(this.points.chosen, (index) => this.points.ids[index]);
   }
 
-  /** @param {Place[]} outline @param {boolean} adding to what is chosen already */
+  /** @param {Place[]} outline @param {boolean} adding to the selection */
   choose(outline, adding) {
     this.points.choose(outline, { adding });
     this.say(`${count(this.points.chosen.size, "image")} chosen.`);
@@ -352,7 +352,7 @@ class Chart {
     if (index !== this.overlay.pointed) this.resting = setTimeout(() => this.tell(index), HOVER_MS);
   }
 
-  /** Do what the key means; false if it means nothing here. @param {import("../lib/keys.js").Key} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/keys.js").Key} key */
   key(key) {
     const by = key.shift ? 4 * STEP : STEP;
     /** @type {Record<string, Place>} */
@@ -372,7 +372,7 @@ class Chart {
     return true;
   }
 
-  /** Move the cross. @param {Place} by */
+  /** Move the keyboard cursor. @param {Place} by */
   step([right, down]) {
     const [left, top] = this.overlay.middle;
     const inside = (/** @type {number} */ value, /** @type {number} */ most) => Math.max(0, Math.min(most, value));
@@ -382,14 +382,14 @@ class Chart {
     this.hover(cross, 2 * STEP);
   }
 
-  /** Space: begin a box at the cross, or end it there. */
+  /** Space: start a box at the cursor, or finish it there. */
   corners() {
     const outline = this.overlay.mark();
     if (outline) this.choose(outline, false);
-    else this.say("A box begins here: move with the arrows and press Space again.");
+    else this.say("A box starts here: move with the arrows and press Space again.");
   }
 
-  /** Show which image a point is; −1 for none. @param {number} index */
+  /** Show the image of a point; −1 for none. @param {number} index */
   async tell(index) {
     clearTimeout(this.resting);
     this.overlay.show({ pointed: index });

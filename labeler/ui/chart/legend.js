@@ -1,10 +1,10 @@
-// What the colours of the map mean: which group each point belongs to, and how the group is named, drawn and counted.
+// The legend of the map: the group of each point, and each group's name, look and size.
 
 /**
  * A group of points.
  * @typedef {{ name: string, colour: string, number: number, quiet?: boolean, shape?: number }} Entry `quiet`: without a value
- * @typedef {{ labels?: number[], predicted?: number[], confidences?: number[] }} Values by point, 0 where there is none, and
- *   `SEVERAL` where a label is not one class
+ * @typedef {{ labels?: number[], predicted?: number[], confidences?: number[] }} Values by point, 0 if there is none, and
+ *   `SEVERAL` if a label is not one class
  * @typedef {{ classes: string[], uncertainty: string[], quiet: string }} Palette
  * @typedef {import("../types.js").ClassEntry} ClassEntry
  */
@@ -18,7 +18,7 @@ const PLUS = 3; // a shape
  * @param {Values} values
  * @param {ClassEntry[]} classes of the project
  * @param {Palette} palette
- * @param {number} first colours that a shape is drawn in, before the next shape begins
+ * @param {number} first number of colours per shape
  * @param {Uint8Array} groups
  * @returns {Entry[]}
  */
@@ -46,7 +46,7 @@ function byUncertainty(legend, { predicted = [], confidences = [] }, colours) {
 }
 
 /**
- * The largest classes have a colour of the palette, in the order of the classes; those with a colour of their own keep it;
+ * The largest classes have a colour of the palette, in the order of the classes; those with their own colour keep it;
  * all others share one group.
  * @param {Entry[]} legend
  * @param {number[]} given class id of each point
@@ -57,7 +57,7 @@ function byUncertainty(legend, { predicted = [], confidences = [] }, colours) {
  */
 function byClass(legend, given, classes, palette, first) {
   const plain = classes.filter(({ colour }) => !colour);
-  // As long as there are colours for all, a class keeps its own, however many images it has.
+  // If there are enough colours, a class keeps its own, however many images it has.
   const coloured = plain.length > palette.classes.length ? largest(plain, given, palette.classes.length) : plain;
   const named = classes.filter((each) => each.colour || coloured.includes(each));
   const places = new Map(named.map(({ id }, place) => [id, place + 1]));

@@ -1,9 +1,9 @@
-// The legend of the map as a list of buttons: pressing one chooses its images.
+// The legend of the map as a list of buttons: pressing one selects its images.
 
 import { element } from "../lib/dom.js";
 import { count, number } from "../lib/text.js";
 
-const SHAPES = ["square", "diamond", "triangle", "plus"]; // of the first classes, and of those after them
+const SHAPES = ["square", "diamond", "triangle", "plus"]; // shapes of the first classes, then of the following ones
 
 /** The groups that have points. @param {import("./legend.js").Entry[]} legend @returns {HTMLElement[]} */
 export function itemsOf(legend) {

@@ -1,4 +1,4 @@
-// What lies over the points of the map: rings, the cross of the keys, and the outline that is being drawn.
+// The layer over the points of the map: rings, the keyboard cursor, and the outline that is being drawn.
 
 /** @typedef {[number, number]} Place pixels from the left and the top */
 
@@ -11,12 +11,12 @@ export class Overlay {
     /** @type {Place[] | null} */
     this.outline = null; // while something is drawn
     /** @type {Place | null} */
-    this.cross = null; // where the keys are
+    this.cross = null; // the keyboard cursor
     /** @type {Place | null} */
-    this.corner = null; // where Space began a box
-    this.pointed = -1; // the point that the tip belongs to
+    this.corner = null; // where Space started a box
+    this.pointed = -1; // the point that the tooltip belongs to
     /** @type {Set<number>} */
-    this.next = new Set(); // images that are asked next
+    this.next = new Set(); // images that the queue asks about next
   }
 
   fit() {
@@ -24,12 +24,12 @@ export class Overlay {
     this.canvas.height = this.points.canvas.height;
   }
 
-  /** Where the cross is, or will appear. @returns {Place} */
+  /** The position of the keyboard cursor, even before it appears. @returns {Place} */
   get middle() {
     return this.cross ?? [this.points.width / 2, this.points.height / 2];
   }
 
-  /** Begin an outline. @param {Place} place */
+  /** Start an outline. @param {Place} place */
   begin(place) {
     this.show({ outline: [place], cross: null, corner: null });
   }
@@ -40,7 +40,7 @@ export class Overlay {
     if (outline) this.show({ outline: box ? boxOf(outline[0], place) : [...outline, place] });
   }
 
-  /** The pointer was lifted: what was drawn. @returns {Place[]} */
+  /** The pointer was released: return the outline. @returns {Place[]} */
   end() {
     /** @type {Place[]} */
     const outline = this.outline ?? [];
@@ -48,14 +48,14 @@ export class Overlay {
     return outline;
   }
 
-  /** Space: the first press marks a corner at the cross, the second returns the box. */
+  /** Space: the first press marks a corner at the cursor, the second returns the box. */
   mark() {
     const { corner, middle } = this;
     this.show({ cross: middle, corner: corner ? null : middle });
     return corner && boxOf(corner, middle);
   }
 
-  /** Change something and draw all of it. @param {Partial<Pick<Overlay, "outline" | "cross" | "corner" | "pointed" | "next">>} change */
+  /** Change something and redraw the layer. @param {Partial<Pick<Overlay, "outline" | "cross" | "corner" | "pointed" | "next">>} change */
   show(change) {
     Object.assign(this, change);
     const { pen, points } = this;

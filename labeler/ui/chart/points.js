@@ -1,5 +1,5 @@
-// A hundred thousand points on a canvas: where each lies on the screen, which is under the pointer, which are inside an
-// outline. Plain loops over typed arrays are quick enough for all of it (a few milliseconds), so there is no index.
+// A hundred thousand points on a canvas: their positions on screen, the point under the pointer, and the points inside an
+// outline. Plain loops over typed arrays take only a few milliseconds, so there is no index.
 
 const MARGIN = 12; // pixels around the whole map
 const MOST_ZOOM = 200;
@@ -12,7 +12,7 @@ export class Points {
     this.width = 0; // of the canvas, in pixels
     this.height = 0;
     this.unit = 1; // pixels of one unit of the map
-    this.view = { zoom: 1, x: 0, y: 0 }; // what lies in the middle, in the map's own units of −1 … 1
+    this.view = { zoom: 1, x: 0, y: 0 }; // the centre of the view, in the map's own units of −1 … 1
     /** @type {Set<number>} */
     this.chosen = new Set(); // indices
     this.ids = new Int32Array();
@@ -21,7 +21,7 @@ export class Points {
     this.colours = new Uint8Array(); // of each point: index into the legend
   }
 
-  /** Take over a map; nothing is chosen in it. @param {{ image_ids: number[], x: number[], y: number[] }} map */
+  /** Set a new map, with no selection. @param {{ image_ids: number[], x: number[], y: number[] }} map */
   hold({ image_ids, x, y }) {
     this.ids = Int32Array.from(image_ids);
     this.x = Float32Array.from(x);
@@ -30,7 +30,7 @@ export class Points {
     this.chosen = new Set();
   }
 
-  /** As large as its box; a unit of the map is as long in both directions. */
+  /** Fit the canvas to its box. Both axes have the same scale. */
   fit() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
     this.width = width;
@@ -51,7 +51,7 @@ export class Points {
     return this.height / 2 - (this.y[index] - this.view.y) * this.unit * this.view.zoom;
   }
 
-  /** Zoom about a place on the screen, which stays where it is. @param {number} by @param {number} [left] @param {number} [top] */
+  /** Zoom around a place on screen, which stays in place. @param {number} by @param {number} [left] @param {number} [top] */
   zoom(by, left = this.width / 2, top = this.height / 2) {
     const { view, unit } = this;
     const zoom = Math.min(MOST_ZOOM, Math.max(1, view.zoom * by));
@@ -61,7 +61,7 @@ export class Points {
     view.zoom = zoom;
   }
 
-  /** Move the map by pixels. @param {number} left @param {number} top */
+  /** Pan the map by pixels. @param {number} left @param {number} top */
   move(left, top) {
     this.view.x -= left / (this.unit * this.view.zoom);
     this.view.y += top / (this.unit * this.view.zoom);
@@ -77,7 +77,8 @@ export class Points {
   }
 
   /**
-   * Groups in `faint` lie at the back, and so do points that are not chosen, if some are, or that are not of the group `lit`.
+   * Groups in `faint` are in the background, and so are points outside the selection, if there is one, or outside the group
+   * `lit`.
    * @param {import("./legend.js").Entry[]} legend colour and shape of each group
    * @param {Set<number>} faint
    * @param {number | null} [lit]
@@ -132,7 +133,7 @@ export class Points {
     return best;
   }
 
-  /** Choose what lies inside an outline; even-odd, so that it may cross itself. @param {[number, number][]} outline @param {{ adding?: boolean }} [options] */
+  /** Select the points inside an outline, by the even-odd rule, so that it may cross itself. @param {[number, number][]} outline @param {{ adding?: boolean }} [options] */
   choose(outline, { adding = false } = {}) {
     if (!adding) this.chosen.clear();
     for (let index = 0; index < this.ids.length; index++) {

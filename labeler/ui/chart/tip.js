@@ -1,4 +1,4 @@
-// The image of the point that the pointer or the cross is at.
+// The tooltip with the image of the point under the pointer or the keyboard cursor.
 
 import { ask, sized } from "../lib/api.js";
 import { setText } from "../lib/dom.js";
@@ -15,9 +15,9 @@ export class Tip {
   }
 
   /**
-   * Show the image of a point, or none (−1), beside it. Returns its words, or nothing where it is not shown.
+   * Show the image of a point beside it, or hide the tooltip (−1). Returns its description if it is shown.
    * @param {number} index
-   * @param {() => boolean} wanted whether that point is still meant once its image is known
+   * @param {() => boolean} wanted whether the point is still current once its image has loaded
    * @param {() => string} group the name of its colour
    */
   async show(index, wanted, group) {
@@ -38,7 +38,7 @@ export class Tip {
     return `${tile.name}, ${group()}`;
   }
 
-  /** What the labeler says of an image; undefined while it cannot be had. @param {number} id */
+  /** The labeler's data for an image; undefined while it is unavailable. @param {number} id */
   async tile(id) {
     if (this.tiles.has(id)) return this.tiles.get(id);
     try {
@@ -47,7 +47,7 @@ export class Tip {
       if (this.tiles.size > TILES_KEPT) this.tiles.delete(this.tiles.keys().next().value ?? id);
       return images[0];
     } catch {
-      return undefined; // the next move asks again
+      return undefined; // the next move tries again
     }
   }
 }

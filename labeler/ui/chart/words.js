@@ -1,4 +1,4 @@
-// What the map says: why there is none, and why all points lie on one another. Functions of what is known.
+// The map's messages: why there is none, and why all points coincide. Pure functions.
 
 import { Refused } from "../lib/api.js";
 import { embeddedShare } from "../lib/project.js";
@@ -6,15 +6,15 @@ import { count, number, timeLeft } from "../lib/text.js";
 
 /** @typedef {import("../types.js").Project} Project */
 
-/** Why all points lie on one another; "" where they do not. @param {{ x?: number[], y?: number[] } | null} map */
+/** Why all points coincide; "" if they do not. @param {{ x?: number[], y?: number[] } | null} map */
 export function whyFlat(map) {
   const { x = [], y = [] } = map ?? {};
-  if (x.length === 1) return "One image makes one point: add others, and the map shows which are alike.";
+  if (x.length === 1) return "One image makes one point: add others, and the map shows which are similar.";
   if (!x.length || x.some((each, at) => each !== x[0] || y[at] !== y[0])) return "";
   return `These ${count(x.length, "image")} look the same to the trainer, so they lie on one point. Add others.`;
 }
 
-/** Whether what is missing comes by itself. @param {Project | null} project @param {Error | null} problem @returns {boolean} */
+/** Whether the map will appear by itself. @param {Project | null} project @param {Error | null} problem @returns {boolean} */
 export function waits(project, problem) {
   const { images, scanning, embedding } = project ?? {};
   if (scanning?.running) return true;
@@ -35,7 +35,7 @@ export function whyEmpty(project, problem, known) {
     return ["The labeler cannot be reached", "This page continues by itself when the labeler is back."];
   }
   if (images && !images.total && scanning?.running) {
-    return ["Reading the image folder", "The map comes when images are found."];
+    return ["Reading the image folder", "The map appears when images are found."];
   }
   if (images && !images.total) {
     const text =
@@ -47,8 +47,10 @@ export function whyEmpty(project, problem, known) {
   if (embedding && embeddedShare(project) !== undefined) {
     const far = `${number(embedding.done)} of ${count(embedding.total, "image")}`;
     const left = [far, timeLeft(embedding.seconds_left)].filter(Boolean).join(", ");
-    return ["The trainer is processing the images", `${left}. The map comes by itself.`];
+    return ["The trainer is processing the images", `${left}. The map appears by itself.`];
   }
   if (problem) return ["Not yet", problem.message];
-  return known ? ["No image to show yet", "It comes when the trainer has processed some."] : ["Computing the map …"];
+  return known
+    ? ["No image to show yet", "It appears when the trainer has processed some images."]
+    : ["Computing the map …"];
 }
