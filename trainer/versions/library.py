@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.figures import BOX_METRICS
+from shared.figures import METRIC_NAMES, goal_metric
 from shared.images.opening import ImageLimits, ImageProblem
 from shared.settings.services import TrainerSettings
 from shared.tasks.multilabel import cell_of
@@ -25,6 +25,7 @@ from shared.wire.evaluation import Evaluation, Interval
 from shared.wire.models import ModelList, ModelVersion, Prediction, Predictions, Pruned
 from trainer.gpu.memory import give_back
 from trainer.sync.replica import Replica
+from trainer.tasks.registry import task_named
 from trainer.versions.promotion import warning
 from trainer.versions.registry import NOW, RefusedVersion, Registry, StillNeeded, Version
 from trainer.versions.saved_learners import finds_boxes
@@ -86,24 +87,17 @@ class Versions:
         used = self.registry.promoted or NOW
         against = None
         if name != used:
-            figure = BOX_METRICS["map_50"] if self._boxes else "accuracy"
+            figure = METRIC_NAMES[task_named(self._replica.fold.task.name).goal]
             against = warning(_called(name), self._figure(name), _called(used), self._figure(used), figure=figure)
         if confirmed or against is None:
             self.registry.promote(None if name == NOW else name)
             audit.note("version promoted", version=name, instead_of=used)
         return self.list().model_copy(update={"warning": against})
 
-    @property
-    def _boxes(self) -> bool:
-        """Whether the versions of the project find boxes."""
-        return self._replica.fold.task.by_box
-
     def _figure(self, name: str) -> Interval | None:
-        """The accuracy measured when the version was saved, or that of the current model. Of detectors, the mAP."""
+        """What the project's goal is about, as measured when the version was saved, or of the current model."""
         metrics = self._measured() if name == NOW else self.registry.get(name).description.metrics
-        if metrics is None:
-            return None
-        return metrics.map_50 if self._boxes else metrics.accuracy
+        return None if metrics is None else goal_metric(metrics)[1]
 
     def _told(self, version: Version, promoted: str | None) -> ModelVersion:
         more = {"promoted": version.name == promoted, "all_bytes": version.all_bytes(self._backbones)}
