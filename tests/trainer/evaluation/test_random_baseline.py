@@ -75,7 +75,9 @@ def test_labels_without_meaning_score_by_chance():
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((300, 16)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    for each in random_baseline(rows, rng.integers(2, size=300), seed=0):
+    estimates = random_baseline(rows, rng.integers(2, size=300), seed=0)
+    assert estimates
+    for each in estimates:
         assert each.accuracy.value == pytest.approx(0.5, abs=0.12)
 
 

@@ -35,6 +35,7 @@ def test_a_wrong_label_is_in_doubt_and_its_neighbours_speak_for_another(client):
     (issue,) = found["issues"]
     assert (issue["image_id"], issue["label_name"], issue["proposed_name"]) == (7, "red", "blue")
     assert issue["agreeing"] == issue["neighbours"] == 10
+    assert issue["evidence"]
     assert all(truth(near["image_id"]) == 2 and near["image_id"] < 30 for near in issue["evidence"])
 
 

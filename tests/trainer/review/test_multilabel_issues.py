@@ -53,6 +53,7 @@ def test_mistakes_are_listed_first_with_the_opposite_proposed():
     known = judged(rows, targets)
     issues = JUDGE.told(known, found(known, targets), values(targets), NAMES, 8)
     assert len({(each.image_id, each.label) for each in issues} & {(image, 1) for image in range(8)}) >= 7
+    assert any(each.evidence for each in issues)
     for each in issues:
         assert each.given == (targets[each.image_id, each.label] == 1)
         assert (each.proposed, each.proposed_name) == (each.label, each.label_name)

@@ -169,7 +169,7 @@ def test_an_active_test_weighs_the_answers_and_leaves_out_what_needs_a_random_sa
     assert bounds == {"accuracy": evaluation.accuracy.low}  # a threshold for macro F1 is never met
     assert (evaluation.macro_f1, evaluation.log_loss, evaluation.calibration_error) == (None, None, None)
     assert (evaluation.calibration, evaluation.random_baseline) == ([], [])
-    assert all(each.f1 is None for each in evaluation.classes)
+    assert {each.f1 for each in evaluation.classes} == {None}
     assert np.trace(evaluation.confusion) == right.sum()
 
 
