@@ -274,7 +274,7 @@ def _embed_again(work: Work, key: str) -> None:
         return
     embedder = embedder_of(key, work.settings, trainer, work.photos.fetch)
     try:
-        _embed_all(embedder, work.images, 4 * work.settings.batch_size, work.tell)
+        _embed_all(embedder, work.images, embedder.appetite, work.tell)
     finally:
         embedder.close()
 

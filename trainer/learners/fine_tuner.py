@@ -35,6 +35,7 @@ from fastai.vision.augment import aug_transforms
 from numpy.typing import NDArray
 
 from trainer.embeddings.backbones.torch_networks import Module
+from trainer.gpu.memory import out_of_memory
 from trainer.learners.batch_norm import Statistics, Still, renew
 from trainer.learners.checkpoint import Run, resume, save, weights
 from trainer.objectives.objective import Objective
@@ -137,12 +138,6 @@ def fine_tune(
             run = again
     network.load_state_dict(run.best)
     return run
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error of torch means that the GPU or the machine is out of memory."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ from shared.wire.images import ImageEntry
 from trainer.embeddings.backbones.preparation import Preprocessing
 from trainer.embeddings.backbones.timm_networks import config_of, create
 from trainer.embeddings.backbones.torch_networks import Module, device_named
+from trainer.gpu.half import half_types
 from trainer.learners.augment import view
 
 TEMPERATURE = 0.5
@@ -194,7 +195,7 @@ class _Run:
     def _step(self, batch: Pixels) -> float:
         pixels = torch.from_numpy(batch).to(self.device).float() / 255
         views = (torch.cat([view(pixels), view(pixels)]) - self._mean) / self._std
-        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast("cuda", torch.bfloat16, enabled=torch.bfloat16 in half_types(self.device)):
             projected = self.head(self.network(views.contiguous(memory_format=torch.channels_last)))
         loss = nt_xent(projected)
         self.optimizer.zero_grad()

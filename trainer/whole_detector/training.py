@@ -24,6 +24,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from shared.images.opening import ImageProblem
 from trainer.detection.detector import Example
 from trainer.detection.loss import class_weights
+from trainer.gpu.memory import out_of_memory
 from trainer.whole_detector.networks import WholeDetector
 from trainer.whole_detector.state import State, resume, save
 from trainer.whole_detector.views import Album, Drawn, batched, recoloured
@@ -117,12 +118,6 @@ def train(
     network.load_state_dict(state.best or state.average)
     network.eval()
     return state
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether an error of torch means that the GPU or the machine is out of memory."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def _cycle(
