@@ -41,6 +41,18 @@ def picture(number: int) -> bytes:
     return stream.getvalue()
 
 
+def answered(seq: int, number: int, there: tuple[bool, bool]) -> Row:
+    """A row that says of an image whether red and blue are there."""
+    yes, no = ([each for each, said in zip((1, 2), there, strict=True) if said is wanted] for wanted in (True, False))
+    content = {"action": "label", "image_id": number, "answer": {"yes": yes, "no": no}, "annotator": "ann"}
+    return Row.model_validate({"id": uuid4(), "seq": seq, "created_at": WHEN} | content)
+
+
+def send(client: TestClient, rows: list[Row]) -> None:
+    message = batch(rows, catalog=IMAGES).model_copy(update={"task": "multilabel"})
+    assert client.post("/annotations", json=message.model_dump(mode="json")).status_code == 200
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory):
     """A trainer that knows answers about red and blue, and has a class that no answer is about."""
@@ -56,21 +68,8 @@ def api(tmp_path_factory):
         client = TestClient(app)
         rows = class_rows("red", "blue", "green")
         for number in [*range(40), *range(IMAGES - TEST, IMAGES)]:
-            yes = [class_id for class_id, there in zip((1, 2), has(number), strict=True) if there]
-            answer = {"yes": yes, "no": [each for each in (1, 2) if each not in yes]}
-            rows.append(
-                Row(
-                    id=uuid4(),
-                    seq=len(rows) + 1,
-                    action="label",
-                    image_id=number,
-                    answer=answer,
-                    annotator="ann",
-                    created_at=WHEN,
-                )
-            )
-        message = batch(rows, catalog=IMAGES).model_copy(update={"task": "multilabel"})
-        assert client.post("/annotations", json=message.model_dump(mode="json")).status_code == 200
+            rows.append(answered(len(rows) + 1, number, has(number)))
+        send(client, rows)
         wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == TEST)
         wait_for(lambda: client.post("/models", json={"name": "first"}).status_code in (200, 201))
         yield client
@@ -212,7 +211,10 @@ def test_an_onnx_export_says_the_same_without_flywheel(api, whole, version, tmp_
 
 def test_doubtful_answers_come_by_the_same_route(api):
     found = wait_for(lambda: (said := api.get("/label-issues").json())["judged"] and said)
-    assert (found["judged"], found["missing"]) == (40, 0)
-    assert all(each["label"] == each["proposed"] in (1, 2) for each in found["issues"])
-    assert all(each["given"] in (True, False) for each in found["issues"])
+    assert (found["judged"], found["missing"], found["issues"]) == (40, 0, [])
+    red, blue = has(7)
+    send(api, [answered(api.get("/status").json()["acked_seq"] + 1, 7, (not red, blue))])
+    (issue,) = wait_for(lambda: api.get("/label-issues").json()["issues"])
+    assert (issue["image_id"], issue["label"], issue["proposed"], issue["given"]) == (7, 1, 1, not red)
+    assert issue["label_name"] == issue["proposed_name"] == "red"
     assert api.get("/near-duplicates").status_code == 200
