@@ -42,7 +42,7 @@ EMPTY = np.empty(0, np.uint8)
 LARGE = 20_000
 """Images from which on a change of split does not always rebuild the geometry. Below, that takes a moment."""
 FEW = 0.01
-"""Share of the images that may change their split until the geometry is rebuilt, which some of them helped to fit."""
+"""Share of the images that may change their split until the geometry is rebuilt, whose mean they are a part of."""
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
 _matrices = count()
 
@@ -165,6 +165,7 @@ class ImagePool:
         self._space: Space | None = None  # the last one returned by `space`
         self._mean_count = 0
         self._moved = 0  # images that changed their split since the geometry was computed
+        self._fitted: Ids = np.empty(0, np.int64)  # images whose vectors its directions come from
         self.complete = False  # every readable image of the catalogue is here
         self.whole = True  # False after a disk error, until every image has its row
 
@@ -269,7 +270,8 @@ class ImagePool:
     def move(self, entries: Sequence[ImageEntry] | Images) -> None:
         """Put those of these images that were added with another split into their new one.
 
-        Rebuilds the geometry, unless the moved images are too few in a large pool to have had a say in it.
+        Rebuilds the geometry, except in a large pool if few images have moved and its directions come from none of
+        them. Their share of the mean is then less than `FEW`.
         """
         images = entries if isinstance(entries, Images) else Images.of(entries)
         places = self._images.places.of(images.ids)
@@ -279,7 +281,9 @@ class ImagePool:
             return
         splits[places[moved]] = images.splits[moved]
         self._moved += int(moved.sum())
-        if len(self) < LARGE or self._moved > len(self) * FEW or not self.whole:
+        leaving = images.ids[moved & (images.splits != TRAIN)]
+        fitted = bool(np.isin(leaving, self._fitted).any())
+        if fitted or len(self) < LARGE or self._moved > len(self) * FEW or not self.whole:
             self._rebuild()
             return
         self.whole = False
@@ -335,7 +339,7 @@ class ImagePool:
     def _rebuild(self) -> None:
         self.whole = False
         images = self._images.all()
-        train = images.hashes[images.splits == TRAIN]
+        train, ids = images.hashes[images.splits == TRAIN], images.ids[images.splits == TRAIN]
         projection = self.projection
         if len(train):
             total = np.zeros(self.dim, np.float64)
@@ -344,6 +348,7 @@ class ImagePool:
             some: Sequence[int] = range(len(train))
             if len(train) > SAMPLE:
                 some = sorted(random.Random(0).sample(some, SAMPLE))
+            ids = ids[np.array(some)]
             vectors = self._read(as_text(train[np.array(some)]))
             self.starting_shares = starting_shares(vectors, self._blocks)
             learned = projection.shares if self._learned else ()  # () too while there were too few images
@@ -353,7 +358,7 @@ class ImagePool:
         train_rows, held_rows = Matrix(width, self._folder, self._workers), Matrix(width, self._folder)
         anew = Geometry(projection, train_rows, held_rows)
         self._append(anew, images)
-        self.geometry, self._mean_count, self._moved = anew, len(train), 0
+        self.geometry, self._mean_count, self._moved, self._fitted = anew, len(train), 0, ids
         self.whole = True
 
 

@@ -254,6 +254,7 @@ class Jobs:
 
     def _begin(self, job: Job) -> None:
         self._set(job.id, state="running", attempts=job.attempts + 1)
+        self._complete_settings(self.folder / job.id / "settings.json")
         self._process = start_worker(self.folder / job.id, child_environment())
         self._running, self._ended_halted = job.id, False
         if self._halting:
@@ -315,6 +316,16 @@ class Jobs:
             self._forget()
             self._news.notify_all()
         return job
+
+    def _complete_settings(self, path: Path) -> None:
+        """Give a job of an older version the settings that it does not know, and drop those that are gone."""
+        try:
+            asked = json.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return  # its process fails, and says why in its log
+        now = self._settings.model_dump(mode="json")
+        if asked.keys() != now.keys():
+            write_whole(path, json.dumps({name: asked.get(name, value) for name, value in now.items()}).encode())
 
     def _set(self, job_id: str, *, unless: frozenset[str] = frozenset(), **changes: Any) -> None:
         with self._lock:

@@ -64,6 +64,7 @@ def large(pool, monkeypatch):
     """A pool that counts as large, and the hashes that it reads from now on."""
     monkeypatch.setattr(space, "LARGE", 100)
     monkeypatch.setattr(space, "FEW", 0.02)
+    monkeypatch.setattr(space, "SAMPLE", 20)
     pool.add([entry(i, split="test" if i >= 190 else "train") for i in range(200)], complete=True)
     read, asked = pool._read, []
 
@@ -90,9 +91,22 @@ def test_in_a_large_pool_a_change_of_split_costs_what_it_changes(large, vectors)
     pool.move([entry(3), entry(195, split="test")])  # and back
     assert asked == [entry(3).sha256]
     assert held_out(pool, "test", {}).tolist() == list(range(10))
-    pool.move([entry(i, split="test") for i in (10, 11)])
+    pool.move([entry(i, split="test") for i in (11, 12)])
     assert pool.version != before  # too many have changed by now
-    assert 10 not in pool.train.row_of
+    assert 11 not in pool.train.row_of
+
+
+def test_a_test_image_has_no_part_in_the_directions_of_a_large_pool(large):
+    pool, _ = large
+    fitted = pool._fitted.tolist()
+    assert len(fitted) == 20
+    before = pool.version
+    pool.move([entry(195, split="validation")])
+    assert pool.version == before
+    pool.move([entry(fitted[0], split="test")])
+    assert pool.version != before
+    assert fitted[0] not in pool._fitted
+    assert fitted[0] not in pool.train.row_of
 
 
 def test_in_a_large_pool_a_disk_error_while_an_image_moves_is_followed_by_a_rebuild(large, monkeypatch):

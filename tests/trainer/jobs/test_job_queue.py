@@ -1,5 +1,6 @@
 """Jobs in real processes: comparing versions, cancelling, killing, continuing."""
 
+import json
 import os
 import signal
 import subprocess
@@ -69,6 +70,21 @@ def test_a_job_waits_while_the_disk_is_full(tmp_path):
     jobs.cancel(job.id)
     jobs.close()
     disk.close()
+
+
+def test_a_job_of_an_older_version_continues_with_the_settings_of_today(tmp_path):
+    settings, _ = TrainerSettings.load(command_line={"workspace": tmp_path, "backbone": "pixels", "seed": 7})
+    jobs = Jobs(tmp_path / "jobs", settings)
+    job = jobs.submit("compare", {"no": "request"}, [])
+    stored = jobs.folder / job.id / "settings.json"
+    older = json.loads(stored.read_bytes()) | {"seed": 3, "gone": True}
+    del older["engine"], older["ray_address"]
+    stored.write_text(json.dumps(older))
+    jobs.start()
+    wait_for(lambda: "gone" not in json.loads(stored.read_bytes()))
+    jobs.cancel(job.id)
+    assert TrainerSettings.model_validate_json(stored.read_bytes()) == settings.model_copy(update={"seed": 3})
+    jobs.close()
 
 
 def test_images_that_a_version_learned_from_are_left_out(two, trainer):  # noqa: F811
