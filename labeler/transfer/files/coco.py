@@ -53,6 +53,7 @@ class Content:
 
     names: Mapping[Any, Any]
     images: list[tuple[Any, str, Given]]  # id, file name and object
+    lines: Mapping[Any, int]  # id → number of the image, from 1
     annotations: Mapping[Any, list[Given]]
 
     @classmethod
@@ -62,6 +63,7 @@ class Content:
             content = json.loads(content_of(path))
             names = {each["id"]: each["name"] for each in content["categories"]}
             images = [(image["id"], image["file_name"], image) for image in content["images"]]
+            lines = {image_id: number for number, (image_id, _, _) in enumerate(images, start=1)}
             annotations: dict[Any, list[Given]] = {}
             for each in content["annotations"]:
                 annotations.setdefault(each["image_id"], []).append({**each, "category_id": each["category_id"]})
@@ -69,7 +71,7 @@ class Content:
             raise SettingsError(f"{path} is not COCO's JSON with {holds}: {error} is missing.") from None
         except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise SettingsError(f"{path} is not COCO's JSON: {type(error).__name__} {error}.") from None
-        return cls(names, images, annotations)
+        return cls(names, images, lines, annotations)
 
     def name_of(self, annotation: Given) -> Any:
         """The class of an annotation; None if the file does not list its category."""
@@ -77,14 +79,13 @@ class Content:
         return self.names.get(category) if isinstance(category, str | int | float) else None
 
     def rows(self, left: LeftOut) -> Iterator[tuple[int, dict[str, Any], Given, list[Given]]]:
-        """(number from 1, name and annotator, object, annotations) of each image; annotations of others are counted."""
-        listed = {image_id for image_id, _, _ in self.images}
+        """(number from 1, name and annotators, object, annotations) of each image; counts annotations of others."""
         for image_id, some in self.annotations.items():
-            if image_id not in listed:
+            if image_id not in self.lines:
                 left.add("annotation", "of an image that the file does not list", 0, count=len(some))
         for number, (image_id, uri, image) in enumerate(self.images, start=1):
-            annotator = next(iter(image.get("annotators") or []), None)
-            yield number, {"uri": uri, "annotator": annotator}, image, self.annotations.get(image_id, [])
+            known = {"uri": uri, "annotator": image.get("annotators")}
+            yield number, known, image, self.annotations.get(image_id, [])
 
 
 def unlisted(category: Any) -> str:

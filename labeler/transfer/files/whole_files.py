@@ -37,8 +37,8 @@ def check_size(path: Path, largest: int) -> None:
 
 
 def check_xml(path: Path, largest: int = LARGEST_XML) -> None:
-    """Raises SettingsError if the file is too large or has a document type. Other faults of the XML are not checked
-    here.
+    """Raises SettingsError if the file is too large, has a document type, or an encoding that Python's XML parser does
+    not know. Other faults of the XML are not checked here.
     """
     check_size(path, largest)
 
@@ -60,4 +60,6 @@ def check_xml(path: Path, largest: int = LARGEST_XML) -> None:
                     return
         except (_RootError, expat.ExpatError):
             return
+        except (LookupError, ValueError) as error:
+            raise SettingsError(f"{path} cannot be decoded ({error}): save it as UTF-8.") from None
     raise SettingsError(f"{path} has no element in its first {_LONGEST_PROLOG:,} bytes: it is not XML with labels.")

@@ -38,11 +38,10 @@ def read(path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) 
     several = chosen is not None and chosen.several
     counted = LeftOut() if left is None else left
     content = coco.Content.of(path, "categories")
-    lines = {image_id: number for number, (image_id, _, _) in enumerate(content.images, start=1)}
     for image_id, some in content.annotations.items():
         regions = sum(bool(each.get("bbox") or each.get("segmentation")) for each in some)
         which = "of an image, of which the category alone is read"
-        counted.add("region", which, lines.get(image_id, 0), what="read", count=regions)
+        counted.add("region", which, content.lines.get(image_id, 0), what="read", count=regions)
     for number, known, image, given in content.rows(counted):
         unlisted = next((each for each in given if content.name_of(each) is None), None)
         if unlisted is not None:

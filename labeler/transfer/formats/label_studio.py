@@ -18,7 +18,7 @@ from labeler.transfer.rows.exported import ExportRow, Extras
 from labeler.transfer.rows.imported import COLUMNS, Chosen, Read, row_of, rows_of, told
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import ABSENT
-from labeler.transfer.rows.texts import one_of
+from labeler.transfer.rows.texts import class_name, one_of
 from shared.wire.imports import ImportIssue
 
 CONTROLS = ("choices", "taxonomy")
@@ -101,7 +101,7 @@ def _classes_of(annotation: Task, number: int, left: LeftOut, *, several: bool) 
             left.add("result", f"of the kind {kind} for a region of the image", number)
         else:
             control = str(result.get("from_name"))
-            names.setdefault(control, []).extend(_names(inner))
+            names.setdefault(control, []).extend(map(class_name, _names(inner)))
             if control != "choice":
                 left.add("label", f"of the control {control}{_HOW[kind]}", number, what="read")
     if not results:

@@ -69,8 +69,12 @@ def _counting(history: Any) -> Iterator[Mapping[str, Any]]:
         rows = json.loads(history) if isinstance(history, str) else history
     except RecursionError:
         raise ValueError("is nested too deeply") from None
-    if not isinstance(rows, list) or not all(isinstance(each, dict) and "counts" in each for each in rows):
+    if not isinstance(rows, list) or not all(map(_is_ours, rows)):
         raise ValueError("is not a history")
     for each in rows:
         if each["counts"] and each.get("annotator"):
             yield each
+
+
+def _is_ours(told: Any) -> bool:
+    return isinstance(told, dict) and "counts" in told and isinstance(told.get("action"), str)

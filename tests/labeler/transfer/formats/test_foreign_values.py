@@ -325,3 +325,48 @@ def test_text_that_nothing_can_store_is_a_fault_of_its_row(tmp_path: Path, line:
     assert isinstance(good, ImportRow)
     assert bad.reason.startswith(reason)
     assert str(bad).encode().startswith(b"line 1: ")  # so that it can be printed, and sent
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"counts": True, "annotator": "ann"}, {"counts": True, "annotator": "ann", "action": 1}]
+)
+@pytest.mark.parametrize("project", ["classification", "multilabel", "detection"])
+def test_a_history_of_another_tool_leaves_the_label(tmp_path: Path, project: str, wrong: dict[str, Any]) -> None:
+    label: dict[str, Any] = {"label": ["cat"]} if project != "detection" else {"boxes": []}
+    path = written(tmp_path, "labels.jsonl", json.dumps({"image": "a.png", **label, "history": [wrong]}))
+    (row,) = open_source(path, task=project).rows()
+    assert isinstance(row, ImportRow)
+    assert (row.action, row.answers) == ("label", [])
+
+
+@pytest.mark.parametrize("project", ["classification", "detection"])
+def test_an_image_of_coco_with_a_list_for_an_id_is_a_sentence(tmp_path: Path, project: str) -> None:
+    content = {"images": [{"id": [1], "file_name": "a.png"}], "annotations": [], "categories": []}
+    path = written(tmp_path, "coco.json", json.dumps(content))
+    with pytest.raises(SettingsError, match=r"coco\.json is not COCO's JSON: TypeError"):
+        list(open_source(path, task=project).rows())
+
+
+@pytest.mark.parametrize(("annotators", "name"), [(["ann", "bob"], "ann"), ("ann", "ann"), (7, "7"), ([], None)])
+def test_the_annotators_of_an_image_of_coco_need_no_list(tmp_path: Path, annotators: Any, name: str | None) -> None:
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "annotators": annotators}],
+        "annotations": [{"image_id": 1, "category_id": 1}],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (row,) = open_source(written(tmp_path, "coco.json", json.dumps(content))).rows()
+    assert isinstance(row, ImportRow)
+    assert row.annotator == name
+
+
+def test_a_choice_that_is_an_object_is_a_fault_of_its_row(tmp_path: Path) -> None:
+    path = written(tmp_path, "tasks.json", json.dumps([task(result("choices", [{"a": 1}]))]))
+    assert issues(path) == [(1, "has a label that is an object with 'a': the name of a class is needed")]
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-99"])
+@pytest.mark.parametrize("project", ["classification", "detection"])
+def test_xml_in_an_encoding_that_the_parser_lacks_is_a_sentence(tmp_path: Path, project: str, encoding: str) -> None:
+    path = written(tmp_path, "tags.xml", f'<?xml version="1.0" encoding="{encoding}"?><annotations></annotations>')
+    with pytest.raises(SettingsError, match=r"tags\.xml cannot be decoded .*: save it as UTF-8\."):
+        list(open_source(path, task=project).rows())
