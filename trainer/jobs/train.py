@@ -103,7 +103,8 @@ def run(work: Work) -> dict[str, Any]:
         notes.append(f"No published weights of {architecture!r} were available: it was trained from scratch.")
     classifier = classifier_of(network)
     learned = photographs(work, parts["train"], known, needs.size, notes)
-    spared = photographs(work, parts["validation"], known, needs.size, notes) if parts["validation"] else None
+    spared = _spared(work, parts["validation"], known, needs.size, notes)
+    chooses = chooses and spared is not None
     judges = spared if chooses else None
     plan = Plan(
         objective=objective_of(several=task.several),
@@ -224,6 +225,15 @@ def _parts(
     return parts, False
 
 
+def _spared(work: Work, images: Sequence[LabeledImage], known: Ids, size: int, notes: list[str]) -> Photographs | None:
+    """Those of the images that are not learned; None if none of them can be read and says something about `known`."""
+    try:
+        return photographs(work, images, known, size, notes) if images else None
+    except ValueError:
+        notes.append("No epoch and no threshold was chosen: the images for that say nothing about the classes.")
+        return None
+
+
 def _calibration(logits: torch.Tensor, judged: Photographs) -> Calibration:
     """The thresholds and the temperature that suit logits (n, K) of labels that were not learned."""
     return calibrate(logits.numpy().astype(np.float64), judged.targets == YES, judged.targets != UNKNOWN)
@@ -295,7 +305,7 @@ def photographs(work: Work, images: Sequence[LabeledImage], known: Ids, size: in
     if len(readable) < len(wanted):
         notes.append(f"{len(wanted) - len(readable)} images cannot be read and were left out.")
     if not readable:
-        raise ValueError("None of the labeled images can be read.")
+        raise ValueError("None of the labeled images can be read and says something about the classes.")
     found = [wanted[row] for row in readable]
     pixels_of = {number: kept[each.sha256] for number, each in enumerate(found) if each.sha256 in kept}
     return Photographs(work, found, targets[readable], size, pixels_of, room)

@@ -8,7 +8,7 @@ afterwards (`trainer.detection.detections`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -133,6 +133,15 @@ class TorchvisionDetector(WholeDetector):
             exact = {name: each.float() for name, each in said.items()}
             parts = self.network.compute_loss(targets, exact, [self.anchors] * len(truths), *more)
             return torch.stack(list(parts.values())).sum()
+
+    def take_over(self, found: Mapping[str, torch.Tensor], *, same_classes: bool) -> None:
+        """Load the tensors of `found` that fit. Those of the classes stay new unless these are the `same_classes`: as
+        many others would begin as what they are not."""
+        own = self.state_dict()
+        fits = {key: each for key, each in found.items() if key in own and own[key].shape == each.shape}
+        self.load_state_dict(
+            {key: each for key, each in fits.items() if same_classes or "cls_logits" not in key}, strict=False
+        )
 
     def _outputs(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = self.network.head(

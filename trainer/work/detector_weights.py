@@ -2,8 +2,8 @@
 
 A timm network begins as it does for classification (`trainer.work.starting_weights`), with a new head on it; a detector
 of torchvision with the weights that learned COCO. `base` continues from a version: a saved live detector, whose network
-is no longer frozen then, or another whole detector. A class that both know keeps its row. This module knows neither
-images nor boxes.
+is no longer frozen then, or another whole detector. A class that both know keeps its row; in a detector of torchvision
+all rows are new unless the classes are the same. This module knows neither images nor boxes.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _of_torchvision(work: Work, asked: TrainRequest, name: str, classes: int) ->
         found = coco_weights(name, download=work.settings.auto_download, on_bytes=told)
     except NotHereError as error:
         raise SettingsError(str(error)) from None
-    _take_over(network.network, found)
+    network.take_over({f"network.{key}": each for key, each in found.items()}, same_classes=False)
     return Begun(network, "pretrained", name, size, mean, std, asked)
 
 
@@ -119,7 +119,7 @@ def _continued(work: Work, asked: TrainRequest, base: ModelVersion | None, ids: 
     try:
         if isinstance(old, TorchvisionDetector):
             network = TorchvisionDetector(base.architecture, size, len(ids), mean, std)
-            _take_over(network, old.state_dict())
+            network.take_over(old.state_dict(), same_classes=before == list(ids))
             return Begun(network, "base", base.architecture, size, mean, std, asked)
         body = old.backbone.network if isinstance(old, DetectorNetwork) else old.get_submodule("body")
         network = TimmDetector(body.requires_grad_(True), size, len(ids), mean, std)
@@ -128,11 +128,3 @@ def _continued(work: Work, asked: TrainRequest, base: ModelVersion | None, ids: 
     head = {name: each.clone() for name, each in old.get_submodule("head").state_dict().items()}
     network.head.load_state_dict(with_classes(head, before, ids, first=FIRST_SCORE))
     return Begun(network, "base", base.architecture, size, mean, std, asked)
-
-
-def _take_over(network: torch.nn.Module, found: dict[str, torch.Tensor]) -> None:
-    """Load the tensors of `found` that fit; the outputs of the classes stay new where there are others."""
-    fits = network.state_dict()
-    network.load_state_dict(
-        {name: each for name, each in found.items() if name in fits and fits[name].shape == each.shape}, strict=False
-    )

@@ -72,7 +72,8 @@ def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, M
         classifier = classifier_of(network)
         network.eval()(torch.zeros(1, 3, size, size))
     except Exception as error:
-        raise SettingsError(f"The network {name!r} is not available at {size} pixels per side: {error}.") from None
+        why = str(error).rstrip(".")
+        raise SettingsError(f"The network {name!r} is not available at {size} pixels per side: {why}.") from None
     if weights == "file":
         found = _file_of(settings, name)
         if found is None:

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ from starlette.testclient import TestClient
 
 from shared.wire.models import TrainRequest
 from tests.services import HOME
+from tests.trainer.jobs.test_challenge import work
 from tests.trainer.jobs.test_job_queue import finished, running
 from tests.trainer.learning import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
-from tests.trainer.logs import batch, label_rows
+from tests.trainer.logs import LOG, batch, label_rows
 from tests.trainer.versions.test_library import say, taught  # noqa: F401
-from trainer.jobs.train import hold_out
+from trainer.jobs.train import hold_out, run
 from trainer.learners.fine_tuner import RATE
 from trainer.routes.api import create_api
 from trainer.work.job_context import LabeledImage
@@ -101,6 +103,21 @@ def test_what_is_held_out_leaves_every_class_something_to_learn():
     assert Counter(each.class_id for each in held) == {1: 60, 2: 6, 3: 1}
     assert sorted([*learned, *held], key=lambda each: each.image_id) == images
     assert hold_out(images[::-1], np.array(given[::-1]))[1] == held[::-1]  # by their content, whatever their order
+
+
+def test_images_that_say_nothing_about_what_is_learned_choose_no_threshold(tmp_path):
+    """Images with several classes. Only two of them say something about red, and neither of these is spared."""
+    given = work(tmp_path, lambda _: [])
+    answers = [{"yes": [1], "no": []}, {"yes": [2], "no": [1]}, *[{"yes": [2], "no": []}] * 10]
+    given.images = [replace(image, answer=said) for image, said in zip(given.images, answers, strict=False)]
+    asked = {"train": {"epochs": 1, "batch_size": 2}, "name": "whole", "task": "multilabel", "acked_seq": 3}
+    asked |= {"classes": {"names": {"1": "red", "2": "blue"}}, "log_id": str(LOG)}
+    given.job = given.job.model_copy(update={"kind": "train", "request": asked})
+    trained = run(given)
+    assert trained["notes"][1] == (
+        "No epoch and no threshold was chosen: the images for that say nothing about the classes."
+    )
+    assert [each.name for each in given.registry.get("whole").description.classes] == ["red"]
 
 
 def test_filters_that_choose_nothing_to_learn_from_are_refused(many):

@@ -34,6 +34,12 @@ def test_a_detector_of_torchvision_says_what_torchvision_says(name):
     grown = [name for name, each in network.named_parameters() if each.grad is not None]
     assert any(each.startswith(network.fresh) for each in grown)
     assert any(not each.startswith(network.fresh) for each in grown)
+    before = {key: each.clone() for key, each in network.state_dict().items()}
+    moved = {key: each + 1 for key, each in before.items()}
+    for same in (False, True):
+        network.take_over({**moved, "unknown": torch.ones(1)}, same_classes=same)
+        kept = {key for key, each in network.state_dict().items() if torch.equal(each, before[key])}
+        assert kept == (set() if same else {key for key in before if "cls_logits" in key})
 
 
 def test_what_finds_no_boxes_is_refused():
