@@ -54,8 +54,7 @@ class Contents:
         """The number of a table that was written, and what was said about it."""
 
         def look(database: sqlite3.Connection) -> tuple[int, Any] | None:
-            query = "SELECT id, about FROM file WHERE place = ? AND stamp = ? AND about IS NOT NULL"
-            row = database.execute(query, (place, json.dumps(stamp))).fetchone()
+            row = _finished(database, place, stamp)
             if row is None:
                 return None
             database.execute("UPDATE file SET used = ? WHERE id = ?", (time.time(), row[0]))
@@ -68,7 +67,8 @@ class Contents:
         self, place: str, stamp: object, members: Iterable[tuple[str, Any]], about: Callable[[], Any]
     ) -> tuple[int, Any]:
         """Write the members (name, facts) of a file; a later one of the same name counts. What is said `about` them is
-        asked for at the end. Tables of earlier versions of the file are deleted."""
+        asked for at the end. Tables of earlier versions of the file are deleted. If another process has written the
+        same version meanwhile, its table is returned."""
         number, count = secrets.randbits(62), 0
         begin = (number, place, json.dumps(stamp), time.time())
         self._ask(lambda database: database.execute("INSERT INTO file VALUES (?, ?, ?, NULL, 0, ?)", begin))
@@ -82,26 +82,34 @@ class Contents:
             raise
         told = about()
 
-        def end(database: sqlite3.Connection) -> None:
+        def end(database: sqlite3.Connection) -> tuple[int, Any]:
+            theirs = _finished(database, place, stamp)
+            if theirs is not None:
+                _delete(database, number)
+                self._live.add(theirs[0])
+                return theirs[0], json.loads(theirs[1])
             query = "SELECT id FROM file WHERE place = ? AND about IS NOT NULL"
             for (earlier,) in database.execute(query, (place,)).fetchall():
                 _delete(database, earlier)
                 self._live.discard(earlier)
             database.execute("UPDATE file SET about = ?, members = ? WHERE id = ?", (json.dumps(told), count, number))
             self._live.add(number)
+            return number, told
 
-        self._ask(end)
-        return number, told
+        return self._ask(end)
 
     def has(self, number: int) -> bool:
         """Whether a table that was found or written is still there."""
         return number in self._live
 
     def get(self, number: int, name: str) -> Any:
-        """The facts of a member; None if there is none."""
+        """The facts of a member; None if there is none. Raises ContentsLost if another table took its place."""
         query = "SELECT facts FROM member WHERE file = ? AND name = ?"
         row = self._ask(lambda database: database.execute(query, (number, name)).fetchone())
-        return None if row is None else json.loads(row[0])
+        if row is None:
+            self._check(number)
+            return None
+        return json.loads(row[0])
 
     def members(self, number: int) -> Iterator[tuple[str, Any]]:
         """All members with their facts, in code point order of the names.
@@ -112,13 +120,19 @@ class Contents:
         last = ""
         while True:
             page = self._ask(partial(_rows, query, (number, last, _PAGE)))
-            if not self.has(number):
-                raise ContentsLost("it was replaced just now")
+            self._check(number)
             for name, facts in page:
                 yield name, json.loads(facts)
             if len(page) < _PAGE:
                 return
             last = page[-1][0]
+
+    def _check(self, number: int) -> None:
+        """Raise ContentsLost if the table is gone. Another process may have deleted it."""
+        query = "SELECT 1 FROM file WHERE id = ?"
+        if not self.has(number) or not self._ask(partial(_rows, query, (number,))):
+            self._live.discard(number)
+            raise ContentsLost("it was replaced just now")
 
     def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
@@ -180,6 +194,12 @@ def _prune(database: sqlite3.Connection) -> None:
             left.append((number,))
     for (number,) in left:
         _delete(database, number)
+
+
+def _finished(database: sqlite3.Connection, place: str, stamp: object) -> tuple[int, str] | None:
+    query = "SELECT id, about FROM file WHERE place = ? AND stamp = ? AND about IS NOT NULL"
+    row: tuple[int, str] | None = database.execute(query, (place, json.dumps(stamp))).fetchone()
+    return row
 
 
 def _insert(members: list[tuple[int, str, str]], database: sqlite3.Connection) -> None:

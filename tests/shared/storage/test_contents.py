@@ -73,3 +73,37 @@ def test_a_damaged_database_is_begun_anew(tmp_path: Path) -> None:
 def test_without_a_place_for_it_the_database_is_temporary(tmp_path: Path) -> None:
     kept = Contents(tmp_path / "nowhere" / "kept.db")
     assert kept.get(written(kept, "a.zip", 1, ["a"]), "a") == ["a", 1]
+
+
+def test_two_processes_that_read_the_same_file_share_one_table(tmp_path: Path) -> None:
+    ours, theirs = Contents(tmp_path / "kept.db"), Contents(tmp_path / "kept.db")
+    found = []
+
+    def slowly() -> Iterator[tuple[str, int]]:
+        found.append(written(theirs, "a.zip", 1, ["a", "b"]))
+        yield from [("a", 1), ("b", 1)]
+
+    number, about = ours.write("a.zip", 1, slowly(), dict)
+    assert (number, about) == (found[0], {"skipped": 2})
+    assert theirs.get(number, "b") == ours.get(number, "b") == ["b", 1]
+
+
+def test_a_table_that_another_process_replaced_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "_PAGE", 2)
+    ours, theirs = Contents(tmp_path / "kept.db"), Contents(tmp_path / "kept.db")
+    number = written(ours, "a.zip", 1, ["a", "b", "c"])
+    listed = ours.members(number)
+    next(listed)
+    written(theirs, "a.zip", 2, ["a"])
+    with pytest.raises(ContentsLost, match="replaced just now"):  # a part is never taken for the whole
+        list(listed)
+    assert not ours.has(number)
+
+
+def test_a_member_of_a_table_that_another_process_replaced_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    ours, theirs = Contents(tmp_path / "kept.db"), Contents(tmp_path / "kept.db")
+    number = written(ours, "a.zip", 1, ["a"])
+    written(theirs, "a.zip", 2, ["a"])
+    with pytest.raises(ContentsLost, match="replaced just now"):
+        ours.get(number, "a")
+    assert not ours.has(number)
