@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -35,21 +37,38 @@ log = logging.getLogger(__name__)
 
 GROUP = 4
 """Cores of a worker that embeds without a GPU: more of them wait for one another."""
-START_SECONDS = 120.0
-"""Until a worker must have started: it may import torch from a slow disk."""
+ASK_SECONDS = 10.0
+"""Until a question that needs no work counts as unanswered."""
+SEND_SECONDS = 120.0
+"""Until rows or a network must have been sent."""
+T = TypeVar("T")
 
 
 class Away(Exception):  # noqa: N818 - a state of the cluster
     """The cluster does not answer. The message says why, in a few words."""
 
 
-@contextmanager
-def _asking() -> Iterator[None]:
-    """Every error of the client's connection as Away."""
+def _asked(work: Callable[[], T], seconds: float) -> T:
+    """What `work` returns, which asks the cluster; every error of the client's connection as Away.
+
+    On a thread of its own: Ray's client waits without a limit for a head that is frozen or cut off, until the
+    connection breaks, which takes a minute or more. Then the thread ends, too.
+    """
+    answer: Future[T] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:  # whoever waits gets it
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, name="ray-question", daemon=True).start()
     try:
-        yield
+        return answer.result(seconds)
     except (Away, Lost):
         raise
+    except TimeoutError:
+        raise Away("it does not answer any more") from None
     except Exception as error:  # Ray's client raises anything from ConnectionError to plain Exception
         raise Away("the connection broke") from error
 
@@ -64,21 +83,25 @@ class RayCrew:
 
     def put(self, value: Any) -> Any:
         """Send a value ahead that several calls take."""
-        with _asking():
-            return ray.put(value)
+        return _asked(lambda: ray.put(value), SEND_SECONDS)
 
     def call(self, worker: int, method: str, *given: Any) -> Any:
         """Begin a call; returns its ticket."""
-        with _asking():
-            return getattr(self.actors[worker], method).remote(*given)
+
+        def begin() -> Any:
+            ticket = getattr(self.actors[worker], method).remote(*given)
+            hash(ticket)  # asks the cluster for its number, without a limit
+            return ticket
+
+        return _asked(begin, ASK_SECONDS)
 
     def results(self, tickets: Sequence[tuple[int, Any]], seconds: float) -> list[Any]:
         """The answers to calls of workers. Raises Lost."""
         until, found = time.monotonic() + seconds, []
         for worker, ticket in tickets:
             try:
-                with _asking():
-                    found.append(_got(worker, ticket, max(until - time.monotonic(), 0.1)))
+                left = max(until - time.monotonic(), 0.1)
+                found.append(_asked(partial(_got, worker, ticket, left), left + ASK_SECONDS))
             except Lost as lost:
                 log.warning("%s", lost, exc_info=True)
                 raise
@@ -86,11 +109,14 @@ class RayCrew:
 
     def ready(self, tickets: Sequence[Any], seconds: float) -> list[Any]:
         """Those that have an answer, after waiting for the first."""
-        with _asking():
+
+        def look() -> list[Any]:
             done: list[Any] = ray.wait(list(tickets), num_returns=1, timeout=seconds)[0]
             if done and len(tickets) > 1:
                 done = ray.wait(list(tickets), num_returns=len(tickets), timeout=0)[0]
             return done
+
+        return _asked(look, seconds + ASK_SECONDS)
 
 
 def _got(worker: int, ticket: Any, seconds: float) -> Any:
@@ -123,41 +149,45 @@ class RayCluster:
         except Exception as error:  # such as another version of Python or Ray
             words = str(error).strip().splitlines() or [type(error).__name__]
             raise Away(words[0].rstrip(".")[:200]) from error
-        with _asking():
-            self._nodes = _machines()
+        self._nodes = _asked(_machines, ASK_SECONDS)
         if not self._nodes:
             raise Away("it has no machine with a processor")
 
     def changed(self) -> bool:
         """Whether machines have come or gone since `connect`. Raises Away."""
-        with _asking():
-            return [str(node["NodeID"]) for node in _machines()] != self.machines
+        return [str(node["NodeID"]) for node in _asked(_machines, ASK_SECONDS)] != self.machines
 
     def hire_holders(self, kind: type) -> RayCrew:
         """One worker for rows on each machine. Raises Away."""
-        with _asking():
+
+        def hire() -> list[Any]:
             actor: Any = ray.remote(kind)
-            return self._started("rows", [actor.options(**_on(node, 0)).remote() for node in self._nodes])
+            return [actor.options(**_on(node, 0)).remote() for node in self._nodes]
+
+        return self._started("rows", _asked(hire, ASK_SECONDS))
 
     def hire_embedders(self, kind: type, settings: TrainerSettings, key: str, frozen: bytes) -> RayCrew | None:
         """A worker for images on each GPU, or on each few cores where there is none; None: nothing is free."""
-        with _asking():
+        any_gpu = any(_has(node, "GPU") for node in self._nodes)
+
+        def hire() -> list[Any]:
             actor: Any = ray.remote(kind)
             sent, actors = ray.put(frozen), []
-            any_gpu = any(_has(node, "GPU") for node in self._nodes)
             for node in self._nodes:
                 gpus, cores = _has(node, "GPU"), _has(node, "CPU")
                 count = gpus if any_gpu else max(round(cores / GROUP), 1)
                 each = 1 if any_gpu else max(cores // count, 1)
                 options = {**_on(node, each), "max_concurrency": 2} | ({"num_gpus": 1} if any_gpu else {})
                 actors += [actor.options(**options).remote(settings, key, sent) for _ in range(count)]
-            return self._started("images", actors, on_gpus=any_gpu) if actors else None
+            return actors
+
+        actors = _asked(hire, SEND_SECONDS)
+        return self._started("images", actors, on_gpus=any_gpu) if actors else None
 
     def dismiss(self, what: str) -> None:
         """Let the workers for rows or for images go. Raises Away."""
         for actor in self._hired.pop(what, []):
-            with _asking():
-                ray.kill(actor)
+            _asked(partial(ray.kill, actor), ASK_SECONDS)
 
     def close(self) -> None:
         """Disconnect. Actors end with the connection."""

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -17,12 +18,14 @@ from tests.services import free_port
 HOME = Path(__file__).resolve().parents[3]
 TOKEN = secrets.token_hex(32)
 PRIVATE = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
+SMALL = {"RAY_prestart_worker_first_driver": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
 
 
 class Machines:
-    """A head with one core, and machines that join it with one core each."""
+    """A head, and machines that join it, with so many cores each."""
 
-    def __init__(self) -> None:
+    def __init__(self, cores: int = 1) -> None:
+        self._cores = cores
         self.port, self.client_port = free_port(), free_port()
         self._folders: list[str] = []
         self._started: list[subprocess.Popen[bytes]] = []
@@ -47,11 +50,15 @@ class Machines:
                 found += [started, *started.children(recursive=True)]
         return [each for each in found if not name or name in " ".join(each.cmdline()[:1])]
 
+    def freeze(self) -> None:
+        """Stop all of them; their connections stay open."""
+        for each in self.processes():
+            each.suspend()
+
     def kill(self) -> None:
         """End all of them at once, as when the power fails."""
+        self.freeze()  # so that none sees another one end, and cleans up
         processes = self.processes()
-        for each in processes:
-            each.suspend()  # so that none sees another one end, and cleans up
         for each in processes:
             each.kill()
         psutil.wait_procs(processes, timeout=10)
@@ -68,17 +75,22 @@ class Machines:
         folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # Ray's sockets need a short path
         self._folders.append(folder)
         ray = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1"]
-        memory = ["--object-store-memory", "80000000", "--num-cpus", "1", "--num-gpus", "0"]
+        memory = ["--object-store-memory", "80000000", "--num-cpus", str(self._cores), "--num-gpus", "0"]
         where = ["--temp-dir", folder] if "--head" in options else []
         with (Path(folder) / "start.log").open("wb") as log:
             self._started.append(
                 subprocess.Popen(
                     [*ray, *memory, *where, "--include-log-monitor", "false", "--disable-usage-stats", *options],
-                    env={**os.environ, **PRIVATE, "PYTHONPATH": str(HOME), "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"},
+                    env={**os.environ, **PRIVATE, **SMALL, "PYTHONPATH": str(HOME)},
                     stdout=log,
                     stderr=log,
                 )
             )
+
+
+def halves(machines: Callable[[], list[dict[str, Any]]]) -> Callable[[], list[dict[str, Any]]]:
+    """Each machine of a cluster as two with one core each: a second one takes seconds to start."""
+    return lambda: [{**each, "Resources": {"CPU": 1}} for each in machines() for _ in range(2)]
 
 
 def until(true: Callable[[], object], seconds: float = 60.0) -> None:

@@ -1,4 +1,4 @@
-"""The engine on a real Ray cluster of two machines: the same answers as without it, also after kills.
+"""The engine on a real Ray cluster with two workers of a kind: the same answers as without it, also after kills.
 
 The cluster takes most of the time: it is started once, and the tests stand in the order in which they leave it whole.
 """
@@ -10,7 +10,7 @@ import pytest
 
 from shared.settings.services import SettingsError, TrainerSettings
 from tests.trainer.embeddings.embedders import OWN, Photos
-from tests.trainer.engine.ray_machines import PRIVATE, Machines, until
+from tests.trainer.engine.ray_machines import PRIVATE, Machines, halves, until
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import Geometry, ImagePool, Matrix
 from trainer.embeddings.transform import plain
@@ -20,7 +20,7 @@ from trainer.loop.rounds import Timings, fit, rank
 from trainer.strategies import strategy_named
 from trainer.sync.snapshot import Snapshot
 
-IMAGES, CLASSES = 150_000, 4
+IMAGES, CLASSES = 80_000, 4
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Ray Client connection timed out:UserWarning"),
@@ -35,8 +35,8 @@ def settings_with(**more):
 
 
 @pytest.fixture(scope="module")
-def machines():
-    found = Machines()
+def machine():
+    found = Machines(cores=2)
     yield found
     found.close()
 
@@ -47,21 +47,22 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def engine(machines, photos):
+def engine(machine, photos):
     """An engine that was started before its cluster."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in PRIVATE.items():
             patch.setenv(name, value)
-        from trainer.engine.ray_engine import RayEngine  # Ray reads the environment when it is imported
+        from trainer.engine import ray_cluster, ray_engine  # Ray reads the environment when it is imported
 
-        settings = settings_with(engine="ray", ray_address=machines.address, images=str(photos.root))
-        found = RayEngine(settings, least=50_000)  # so that the workers compute in a round, too
+        patch.setattr(ray_cluster, "_machines", halves(ray_cluster._machines))
+        patch.setattr(ray_engine, "PAUSES", (0.5,))
+        settings = settings_with(engine="ray", ray_address=machine.address, images=str(photos.root))
+        found = ray_engine.RayEngine(settings, least=50_000)  # so that the workers compute in a round, too
         found.start()
         assert "is away" in found.problem
-        assert machines.address in found.problem
+        assert machine.address in found.problem
         assert listed(found)() == listed(LocalEngine())()
-        machines.head()
-        machines.join()
+        machine.head()
         until(lambda: found.problem is None and len(found.machines) == 2, 180.0)
         yield found
         found.close()
@@ -105,11 +106,11 @@ def test_both_engines_give_the_same_list(engine, strategy):
     assert engine.answered > before
 
 
-def test_a_killed_worker_is_sent_its_rows_again(engine, machines):
+def test_a_killed_worker_is_sent_its_rows_again(engine, machine):
     alone, together = listed(LocalEngine())(), listed(engine)
     together()
     until(lambda: engine.waiting == 0)
-    machines.processes("RowHolder")[0].kill()
+    machine.processes("RowHolder")[0].kill()
     assert together() == alone
     until(lambda: engine.waiting == 0)
     before = engine.answered
@@ -143,15 +144,22 @@ def test_workers_embed_what_this_process_would_embed(engine, photos, tmp_path):
         there.close()
 
 
-def test_without_its_head_the_trainer_goes_on_alone(engine, machines):
+def test_without_its_head_the_trainer_goes_on_alone(engine, machine, photos, tmp_path, monkeypatch):
     alone, together = listed(LocalEngine())(), listed(engine)
     together()
     until(lambda: engine.waiting == 0)
-    machines.kill()
-    assert together() == alone
-    until(lambda: engine.problem is not None)
+    embedder = Embedder(settings_with(), tmp_path / "there", photos.fetch, engine=engine)
+    machine.freeze()
+    monkeypatch.setattr("trainer.engine.ray_cluster.ASK_SECONDS", 1.0)
+    try:
+        entries = photos.add(20, first=200)
+        until(lambda: len(embedder.step(entries, more_coming=False)) == 20)  # embedded here
+    finally:
+        embedder.close()
     assert "is away" in engine.problem
+    machine.kill()
     assert together() == alone
+    assert "is away" in engine.problem
 
 
 def test_ray_is_opened_when_the_settings_say_so(engine):
