@@ -32,6 +32,7 @@ AXIS = 80  # pixels below a plot; part of a figure's height, like the legend
 LEGEND, LEGEND_ROW = 55, 22
 BAR, THIN_BAR, MANY_BARS = 28, 20, 12
 NAME = 150  # pixels for a class name
+IN_LEGEND = 110  # pixels for one of two names beside each other, so that both fit on a phone
 ROUNDS = 200  # latest rounds shown
 TICKS = 7  # requested; rounding to even steps gives at most ten
 ACCURACY_HELP = "Estimated share of the test images that the model gets right. It never learns from them."
@@ -254,7 +255,7 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
     frame = pd.DataFrame(rows, columns=["labels given here", "class", "labels", "until"])
     order = [*named, OTHERS] if len(total) > NAMED else named
     scale = alt.Scale(domain=order, range=colours_of(order, dict(own))) if own else alt.Undefined
-    legend = alt.Legend(orient="bottom", columns=2, labelLimit=NAME)  # as many as fit on a phone
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=IN_LEGEND)
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_area()

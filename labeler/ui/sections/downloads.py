@@ -50,7 +50,7 @@ def labels(project: Project) -> None:
         words.write(use)
     if left_out := [EXPORTS.get(name, (name, ""))[0] for name in FORMATS if name not in written]:
         why = "they have no place for boxes" if boxed else "they have room for one class per image only"
-        st.caption(f"Not offered, because {why}: {', '.join(left_out)}.")
+        st.caption(f"Not offered, because {why}: {'; '.join(left_out)}.")
     components.downloads("labels")
 
 

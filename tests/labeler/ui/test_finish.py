@@ -137,7 +137,7 @@ def test_with_several_classes_an_image_it_has_the_figures_and_formats_of_that_ta
         assert not any("format=imagefolder" in link for link in links(page))
         assert any("format=onehot" in link for link in links(page))
         (left_out,) = [each.value for each in page.caption if "one class per image only" in each.value]
-        assert "Image folders, YOLO classification" in left_out
+        assert "Image folders; YOLO classification" in left_out
 
 
 def test_a_project_of_boxes_has_the_figures_of_that_task(tmp_path: Path) -> None:
@@ -146,6 +146,9 @@ def test_a_project_of_boxes_has_the_figures_of_that_task(tmp_path: Path) -> None
         service.annotate([boxes(1, ("cell", 1, 1, 9, 9))])
         assert "mAP is not measured yet: 0 of 10 test labels" in words(opened())
         service.evaluate(of_boxes(20).model_copy(update={"log_id": service.log.log_id}))
-        said = words(opened())
+        page = opened()
+        said = words(page)
         assert "mAP at IoU 0.5 **70.0%**" in said
+        why = "Not offered, because they have no place for boxes"
+        assert f"{why}: CSV, a column per class; Image folders." in [each.value for each in page.caption]
         assert "/predict" not in said

@@ -24,3 +24,8 @@ def test_one_box_is_suggested_for_an_object_that_may_be_of_two_classes() -> None
     here, beside, elsewhere = (10, 10, 40, 40), (10, 12, 40, 40), (30, 10, 40, 40)
     assert suggested((1, 0.6, here), (2, 0.9, beside), (1, 0.7, elsewhere)) == [(2, 0.9), (1, 0.7)]
     assert suggested((1, 0.9, here), (2, 0.4, here), (2, 0.6, (10, 10, 80, 80))) == [(1, 0.9), (2, 0.6)]
+
+
+def test_why_there_is_no_challenger_is_plain_text_because_a_page_shows_it_as_it_is() -> None:
+    assert "flywheel train" in Detection.no_network
+    assert not set("`*_") & set(Detection.no_network)

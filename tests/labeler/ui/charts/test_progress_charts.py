@@ -128,6 +128,13 @@ def test_no_plot_is_squashed_by_its_axis_and_legend() -> None:
         )
 
 
+def test_the_names_in_the_legend_of_the_label_history_fit_on_a_phone() -> None:
+    stretch = Stretch(labels=2, until=datetime.now(UTC), classes={"cat": 1, "dog": 1})
+    legend = progress_charts.label_history([stretch, stretch]).to_dict()["encoding"]["color"]["legend"]
+    axis, mark, phone = 85, 25, 358  # pixels: left of the names, beside each, and of the page
+    assert axis + legend["columns"] * (mark + legend["labelLimit"]) <= phone
+
+
 def test_the_label_history_adds_up_and_gives_rare_classes_one_colour() -> None:
     common = {f"class {number}": 10 + number for number in range(progress_charts.NAMED)}
     stretches = [
