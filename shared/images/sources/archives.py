@@ -157,6 +157,7 @@ class ArchiveSource(SourceInFile[_Contents]):
     def _read_contents(self, size: int, stamp: Stamp) -> _Contents:
         passed = Passed()
         place = str(self.place.absolute() if isinstance(self.place, Path) else self.place)
+        place = place.encode("utf-8", "backslashreplace").decode()  # a folder's name may be no UTF-8
 
         def images() -> Iterator[tuple[str, Member]]:
             members = _of_zip if self._zip else _of_tar

@@ -1,3 +1,4 @@
+import os
 import random
 import re
 import struct
@@ -303,3 +304,16 @@ def test_a_pattern_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mon
     write_tar(tmp_path / "s-1.tar", {"a.png": picture(1)})
     monkeypatch.chdir(tmp_path)
     assert uris(source(Path("s-*.tar"))) == ["s-1.tar/a.png"]
+
+
+def test_an_archive_in_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    for place in (
+        write_zip(folder / "a.zip", {"a.png": picture(1)}),
+        write_tar(folder / "a.tar", {"a.png": picture(1)}),
+    ):
+        assert uris(source(place)) == ["a.png"]
