@@ -285,11 +285,15 @@ def place_of(given: str | Path) -> Place:
 
 def portable(path: str | Path, workspace: Path) -> str:
     """A path as the file stores it: relative if it is in the workspace, which may be moved; else absolute. An address
-    stays as it is."""
+    stays as it is. Raises SettingsError for a name that is not UTF-8, because TOML is.
+    """
     if is_address(str(path)):
         return str(place_of(path))
     full, home = Path(path).expanduser().absolute(), workspace.absolute()
-    return str(full.relative_to(home)) if full.is_relative_to(home) else str(full)
+    stored = str(full.relative_to(home)) if full.is_relative_to(home) else str(full)
+    if stored.encode("utf-8", "replace").decode() != stored:
+        raise SettingsError(f"A project cannot store the name {stored!a}, because it is not UTF-8: rename it.")
+    return stored
 
 
 def absolute(stored: str, workspace: Path) -> Place:

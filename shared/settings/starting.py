@@ -98,6 +98,7 @@ def check_photos(settings: LabelerSettings) -> None:
     for folder in [each for each in (settings.images, *settings.more_images) if each]:
         if (reason := why_not(place_of(folder))) is not None:
             raise SettingsError(f"The labeler setting 'images' cannot be {folder!r}: {reason}.")
+        portable(folder, settings.workspace)
 
 
 def identity(settings: LabelerSettings) -> ProjectIdentity:

@@ -1,3 +1,4 @@
+import os
 import threading
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from shared.settings.project_file import (
     is_project,
     trainer_command,
 )
-from shared.settings.services import SettingsError
+from shared.settings.services import LabelerSettings, SettingsError
+from shared.settings.starting import check_photos
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -96,3 +98,19 @@ def test_folders_move_with_the_workspace(tmp_path: Path) -> None:
     project = ProjectFile(labeler={"images": "photos"}, folders={"more": "/elsewhere/more"})
     assert project.images(tmp_path) == [tmp_path / "photos", Path("/elsewhere/more")]
     assert ProjectFile(demo=True, labeler={"images": ""}).images(tmp_path) == [tmp_path / "demo" / "images"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX alone")
+def test_a_folder_whose_name_is_not_utf_8_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    photos, workspace = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")), tmp_path / "w"
+    try:
+        photos.mkdir()
+    except OSError:
+        pytest.skip("this file system has UTF-8 names only")
+    settings = LabelerSettings.load(command_line={"images": str(photos), "workspace": str(workspace)})[0]
+    refused = pytest.raises(SettingsError, match=r"caf\\udce9', because it is not UTF-8: rename it\.")
+    with refused:
+        check_photos(settings)
+    with refused:
+        ProjectFile().join(photos, workspace)
+    assert not workspace.exists()
