@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem, check_bytes
+from shared.images.sources.addresses import Place
 from shared.images.sources.blobs import Blob, SourceInFile, Stream
 from shared.images.sources.source import NONE, ImageAway, Listed, Stamp, folded, is_image_name
 from shared.storage.contents import Contents, ContentsLost
@@ -175,11 +176,21 @@ class ArchiveSource(SourceInFile[_Contents]):
             if passed.cut:
                 passed.cut = Counter({place.rpartition("/")[2]: 1})
 
+        version = (stamp, *_identity(self.place))
         try:
-            known = self._kept.find(place, stamp) or self._kept.write(place, stamp, images(), passed.counts)
+            known = self._kept.find(place, version) or self._kept.write(place, version, images(), passed.counts)
         except ContentsLost as problem:
             raise _lost(problem) from None
         return _Contents(stamp, size, known[0], Passed.of(known[1]))
+
+
+def _identity(place: Place) -> tuple[int, ...]:
+    """Which file is at a local path now: a copy with its times kept may have the same size and time as the old one."""
+    try:
+        status = place.stat() if isinstance(place, Path) else None
+    except OSError:
+        return ()
+    return () if status is None else (status.st_ino, status.st_ctime_ns)
 
 
 def _lost(problem: ContentsLost) -> ImageAway:

@@ -18,6 +18,7 @@ from shared.images.opening import ImageProblem
 from shared.images.sources import archives
 from shared.images.sources.archives import ArchiveSource
 from shared.images.sources.blobs import LocalBlob
+from shared.images.sources.choosing import Sources
 from shared.images.sources.source import ImageAway
 from shared.storage.contents import Contents
 from tests.shared.images.sources.places import (
@@ -317,3 +318,14 @@ def test_an_archive_in_a_folder_whose_name_is_not_utf_8(tmp_path: Path) -> None:
         write_tar(folder / "a.tar", {"a.png": picture(1)}),
     ):
         assert uris(source(place)) == ["a.png"]
+
+
+def test_after_a_start_an_archive_of_the_same_size_and_time_is_read_anew(tmp_path: Path) -> None:
+    archive, other = tmp_path / "photos.tar", tmp_path / "other.tar"
+    for path, name in ((archive, "a.png"), (other, "b.png")):
+        with tarfile.open(path, "w") as packed:
+            packed.addfile(tarfile.TarInfo(name))
+        os.utime(path, (1_000, 1_000))
+    assert [uri for uri, _ in Sources(kept=tmp_path / "kept.db").source(archive).listed(Passed())] == ["a.png"]
+    other.replace(archive)  # as rsync --times does
+    assert [uri for uri, _ in Sources(kept=tmp_path / "kept.db").source(archive).listed(Passed())] == ["b.png"]
