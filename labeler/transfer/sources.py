@@ -209,8 +209,8 @@ def _counted(
     left = LeftOut() if left is None else left
 
     def rows() -> Iterator[Read]:
-        left.clear()
-        return read(left=left)
+        left.clear()  # when reading begins: the file may be read once more meanwhile, for its vocabulary
+        yield from read(left=left)
 
     return Source(folder, rows, total, left.told)
 

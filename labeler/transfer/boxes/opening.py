@@ -87,7 +87,7 @@ def open_boxes(path: Path, chosen: Chosen | None = None) -> Opened:
 
 def _again(left: LeftOut, read: Callable[[], Iterator[Read]]) -> Iterator[Read]:
     left.clear()
-    return read()
+    yield from read()
 
 
 def _in_folder(path: Path, chosen: Chosen | None) -> Callable[[LeftOut], Iterator[Read]]:

@@ -8,7 +8,7 @@ from tests.trainer.loop.test_detection import _small, boxed, draw, drawing, phot
 from tests.trainer.scenes import scene
 from tests.trainer.versions.test_library import say
 
-SMALL = {"architecture": "test_resnet", "weights": "none", "input_size": 96, "epochs": 3, "batch_size": 4}
+SMALL = {"architecture": "test_resnet", "weights": "none", "input_size": 96, "epochs": 2, "batch_size": 4}
 
 
 def test_a_whole_detector_is_trained_measured_compared_promoted_and_continued(tmp_path, photos):  # noqa: F811

@@ -140,7 +140,7 @@ def test_thresholds_name_what_is_measured(api):
 @pytest.fixture(scope="module")
 def whole(api):
     """A whole network, as a version; it was trained from scratch."""
-    asked = {"architecture": "test_resnet", "weights": "none", "input_size": 32, "epochs": 12, "learning_rate": 0.01}
+    asked = {"architecture": "test_resnet", "weights": "none", "input_size": 32, "epochs": 6, "learning_rate": 0.01}
     refused = api.post("/models", json={"name": "whole", "train": {**asked, "train": {"label": "green"}}})
     assert (refused.status_code, "that some train images have and others lack" in refused.text) == (422, True)
     job = api.post("/models", json={"name": "whole", "train": {**asked, "batch_size": 8}}).json()["id"]

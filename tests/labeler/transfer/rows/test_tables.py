@@ -202,7 +202,9 @@ def test_a_cell_that_is_optional_costs_no_row(tmp_path: Path) -> None:
 def test_what_has_no_label_is_counted_and_what_names_no_image_rejected(tmp_path: Path) -> None:
     path = table(tmp_path, "filename,label\na.png,cat\nc.png,\n,dog\nd.png, \nb.png,dog\n")
     source = open_source(path)
-    found = list(source.rows())
+    rows = source.rows()
+    assert len(list(source.rows())) == 3  # as for the vocabulary of an import
+    found = list(rows)
     assert [(each.uri, each.label) for each in found if isinstance(each, ImportRow)] == CATS
     assert [(each.line, each.reason) for each in found if isinstance(each, ImportIssue)] == [(4, "names no image")]
     assert source.told()[1] == "skipped: 2 rows without a label, first line 3"
