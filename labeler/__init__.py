@@ -1,1 +1,1 @@
-"""The labeler: owns the truth, which is the images, the annotation log, the queue and the pages in the browser."""
+"""The labeler: owns the images, the annotation log and the queue, and serves the pages in the browser."""

@@ -1,4 +1,4 @@
-"""The labeler process: one application that serves pages and routes on one port, and its start."""
+"""The labeler process: starts one application that serves pages and routes on one port."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ def create_app(settings: LabelerSettings, sources: Mapping[str, Source], *, port
 
 
 def is_page(path: str) -> bool:
-    """Whether the path is a page, to which links from anywhere may lead: `/`, `/label`, the route documentation."""
+    """Whether the path is a page, to which any site may link: `/`, `/label`, the route documentation."""
     return path == "/api/docs" or ("/" not in path[1:] and path not in ("/api", "/_stcore"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the labeler; returns the exit code. An invalid setting prints one sentence on stderr and returns 2.
 
-    What can be refused is refused before anything is written, so that a failed start leaves no half-made workspace.
+    Everything is checked before anything is written, so that a failed start leaves no half-made workspace.
     """
     workspace: Path | None = None
     try:
@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _first_to_write(settings: LabelerSettings, sources: Mapping[str, Source], sock: socket.socket) -> ASGIApp:
-    """The application, as soon as no other labeler writes to the database."""
+    """The application. Waits until no other labeler writes to the database."""
     while True:
         try:
             return create_app(settings, sources, port=sock.getsockname()[1])

@@ -120,7 +120,7 @@ class Service:
         self.disk.on_recovery(self.scanner.again)
         self.log.listen(self._written)
         self.events.tell(self.state.snapshot)
-        began = self.settings.images or self.log.last_seq  # otherwise the demo
+        began = self.settings.images or self.log.last_seq  # without it, the demo
         self.classes.begin_with(self.settings.classes or ([] if began else DEMO_CLASSES))
 
     def _open_store(self) -> None:

@@ -1,7 +1,7 @@
-"""A standby labeler: it waits until the database's writer ends, and tells everyone who calls it meanwhile.
+"""A standby labeler: waits until the labeler that writes to the database ends, and then takes over.
 
-It answers on its own port, so that a person who opens it learns where to label, and a load balancer that looks at
-`/api/health` goes on sending everyone to the writer. See `labeler.store.writer`.
+Meanwhile it answers on its own port. A person who opens it learns where to label, and a load balancer that checks
+`/api/health` continues to send everyone to the other labeler. See `labeler.store.writer`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shared.web.server import address, server_of
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
-"""How often it looks whether the writer has ended."""
+"""Seconds between two checks whether the writer has ended."""
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -60,7 +60,7 @@ def stand_by(settings: LabelerSettings, sock: socket.socket, token: str | None, 
             port=sock.getsockname()[1],
             token=token,
         )
-        server = server_of(guarded, f"Labeler stands by at {address(sock)}")
+        server = server_of(guarded, f"Labeler on standby at {address(sock)}")
         server.run(sockets=[own])
 
 

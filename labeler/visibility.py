@@ -36,7 +36,7 @@ class Visibility:
         return self._splits.get(image_id) == "train"
 
     def listable(self, image_ids: Iterable[int]) -> list[int]:
-        """Those that lists may contain, without duplicates, in the given order."""
+        """The images that lists may contain, without duplicates, in the given order."""
         return [image_id for image_id in dict.fromkeys(image_ids) if self.may_list(image_id)]
 
     def all_listable(self) -> list[int]:

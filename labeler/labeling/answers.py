@@ -2,9 +2,9 @@
 
 A post is written completely or not at all. An id makes an answer repeatable: sent again with the same content, it
 changes nothing; with other content, it is refused. An answer is accepted whoever holds the image. Only one without a
-lease, after someone else has finished the image, is marked `late` and then never overrides (see `shared.log`). Whoever
-answers many images at once states as of which moment: images that others answered since are skipped and reported, never
-overridden.
+lease, after someone else has finished the image, is marked `late` and then never overrides (see `shared.log`). A
+request that answers many images at once says which row of the log its page has seen (`as_of`). Images that others
+answered since are skipped and reported, never overridden.
 """
 
 from __future__ import annotations
@@ -130,11 +130,11 @@ class Annotations:
         step, page = self._log.last_step(undo.annotator, undo.page)
         if not step:
             where = f" of the page {undo.page.capitalize()}" if undo.page else ""
-            raise Missing(f"There is no answer of {undo.annotator!r}{where} left to take back.")
+            raise Missing(f"There is no answer of {undo.annotator!r}{where} left to undo.")
         if undo.ask and (len(step) > 1 or page != (undo.page or "label")):
             many = f"{len(step):,} answers given at once" if len(step) > 1 else "an answer given"
             raise Conflict(
-                f"This takes back {many} on the page {page.capitalize()}.",
+                f"This undoes {many} on the page {page.capitalize()}.",
                 undone=len(step),
                 page=page,
                 target=str(step[0][0]),
@@ -144,9 +144,9 @@ class Annotations:
     def _target(self, target: UUID, annotator: str) -> int:
         row = self._log.find([target]).get(target)
         if row is None or row.image_id is None or target not in self._log.fold.standing(row.image_id):
-            raise Missing(f"There is no standing answer {target} to take back.")
+            raise Missing(f"There is no answer {target} to undo.")
         if row.annotator != annotator:
-            raise Forbidden(f"The answer is {row.annotator!r}'s, who alone can take it back; settle the image instead.")
+            raise Forbidden(f"Only {row.annotator!r}, who gave this answer, can undo it; settle the image instead.")
         return row.image_id
 
     def _draft(self, annotation: Annotation, ahead: _Ahead) -> Draft:
@@ -156,10 +156,12 @@ class Annotations:
                 f"there is no image {image_id}" + (" any more" if image_id in self._log.fold.removed else "")
             )
         if annotation.source in {GRID, *_REVIEWS} and self._tally.splits[image_id] != "train":
-            raise _NotTakenError(f"image {image_id} is held out for measuring: it is answered when the queue asks it")
+            raise _NotTakenError(
+                f"image {image_id} is held out for measuring: it can only be answered when the queue asks about it"
+            )
         if annotation.source in _REVIEWS and (annotation.reason, annotation.action) not in _VERDICTS.items():
-            told = ", ".join(f"{reason} ({action})" for reason, action in _VERDICTS.items())
-            raise _NotTakenError(f"a review's reason and action are one of {told}")
+            verdicts = ", ".join(f"{reason} ({action})" for reason, action in _VERDICTS.items())
+            raise _NotTakenError(f"a review's reason and action must be one of {verdicts}")
         if annotation.action == "undo":
             self._check_undo(annotation)
         value = self._value(annotation, ahead)
@@ -174,13 +176,13 @@ class Annotations:
 
     def _check_undo(self, annotation: Annotation) -> None:
         if annotation.target is None:
-            raise _NotTakenError("an undo needs the target that it takes back")
+            raise _NotTakenError("an undo needs a target: the id of the answer to undo")
         try:
             image_id = self._target(annotation.target, annotation.annotator)
         except (Missing, Forbidden) as problem:
             raise _NotTakenError(problem.detail) from None
         if image_id != annotation.image_id:
-            raise _NotTakenError(f"its target is about image {image_id}")
+            raise _NotTakenError(f"its target is an answer about image {image_id}")
 
     def _value(self, annotation: Annotation, ahead: _Ahead) -> Value | None:
         fold, image_id = self._log.fold, annotation.image_id
@@ -188,7 +190,7 @@ class Annotations:
         removes = annotation.source in _REVIEWS and annotation.reason == "remove"
         if annotation.action not in _NEEDS_LABEL or removes:
             if given is not None:
-                raise _NotTakenError(f"a {annotation.action} takes no label")
+                raise _NotTakenError(f"a {annotation.action} must have no label")
             return None
         if given is None:
             raise _NotTakenError(f"a {annotation.action} needs a label")
@@ -202,9 +204,11 @@ class Annotations:
         return value
 
     def _earlier(self, annotation: Annotation, ahead: Sequence[Entry]) -> Value | None:
-        """The annotator's answer in force; the image's label if the annotation settles it."""
+        """The annotator's current answer; the image's label if the annotation settles it."""
         if any(entry.action == "undo" for entry in ahead):
-            raise _NotTakenError("it changes a part of what the same request takes back: send it in the next request")
+            raise _NotTakenError(
+                "it changes part of an answer that the same request undoes: send it in the next request"
+            )
         state, answers = self._log.fold.ahead(annotation.image_id, ahead, self._log.fold.resolve)
         if annotation.action == "settle":
             return state.label
@@ -212,7 +216,7 @@ class Annotations:
 
     def _is_late(self, annotation: Annotation) -> bool:
         if annotation.action in ("settle", "undo") or annotation.source in _REVIEWS:
-            return False  # over the others' answers on purpose, or about one's own
+            return False  # it overrides others on purpose, or undoes one's own answer
         state = self._log.fold.state(annotation.image_id)
         by_others = state.answered - {annotation.annotator}
         finished = state.settled or len(by_others) >= self._settings.overlap
@@ -242,10 +246,10 @@ class Annotations:
     def _check_same(self, known: Row | Draft, given: Annotation) -> None:
         same = (known.action, known.image_id, known.annotator) == (given.action, given.image_id, given.annotator)
         fold = self._log.fold
-        value, said = fold.task.of_row(known), fold.task.given(given)
-        if value is None or said is None:
-            same = same and value is said
-        if not same or not (value is None or fold.task.is_same(value, said, fold)):
+        value, answer = fold.task.of_row(known), fold.task.given(given)
+        if value is None or answer is None:
+            same = same and value is answer
+        if not same or not (value is None or fold.task.is_same(value, answer, fold)):
             raise _NotTakenError("another annotation has this id: send it again under a new id")
 
 

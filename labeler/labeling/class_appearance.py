@@ -1,5 +1,5 @@
-"""How classes look on the pages: colours, descriptions, own keys and order. None of this affects training, so none of
-it is in the annotation log.
+"""How classes look on the pages: colour, description, key and order. None of this affects training, so none of it is in
+the annotation log.
 
 By default, a class has a colour from the palette, a digit as its key, and the last position.
 """

@@ -1,5 +1,7 @@
-"""Classes: added, renamed, merged and deleted during labeling, each as a row of the annotation log; and how they look
-on the pages, which affects no learner and is not in the log (`class_appearance`)."""
+"""Adds, renames, merges and deletes classes during labeling. Each change is a row of the annotation log.
+
+How classes look on the pages is not in the log, because it affects no learner (`class_appearance`).
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,7 @@ class Classes:
         """
         looks = patch.model_dump(exclude=_KEPT, exclude_none=True)
         if (patch.into is not None) == (patch.name is not None or bool(looks)):
-            raise Invalid("Give either the class to merge into, or a new name, colour, description, key or place.")
+            raise Invalid("Name either a class to merge into, or a new name, colour, description, key or place.")
         with self._store.lock:
             known = self._live(class_id)
             asked, before = patch.model_dump(exclude={"annotator"}, exclude_none=True), known.name
@@ -154,7 +156,7 @@ class Classes:
     def _free_key(self, class_id: int, wanted: str) -> str:
         hotkey = wanted.lower()
         if len(hotkey) != 1 or not hotkey.isalnum():
-            raise Invalid("A class's key is one letter or one digit.")
+            raise Invalid("The key of a class must be one letter or one digit.")
         if hotkey in PAGES_OWN:
             raise Invalid(f"The key {hotkey!r} is already in use on the pages: choose a digit or another letter.")
         for each in self.entries():
@@ -180,7 +182,9 @@ class Classes:
             return name
         known = self._log.fold.classes[taken].name
         if known == name:
-            raise Conflict(f"There is a class {name!r} already; merge into it instead.")
+            raise Conflict(f"There is already a class {name!r}; merge into it instead.")
         if key(known) == key(name):
-            raise Conflict(f"There is a class {known!r} already, and {name!r} means the same; merge into it instead.")
-        raise Conflict(f"{name!r} is another name of the class {known!r}, which labels may still use; take a new name.")
+            raise Conflict(f"There is already a class {known!r}, and {name!r} means the same; merge into it instead.")
+        raise Conflict(
+            f"{name!r} is another name of the class {known!r}, which labels may still use; choose a new name."
+        )

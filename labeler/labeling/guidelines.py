@@ -1,7 +1,7 @@
 """The guidelines for annotators: one Markdown text per project, edited and shown on the page Label.
 
-A library renders it here, so that every page shows the same. A user's text never becomes active: HTML is shown as text,
-images are left out (they would be requested from other hosts), and links cannot run scripts.
+A library renders the text here, so that every page shows the same. The text cannot contain active content: HTML is
+shown as text, images are left out (they would be requested from other hosts), and links cannot run scripts.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _view(kept: _Kept) -> GuidelinesView:
 def _link(
     self: RendererHTML, tokens: Sequence[Token], place: int, options: OptionsDict, env: MutableMapping[str, Any]
 ) -> str:
-    """Open links in a new tab, without telling their target where they come from."""
+    """Open links in a new tab, without a referrer."""
     tokens[place].attrSet("target", "_blank")
     tokens[place].attrSet("rel", "noopener noreferrer")
     return self.renderToken(tokens, place, options, env)

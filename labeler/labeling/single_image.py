@@ -1,8 +1,8 @@
 """An image opened by its own URL, to view or correct it on the page Label.
 
 URLs reveal nothing that the queue would not: a held-out image opens only for an annotator who has answered it, and then
-shows only that answer and nothing from the model. Opening takes no image from anybody: an image on another screen can
-be viewed, and can be answered once it is free.
+shows only that answer and nothing from the model. Opening an image takes it from nobody: if it is on another person's
+screen, it can be viewed, and can be answered once it is free.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Review:
     def page(self, limit: int) -> ReviewPage:
         """The worst open doubts. Raises Unreachable, and Conflict while nothing can be judged."""
         with self._store.lock:
-            as_of = self._log.last_seq  # read first: rows that come later are unknown to the person who answers
+            as_of = self._log.last_seq  # before the list: nobody has seen rows that come later
         found, waiting = self._waiting(AHEAD)
         with self._store.lock:
             judged, errors = self._verdicts.counts()

@@ -1,1 +1,1 @@
-"""HTTP routes. Each parses a request, calls a domain function, and answers; nothing is decided here."""
+"""HTTP routes. Each parses a request, calls a domain function, and answers; decisions belong in the rooms."""

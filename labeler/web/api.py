@@ -108,7 +108,7 @@ def create_api(service: Service) -> FastAPI:
 
 def _project_routes(api: FastAPI, service: Service) -> None:
     @api.get("/health")
-    async def health() -> dict[str, str]:  # for anyone to ask, so that it takes no thread
+    async def health() -> dict[str, str]:  # async: a health check must not take a thread
         """Say that the labeler is running."""
         return {"status": "ok", "version": _version()}
 

@@ -43,7 +43,7 @@ class Uploading:
 
     async def __call__(self, service: Service, uploads: Sequence[UploadFile]) -> ImageReceipt:
         """Add the uploaded images; waits for its turn without using a thread."""
-        most = service.files.limits.max_bytes + 1  # one more shows that it is too large
+        most = service.files.limits.max_bytes + 1  # one byte more shows that the file is too large
         files = ((each.filename or "upload", each.file.read(most)) for each in uploads)
         return await to_thread.run_sync(service.arrivals.add_uploads, files, limiter=self._threads)
 

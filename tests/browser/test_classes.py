@@ -110,7 +110,7 @@ def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_chang
     classes.get_by_role("button", name="Rename red").click()
     classes.get_by_label("New name of red").fill("green")
     card.page.keyboard.press("Enter")
-    expect(classes.get_by_role("status")).to_contain_text("There is a class 'green' already")
+    expect(classes.get_by_role("status")).to_contain_text("There is already a class 'green'")
     card.page.unroute("**/api/project")
     for route in held:
         route.continue_()

@@ -87,7 +87,7 @@ def test_undo_takes_a_bulk_action_of_another_page_back_at_once(card: Card, label
     card.wait_for_image()
     card.page.keyboard.press("z")
     expect(card.part("message")).to_have_text(
-        "This takes back 5 answers given at once on the page Grid. Undo again to do that."
+        "This undoes 5 answers given at once on the page Grid. Undo again to do that."
     )
     assert [row["action"] for row in rows_of(labeler, card.annotator)] == ["label"] * 6
     card.key("z")

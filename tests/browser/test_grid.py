@@ -315,7 +315,7 @@ def test_accepting_predictions_and_none_is_held_out(taught: Services, page: Page
     expect(grid.part("message")).to_have_text("")
     grid.page.keyboard.press("u")
     expect(grid.part("message")).to_have_text(
-        f"This takes back {shown} answers given at once on the page Grid. Undo again to do that."
+        f"This undoes {shown} answers given at once on the page Grid. Undo again to do that."
     )
     grid.page.keyboard.press("u")
     expect(grid.part("message")).to_have_text(f"Undid {shown} answers.")

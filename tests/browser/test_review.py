@@ -176,7 +176,7 @@ def test_many_proposals_are_taken_and_undone_together(review: Review, services: 
     review.part("many").locator("select").select_option("0.8")
     expect(review.part("take-all")).to_have_text(f"Accept {sure}")
     review.part("take-all").click()
-    expect(review.part("message")).to_have_text(f"{sure} proposals accepted. Undo takes back all of them.")
+    expect(review.part("message")).to_have_text(f"{sure} proposals accepted. Undo reverts all of them.")
     after = labels_of(services)
     changed = [image for image, label in after.items() if label != before[image]]
     assert len(changed) == sure

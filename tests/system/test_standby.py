@@ -38,7 +38,7 @@ def test_a_labeler_stands_by_and_takes_over(tmp_path: Path) -> None:
         wait_for(lambda: len(queue(first.url, "ann", 4)) == 4, "images")
         held = queue(first.url, "ann", 4)
         second.start(wait=False)
-        wait_for(lambda: any("Labeler stands by at" in line for line in second.log), "a labeler that stands by")
+        wait_for(lambda: any("Labeler on standby at" in line for line in second.log), "a labeler that stands by")
 
         page = httpx.get(second.url)
         assert page.status_code == 503
@@ -64,7 +64,7 @@ def test_a_labeler_stands_by_and_takes_over(tmp_path: Path) -> None:
         assert httpx.get(f"{second.url}/api/project").json()["images"]["labeled"] == 2
 
         first.start(wait=False)  # and now the first one stands by
-        wait_for(lambda: any("Labeler stands by at" in line for line in first.log), "the first labeler")
+        wait_for(lambda: any("Labeler on standby at" in line for line in first.log), "the first labeler")
     finally:
         for each in (first, second):
             if each.process is not None:

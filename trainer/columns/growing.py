@@ -11,7 +11,7 @@ T = TypeVar("T", bound=np.generic)
 
 
 class Growing(Generic[T]):
-    """Rows of one type and shape. One thread appends. Any thread may read `values`; an array once read stays valid."""
+    """Rows of one type and shape. One thread appends. Any thread may read `values`; arrays that it read stay valid."""
 
     def __init__(self, dtype: DTypeLike, *shape: int) -> None:
         self._data: NDArray[T] = np.empty((0, *shape), dtype)

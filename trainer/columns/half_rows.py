@@ -1,10 +1,10 @@
 """The rows of a large pool: half precision, in a file that is mapped into memory.
 
-Up to `IN_MEMORY` values the rows are an ordinary float32 array. A larger pool would take twice its size each time the
-array grows, and again while it is laid out anew. So its rows move to a file without a name, whose room is reserved a
-piece at a time. The file is mapped again when it has grown, copies nothing, and the system writes out and takes back
-its pages when it needs the memory. Whoever reads rows gets float32, because arithmetic in half precision is slow on a
-CPU. Raw vectors are stored in half precision too, so nothing is lost that was there.
+Up to `IN_MEMORY` values the rows are an ordinary float32 array. A larger array would need twice its memory each time it
+grows and each time it is rebuilt. So the rows of a large pool are in an unnamed file, whose space is reserved piece by
+piece. When the file has grown, it is mapped again, which copies nothing. The system can write its pages to disk when it
+needs the memory. Readers get float32, because arithmetic in half precision is slow on a CPU. Raw vectors are stored in
+half precision too, so no precision is lost.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HalfRows:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
-            raise ValueError("Rows in half precision are converted, which is a copy.")
+            raise ValueError("Rows in half precision must be converted, which makes a copy.")
         return self._data.astype(np.float32 if dtype is None else dtype)
 
 
@@ -112,7 +112,7 @@ class RowStore:
 
 
 def let_go(mapped: NDArray[Any]) -> None:
-    """Take the pages of a mapped file out of this process; the system still has them, or reads them again."""
+    """Remove the pages of a mapped file from this process; the system keeps them or reads them again."""
     pages = getattr(mapped, "_mmap", None)
     if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)

@@ -1,8 +1,8 @@
 """Which row belongs to a content hash: 48 bytes an image, where a dict of hashes takes 200.
 
-The first eight bytes of each hash lie sorted in a few runs, each more than twice as long as the next. So a hash is
-found by halving, and adding a million, however few at a time, sorts each of them about twenty times. The whole hash
-decides.
+The first eight bytes of each hash are kept in a few sorted runs, each more than twice as long as the next. So a binary
+search finds a hash. Adding a million hashes, even one at a time, sorts each of them about twenty times. A match is
+confirmed with the whole hash.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class HashIndex:
         return len(self._hashes)
 
     def add(self, hashes: Hashes) -> None:
-        """Give the next rows to these hashes, which have none yet."""
+        """Assign the next rows to these hashes, which must be new."""
         if not len(hashes):
             return
         runs = [*self._runs, _sorted(keys_of(hashes), np.arange(len(self), len(self) + len(hashes)))]

@@ -19,7 +19,7 @@ NUMBER_OF: dict[Split, int] = {split: number for number, split in enumerate(SPLI
 TRAIN = NUMBER_OF["train"]
 TEST = NUMBER_OF["test"]
 Splits = NDArray[np.uint8]
-"""Splits as places in SPLITS."""
+"""Splits as positions in SPLITS."""
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ class Images:
         return len(self.ids)
 
     def __getitem__(self, which: Any) -> Images:
-        """Some of them, by a mask, a slice or their places."""
+        """Some of the images, by a mask, a slice or their positions."""
         return Images(self.ids[which], self.hashes[which], self.splits[which])

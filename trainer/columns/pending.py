@@ -1,8 +1,8 @@
 """The images that wait for a vector, in the order of their content hash.
 
-By content hash, because a prefix of a random order covers the pool, and a prefix of the folder's order only some
-sub-folders. The images of a page of the catalogue are sorted when they come. Pages become one run when they are of a
-like length, so that each image is sorted a few times, however many pages there are.
+This order is random, so the first images represent the whole pool; in the folder's order they would come from a few
+sub-folders. Each page of the catalogue becomes a sorted run. Runs of similar length are merged, so that each image is
+sorted only a few times, however many pages there are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Numbers = NDArray[np.int64]
 
 
 class _Run:
-    """Images in the order of their keys. Those before `start` are no longer waiting."""
+    """Images in the order of their keys. Those before `start` no longer wait."""
 
     def __init__(self, keys: NDArray[np.uint64], places: Numbers) -> None:
         order = np.argsort(keys, kind="stable")
@@ -32,7 +32,7 @@ class _Run:
 
 
 class Pending:
-    """Used by one thread; any thread may ask `in` and `len`."""
+    """One thread uses it; any thread may use `in` and `len`."""
 
     def __init__(self) -> None:
         self._places = IdIndex()
@@ -52,13 +52,13 @@ class Pending:
         return iter(self.first(self._count).tolist())
 
     def among(self, image_ids: Ids) -> Ids:
-        """Those of these images that wait."""
+        """Those of these images that are pending."""
         places = self._places.of(image_ids)
         known = places >= 0
         return image_ids[known][self._waits.values[places[known]]]
 
     def add(self, images: Images) -> None:
-        """Let these images wait, if they do not yet."""
+        """Add these images, unless they are pending already."""
         places = self._places.of(images.ids)
         new = places < 0
         places[new] = np.arange(len(self._ids), len(self._ids) + int(new.sum()))
@@ -77,7 +77,7 @@ class Pending:
             self._runs.append(self._joined(before, last))
 
     def discard(self, image_ids: Ids) -> None:
-        """Let these images wait no longer."""
+        """Remove these images."""
         places = np.unique(self._places.known(image_ids))
         self._count -= int(self._waits.values[places].sum())
         self._waits.values[places] = False
@@ -96,7 +96,7 @@ class Pending:
         return ids
 
     def _joined(self, *runs: _Run) -> _Run:
-        """What waits in some runs, each image once: one that waits again is in two of them."""
+        """The pending images of some runs, each once: an image that was removed and added again is in two of them."""
         left = ((run.keys[run.start :], run.places[run.start :]) for run in runs)
         keys, places = map(np.concatenate, zip(*left, strict=True))
         places, firsts = np.unique(places, return_index=True)
@@ -104,7 +104,7 @@ class Pending:
         return _Run(keys[firsts][waits], places[waits])
 
     def _head(self, run: _Run, count: int) -> tuple[NDArray[np.uint64], Numbers]:
-        """The first `count` of a run that wait, with their keys."""
+        """The first `count` pending images of a run, with their keys."""
         found: list[Numbers] = []
         at, missing, waits = run.start, count, self._waits.values
         while missing > 0 and at < len(run.keys):

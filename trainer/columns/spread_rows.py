@@ -1,10 +1,9 @@
-"""A function of many rows, computed where the rows lie.
+"""Computes a function of many rows, here or on workers that have copies of the rows (`SpreadRows`).
 
-The rows are cut into chunks of fixed size. One thread computes the function of one chunk, so the last bits of its
-numbers depend neither on how many threads there are nor on who computes: matrix products round differently in blocks of
-other sizes. So a list of questions is the same wherever its images were scored, on processors of one kind.
-
-Rows may have copies with workers (`SpreadRows`), which then compute. Whoever needs only some rows reads them here.
+The rows are cut into chunks of fixed size, because matrix products round differently in blocks of other sizes. One
+thread computes one chunk, so not even the last bits of the results depend on the number of threads or on the machine.
+On processors of one kind, the ranked list is therefore the same wherever its images were scored. Callers that need only
+some rows read them here.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from trainer.threads import one_thread
 Ids = NDArray[np.int64]
 Function = Callable[[Matrix], Matrix]
 CHUNK = 16_384
-"""Rows of a chunk."""
+"""Number of rows in a chunk."""
 
 
 class Workers(Protocol):
-    """Others who hold copies of rows and compute over them."""
+    """Workers that hold copies of rows and compute over them."""
 
     def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
-        """As `over`, or None if it must be computed here: few rows, or the workers are not ready."""
+        """Like `over`; None if it must be computed here, because the rows are few or the workers are not ready."""
 
 
 class SpreadRows(HalfRows):
@@ -50,7 +49,7 @@ class SpreadRows(HalfRows):
 
 
 def over(rows: AnyRows, function: Function, which: Ids | None = None) -> Matrix:
-    """`function` of all rows, or of the rows `which` (n,), ascending: the result has one entry for each (n, …).
+    """Apply `function` to all rows, or to the rows `which` (n,), ascending; the result (n, …) has one entry per row.
 
     `function` treats each row by itself. Workers get it pickled.
     """
@@ -74,7 +73,7 @@ def chunks(which: Ids) -> Iterator[tuple[int, Ids]]:
 
 
 def computed(parts: list[tuple[AnyRows, Ids]], function: Function) -> Matrix:
-    """`function` of some rows of each part, which is at most a chunk, one after another (n, …)."""
+    """Apply `function` to some rows of each part, which is at most a chunk; returns all results (n, …)."""
 
     def one(part: tuple[AnyRows, Ids]) -> Matrix:
         return function(side_by_side(*part))

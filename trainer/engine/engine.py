@@ -1,7 +1,7 @@
-"""What an engine does for the trainer: it embeds images and computes over many rows, or leaves that to this process.
+"""The interface of an engine: it embeds images and computes over many rows, or leaves that to this process.
 
-An engine never blocks labeling. Whenever its workers cannot be asked, it says so by None, and the trainer does the work
-itself, with the same functions. So the answers do not depend on the engine, only their speed does.
+An engine never blocks labeling. If its workers are not available, it returns None, and the trainer does the work itself
+with the same functions. So the results do not depend on the engine; only the speed does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Matrix = NDArray[np.float32]
 
 @dataclass
 class Embedded:
-    """Images and their vectors (n, dim), in the same order, and the ids of images that are to be embedded here."""
+    """Images with their vectors (n, dim), in the same order, and the ids of images that this process must embed."""
 
     vectors: Matrix
     entries: list[ImageEntry] = field(default_factory=list)
@@ -37,11 +37,11 @@ class Engine(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Why the workers do not work now, as a sentence for a person."""
+        """Why the workers are not used now, as a sentence for a person."""
 
     @property
     def room(self) -> int:
-        """Images that the workers can have in hand at once; 0: images are embedded here."""
+        """Number of images that the workers can hold at once; 0: images are embedded here."""
 
     def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
         """See `trainer.columns.spread_rows.Workers`."""
@@ -50,29 +50,29 @@ class Engine(Protocol):
         """Hand out the first of `entries`, and return what has been embedded meanwhile; None: embed them here."""
 
     def start(self) -> None:
-        """Look for the workers; returns at once."""
+        """Start to look for workers; returns at once."""
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Release the workers."""
 
 
 class LocalEngine:
-    """This process alone: one shard, which is the pool itself."""
+    """This process alone, without workers."""
 
     spreads = False
     problem: str | None = None
     room = 0
 
     def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
-        """It is computed here."""
+        """None: everything is computed here."""
         return None
 
     def embed(self, backbone: Backbone, entries: Sequence[ImageEntry]) -> Embedded | None:
-        """They are embedded here."""
+        """None: all images are embedded here."""
         return None
 
     def start(self) -> None:
-        """There is nothing to look for."""
+        """Do nothing: there are no workers."""
 
     def close(self) -> None:
-        """There is nothing to let go."""
+        """Do nothing: there are no workers."""

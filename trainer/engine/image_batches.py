@@ -1,8 +1,8 @@
-"""Batches of images on their way to workers and back, so that every worker has the next one at hand.
+"""Sends batches of images to workers and collects their vectors. Each worker always has its next batch.
 
-Actors, and not Ray Data: the list of images changes with every label (labeled ones come first), a batch is short, and a
-worker that stays keeps the network on its device. Ray Data starts a pipeline for each data set and wants to run it to
-its end.
+The workers are actors and not Ray Data, for three reasons: the order of the images changes with every label (labeled
+ones come first), a batch is short, and a lasting worker keeps the network on its device. Ray Data starts a pipeline for
+each data set and runs it to its end.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from trainer.engine.shards import Lost
 log = logging.getLogger(__name__)
 
 AHEAD = 2
-"""Batches that each worker has: it reads one while it embeds the other."""
+"""Batches for each worker: it reads one while it embeds the other."""
 STEP_SECONDS = 0.3
-"""How long a step waits for a batch, because a person's new label waits for the step."""
+"""Maximum seconds that a step waits for a batch, because a person's new label waits for the step."""
 BATCH_SECONDS = 180.0
-"""Until a batch counts as lost: its images are handed out again. A worker may have to import torch from a slow disk."""
+"""Seconds until a batch counts as lost and its images are sent again. A worker may import torch from a slow disk."""
 LOSSES = 3
-"""Batches that each worker may lose in a row: one that fails every time is not waited for."""
+"""Batches that each worker may lose in a row before it is given up."""
 
 
 class Crew(Protocol):
@@ -36,20 +36,20 @@ class Crew(Protocol):
     count: int
 
     def call(self, worker: int, method: str, *given: Any) -> Any:
-        """Begin a call; returns its ticket."""
+        """Start a call; returns its ticket."""
 
     def results(self, tickets: Sequence[tuple[int, Any]], seconds: float) -> list[Any]:
         """The answers to calls of workers. Raises Lost."""
 
     def ready(self, tickets: Sequence[Any], seconds: float) -> list[Any]:
-        """Those that have an answer, after waiting for the first."""
+        """Wait for the first answer; returns the tickets that have one."""
 
 
 class ImageBatches:
-    """Images that a crew embeds. One thread uses it."""
+    """The images that a crew of workers embeds. Used by one thread."""
 
     def __init__(self, crew: Crew, dim: int, size: int) -> None:
-        """`size` images are a batch."""
+        """`size` is the number of images in a batch."""
         self._crew = crew
         self._dim = dim
         self._size = size
@@ -61,21 +61,21 @@ class ImageBatches:
 
     @property
     def room(self) -> int:
-        """Images that the workers can have in hand."""
+        """Number of images that the workers can hold."""
         return AHEAD * self._size * self._crew.count
 
     @property
     def trouble(self) -> str | None:
-        """Why the workers read no image at all; None while they do."""
+        """Why the workers cannot read any image; None while they can."""
         return next(iter(self._unread.values()), None) if not self.read_some else None
 
     @property
     def failing(self) -> bool:
-        """Whether the workers have lost every batch for so long that they are not worth waiting for."""
+        """Whether the workers have lost so many batches in a row that waiting for them is useless."""
         return self._lost >= LOSSES * self._crew.count
 
     def step(self, entries: Sequence[ImageEntry]) -> Embedded:
-        """Hand out the first of `entries` that are not out, and return what is back."""
+        """Send the first of `entries` that no worker has, and return what has come back."""
         asked = {(each.id, each.sha256) for each in entries}
         out = {(entry.id, entry.sha256) for _, some, _ in self._out.values() for entry in some}
         fresh = [each for each in entries if (each.id, each.sha256) not in out and each.id not in self._unread]
@@ -111,7 +111,7 @@ class ImageBatches:
         return found
 
     def _free(self, ahead: int) -> list[int]:
-        """Workers that have less than `ahead` batches, those with none first; a worker may be named twice."""
+        """Workers that have less than `ahead` batches, idle ones first; a worker may be listed twice."""
         has = [0] * self._crew.count
         for worker, _, _ in self._out.values():
             has[worker] += 1

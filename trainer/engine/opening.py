@@ -7,7 +7,7 @@ from trainer.engine.engine import Engine, LocalEngine
 
 
 def open_engine(settings: TrainerSettings) -> Engine:
-    """The engine of the settings. Raises SettingsError if Ray is not installed, or nobody said where it is."""
+    """The engine in the settings. Raises SettingsError if Ray is not installed or has no address."""
     if settings.engine == "local":
         return LocalEngine()
     if not settings.ray_address:

@@ -1,6 +1,7 @@
-"""The Ray cluster as a client sees it: its machines, its actors, and two errors in place of all of Ray's.
+"""A client of the Ray cluster: its machines and its actors. Every call takes finite time.
 
-`Lost` is one worker, which Ray starts again; `Away` is the whole cluster. Every call takes finite time.
+All errors of Ray become one of two. `Lost`: one worker is gone, and Ray starts it again. `Away`: the cluster does not
+answer.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from trainer.engine.shards import Lost  # noqa: E402
 log = logging.getLogger(__name__)
 
 GROUP = 4
-"""Cores of a worker that embeds without a GPU: more of them wait for one another."""
+"""Cores of a worker that embeds without a GPU: with more, they would wait for one another."""
 ASK_SECONDS = 10.0
 """Until a question that needs no work counts as unanswered."""
 SEND_SECONDS = 120.0
@@ -82,11 +83,11 @@ class RayCrew:
         self.on_gpus = on_gpus
 
     def put(self, value: Any) -> Any:
-        """Send a value ahead that several calls take."""
+        """Send a value once that several calls use."""
         return _asked(lambda: ray.put(value), SEND_SECONDS)
 
     def call(self, worker: int, method: str, *given: Any) -> Any:
-        """Begin a call; returns its ticket."""
+        """Start a call; returns its ticket."""
 
         def begin() -> Any:
             ticket = getattr(self.actors[worker], method).remote(*given)
@@ -108,7 +109,7 @@ class RayCrew:
         return found
 
     def ready(self, tickets: Sequence[Any], seconds: float) -> list[Any]:
-        """Those that have an answer, after waiting for the first."""
+        """Wait for the first answer; returns the tickets that have one."""
 
         def look() -> list[Any]:
             done: list[Any] = ray.wait(list(tickets), num_returns=1, timeout=seconds)[0]
@@ -140,7 +141,7 @@ class RayCluster:
         return [str(node["NodeID"]) for node in self._nodes]
 
     def connect(self) -> None:
-        """Connect anew, without the workers of an earlier connection. Raises Away."""
+        """Connect again, without the workers of an earlier connection. Raises Away."""
         self.close()
         try:
             ray.init(self._address, log_to_driver=False, logging_level=logging.ERROR)
@@ -158,7 +159,7 @@ class RayCluster:
         return [str(node["NodeID"]) for node in _asked(_machines, ASK_SECONDS)] != self.machines
 
     def hire_holders(self, kind: type) -> RayCrew:
-        """One worker for rows on each machine. Raises Away."""
+        """Start one worker for rows on each machine. Raises Away."""
 
         def hire() -> list[Any]:
             actor: Any = ray.remote(kind)
@@ -167,7 +168,7 @@ class RayCluster:
         return self._started("rows", _asked(hire, ASK_SECONDS))
 
     def hire_embedders(self, kind: type, settings: TrainerSettings, key: str, frozen: bytes) -> RayCrew | None:
-        """A worker for images on each GPU, or on each few cores where there is none; None: nothing is free."""
+        """Start a worker for images on each GPU, or on every few cores without one; None: nothing is free."""
         any_gpu = any(_has(node, "GPU") for node in self._nodes)
 
         def hire() -> list[Any]:
@@ -185,7 +186,7 @@ class RayCluster:
         return self._started("images", actors, on_gpus=any_gpu) if actors else None
 
     def dismiss(self, what: str) -> None:
-        """Let the workers for rows or for images go. Raises Away."""
+        """Release the workers for rows or for images. Raises Away."""
         for actor in self._hired.pop(what, []):
             _asked(partial(ray.kill, actor), ASK_SECONDS)
 
@@ -213,6 +214,6 @@ def _has(node: dict[str, Any], resource: str) -> int:
 
 
 def _on(node: dict[str, Any], cores: int) -> dict[str, Any]:
-    """Options of an actor on this machine, which is started again as often as it ends."""
+    """Options of an actor on this machine, which Ray restarts whenever it ends."""
     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
     return {"num_cpus": cores, "max_restarts": -1, "max_task_retries": 0, "scheduling_strategy": where}

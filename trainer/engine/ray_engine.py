@@ -1,9 +1,9 @@
-"""The engine on a Ray cluster: the trainer stays outside, as a client, and its workers are actors of the cluster.
+"""The engine on a Ray cluster: the trainer is a client of the cluster, and its workers are actors in it.
 
-As a client, because a process that is a part of the cluster ends with it. A client sees an error within seconds, and
-goes on alone. Everything here is a copy or can be done again: a lost worker is started again and is sent its rows, a
-lost cluster is looked for again with growing pauses. Ray's statistics of usage are off. Ray pickles what it sends, so a
-cluster must be trusted as this machine is.
+A process that is part of a cluster ends with the cluster. A client gets an error within seconds and continues alone.
+Workers only have copies: a lost worker is started again and gets its rows again, and the trainer looks for a lost
+cluster again with growing pauses. Ray's usage statistics are off. Ray pickles what it sends, so the cluster must be as
+trusted as this machine.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from trainer.engine.workers import ImageEmbedder, RowHolder
 log = logging.getLogger(__name__)
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""Seconds until a cluster that is away is looked for again."""
+"""Seconds between attempts to reach a cluster that is away."""
 LOOK_SECONDS = 10.0
-"""Between two looks at the machines of the cluster."""
+"""Seconds between two checks of the cluster's machines."""
 FEED_SECONDS = 5.0
-"""For how long rows are sent before the next look."""
+"""Seconds during which rows are sent before the next check."""
 GPU_BATCH = 256
-"""Images that a worker with a GPU gets at once."""
+"""Batch size for a worker with a GPU."""
 CLOSE_SECONDS = 2.0
-"""For which a shutdown waits for the thread, which then disconnects by itself."""
+"""Seconds that a shutdown waits for the thread, which disconnects by itself."""
 
 
 class RayEngine:
@@ -44,7 +44,7 @@ class RayEngine:
     spreads = True
 
     def __init__(self, settings: TrainerSettings, *, least: int = LEAST) -> None:
-        """Workers are asked to compute over at least so many rows."""
+        """The workers compute over this many rows or more."""
         self._settings = settings
         self._least = least
         self._cluster = RayCluster(settings.ray_address)
@@ -59,11 +59,11 @@ class RayEngine:
 
     @property
     def problem(self) -> str | None:
-        """Why the workers do not work now, as a sentence for a person."""
+        """Why the workers are not used now, as a sentence for a person."""
         if self._reason is not None:
             return (
-                f"The Ray cluster at {self._settings.ray_address} is away ({self._reason}). The trainer goes on alone, "
-                "more slowly, and looks for it again at least once a minute."
+                f"The Ray cluster at {self._settings.ray_address} is away ({self._reason}). The trainer continues "
+                "alone, more slowly, and tries to reach it at least once a minute."
             )
         batches = self._batches
         unread = batches[1].trouble if batches is not None else None
@@ -81,35 +81,35 @@ class RayEngine:
 
     @property
     def waiting(self) -> int:
-        """Rows that are wanted and that no worker has yet."""
+        """Number of needed rows that no worker has yet."""
         shards = self._shards
         return 0 if shards is None else shards.waiting
 
     @property
     def answered(self) -> int:
-        """How often the workers have computed."""
+        """How often the workers have computed for the trainer."""
         shards = self._shards
         return 0 if shards is None else shards.answered
 
     @property
     def room(self) -> int:
-        """Images that the workers can have in hand at once."""
+        """Number of images that the workers can hold at once."""
         batches = self._batches
         return 0 if batches is None or self._shards is None else batches[1].room
 
     def start(self) -> None:
-        """Look for the cluster."""
+        """Start to look for the cluster."""
         self._thread.start()
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Release the workers."""
         self._closing.set()
         self._news.set()
         if self._thread.is_alive():
             self._thread.join(CLOSE_SECONDS)  # it may be waiting for a cluster that is away
 
     def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
-        """By the workers that hold these rows; None while they do not."""
+        """Compute on the workers that hold these rows; None while none do."""
         shards = self._shards
         if shards is None:
             return None
@@ -123,7 +123,7 @@ class RayEngine:
         return None
 
     def embed(self, backbone: Backbone, entries: Sequence[ImageEntry]) -> Embedded | None:
-        """By the workers; None while there are none."""
+        """Embed on the workers; None while there are none."""
         shards = self._shards
         if shards is None:
             return None
@@ -141,7 +141,7 @@ class RayEngine:
         return found
 
     def _hired(self, backbone: Backbone) -> tuple[str, ImageBatches] | None:
-        """Workers for this backbone. Those of another one are let go."""
+        """Workers for this backbone. Releases those of another backbone."""
         from trainer.embeddings.backbones.saved_backbone import freeze  # torch takes seconds
 
         if self._failed_key == backbone.key:
@@ -169,7 +169,7 @@ class RayEngine:
         log.warning("%s", self._trouble)
 
     def _lose(self, shards: Shards, error: Exception) -> None:
-        """The cluster does not answer. Only the first one to notice says so."""
+        """Note that the cluster does not answer. Logs it once."""
         if self._shards is shards:
             self._shards, self._batches, self._reason = None, None, str(error)
             log.warning("%s", self.problem)
@@ -190,7 +190,7 @@ class RayEngine:
                 if wanted is not None and shards.feed(wanted, FEED_SECONDS) and shards.wanted is wanted:
                     shards.wanted = None
                 if self._cluster.changed():
-                    log.info("The machines of the Ray cluster have changed; its workers begin anew.")
+                    log.info("The machines of the Ray cluster have changed; its workers start again.")
                     self._shards, self._batches, self._failed_key = None, None, ""
                     continue
             except Away as error:
@@ -204,7 +204,7 @@ class RayEngine:
         self._news.clear()
 
     def _begin(self) -> bool:
-        """Connect and hire; returns whether there are workers now."""
+        """Connect and start workers; returns whether there are any now."""
         try:
             self._cluster.connect()
             holders: RayCrew = self._cluster.hire_holders(RowHolder)
@@ -212,5 +212,5 @@ class RayEngine:
             self._reason = str(error)
             return False
         self._shards, self._reason, self._failed_key = Shards(holders, least=self._least), None, ""
-        log.info("The Ray cluster at %s works for the trainer.", self._settings.ray_address)
+        log.info("The trainer now uses the Ray cluster at %s.", self._settings.ray_address)
         return True

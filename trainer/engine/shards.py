@@ -1,8 +1,7 @@
-"""Rows of the pool spread over workers, in whole chunks: which worker has which, and what it still lacks.
+"""Spreads the rows of the pool over workers, in whole chunks, and records which worker has which rows.
 
-The trainer keeps all rows itself, in memory or in a file, so a worker that was lost is simply sent them again. Workers
-compute only when they have all that is asked for. Nothing is merged but the results of rows, so the answer does not
-depend on how many workers there are.
+The trainer keeps all rows itself, in memory or in a file, so it can send a lost worker its rows again. Workers compute
+only once they have all needed rows. Each row has its own result, so the results do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from trainer.engine.workers import Wanted
 log = logging.getLogger(__name__)
 
 LEAST = 131_072
-"""Rows below which it takes longer to ask than to compute. A round considers fewer, see `trainer.tasks.pool_scores`."""
+"""Below this number of rows, computing here is faster. A round considers fewer, see `trainer.tasks.pool_scores`."""
 LITTLE = 2 * CHUNK
-"""Rows that are sent at once before computing. More are sent in the background."""
+"""Up to this many missing rows are sent before computing; more are sent in the background."""
 ANSWER_SECONDS = 60.0
-"""Until an answer counts as lost."""
+"""Seconds until an answer counts as lost."""
 AT_ONCE = 8
-"""Chunks on their way."""
+"""Chunks sent at the same time."""
 
 
 class Lost(Exception):  # noqa: N818 - a state of a worker
-    """A worker is gone, or does not answer in time. It is started again."""
+    """A worker is gone or does not answer in time. Ray starts it again."""
 
     def __init__(self, worker: int) -> None:
         super().__init__(f"Worker {worker} is gone.")
@@ -45,17 +44,17 @@ class Crew(Protocol):
     count: int
 
     def put(self, value: Any) -> Any:
-        """Send a value ahead that several calls take."""
+        """Send a value once that several calls use."""
 
     def call(self, worker: int, method: str, *given: Any) -> Any:
-        """Begin a call; returns its ticket."""
+        """Start a call; returns its ticket."""
 
     def results(self, tickets: Sequence[tuple[int, Any]], seconds: float) -> list[Any]:
         """The answers to calls of workers. Raises Lost."""
 
 
 class Shards:
-    """The rows that a crew holds. Safe from any thread."""
+    """The rows that a crew of workers holds. Thread-safe."""
 
     def __init__(self, crew: Crew, *, least: int = LEAST) -> None:
         self._crew = crew
@@ -68,11 +67,11 @@ class Shards:
 
     @property
     def waiting(self) -> int:
-        """Rows that are wanted and that no worker has yet."""
+        """Number of needed rows that no worker has yet."""
         return 0 if self.wanted is None else self._lacking(self.wanted)
 
     def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
-        """As `spread_rows.over`, by the workers; None if they lack rows or one is lost."""
+        """Like `spread_rows.over`, on the workers; None if they lack rows or one is lost."""
         if len(which) < self._least:
             return None
         lacking = self._lacking(rows)
@@ -111,7 +110,7 @@ class Shards:
         return found
 
     def feed(self, rows: SpreadRows, seconds: float = ANSWER_SECONDS) -> bool:
-        """Send what workers lack of `rows`; returns whether they have all of it. Ends soon after so many seconds."""
+        """Send the workers the `rows` that they lack, for about this many seconds; returns whether they have all."""
         if not self._feeding.acquire(blocking=False):
             return False
         try:
@@ -150,12 +149,12 @@ class Shards:
             self._sent[worker][chunk] = whole
 
     def _lacking(self, rows: SpreadRows) -> int:
-        """How many of these rows no worker has."""
+        """Number of these rows that no worker has."""
         if rows.name != self._name:
             return len(rows)
         there = [pair for some in self._sent for pair in list(some.items())]
         return len(rows) - sum(min(each, max(len(rows) - chunk * CHUNK, 0)) for chunk, each in there)
 
     def _forget(self, worker: int) -> None:
-        log.info("Worker %d of %d is sent its rows again.", worker, self._crew.count)
+        log.info("Worker %d of %d gets its rows again.", worker, self._crew.count)
         self._sent[worker] = {}

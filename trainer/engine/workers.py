@@ -1,6 +1,6 @@
-"""What runs on the workers: a holder of rows, and an embedder of images. They know nothing of Ray.
+"""The code on the workers: one class holds rows, the other embeds images. Neither knows Ray.
 
-A worker that is started again begins empty and says so: the trainer still has everything that it held.
+A restarted worker is empty and says so. The trainer still has everything that the worker held.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 
 Places = NDArray[np.uint16]
-"""Rows of a chunk, counted from its first."""
+"""Row numbers within a chunk."""
 Wanted = tuple[int, Places | None]
-"""A chunk, and the rows of it that are wanted; None: all that there are."""
+"""A chunk, and its rows that are needed; None: all of them."""
 
 
 class RowHolder:
@@ -39,9 +39,9 @@ class RowHolder:
         self._filled: dict[int, int] = {}
 
     def hold(self, name: str, chunk: int, start: int, rows: NDArray[Any]) -> bool:
-        """Append `rows` (n, D) to a chunk that has `start` rows. False if it has others: it must be sent anew.
+        """Append `rows` (n, D) to a chunk that has `start` rows. False if it has another number: then send it again.
 
-        Rows of another name than before replace all that are here.
+        Rows under a new name replace all rows that are here.
         """
         if name != self._name:
             self._name, self._chunks, self._filled = name, {}, {}
@@ -53,7 +53,7 @@ class RowHolder:
         return True
 
     def over(self, name: str, function: Function, wanted: Sequence[Wanted]) -> Matrix | None:
-        """`function` of rows of some chunks, one after another (n, …); None if not all of them are here."""
+        """Apply `function` to rows of some chunks; returns all results (n, …), or None if some rows are missing."""
         parts = []
         for chunk, places in wanted:
             filled = self._filled.get(chunk, 0) if name == self._name else 0
@@ -90,8 +90,9 @@ class ImageEmbedder:
         self._embedding = Lock()
 
     def embed(self, entries: Sequence[ImageEntry]) -> tuple[Matrix, list[int], dict[int, str]]:
-        """Vectors (n, dim) of images, their ids, and why others cannot be read. Those that come slowly are in
-        neither."""
+        """Vectors (n, dim) of images, their ids, and why others cannot be read. Images from a slow store may be
+        missing in all of them.
+        """
         unread: dict[int, str] = {}
         with self._reading:
             backbone = self._backbone

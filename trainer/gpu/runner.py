@@ -1,9 +1,10 @@
-"""Runs a network over many images on a GPU, without waiting where it need not.
+"""Runs a network over many images on a GPU. Copies overlap with the computation.
 
-Images cross the bus as bytes, a quarter of what float32 takes, from pinned memory, while the GPU computes the batch
-before. They are normalised there. The vectors come back while the next batch is computed. If memory runs out, the batch
-is halved, down to one image, and stays so: whoever else uses the GPU is expected to stay. Batches have few different
-sizes, because libraries choose their kernels anew for each. Vectors that overflow in 16 bits are computed again.
+Images are copied as bytes from pinned memory, a quarter of their size as float32, while the GPU computes the previous
+batch. The GPU normalises them. The vectors are copied back while it computes the next batch. If memory runs out, the
+batch size is halved, down to one image. It is not raised again, because other programs are expected to keep their share
+of the GPU. There are few different batch sizes, because libraries choose their kernels for each size. Vectors that
+overflow in 16 bits are computed again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 MOST = 512
 """Images per pass, if the memory allows it."""
 UNDER_WAY = 2
-"""Batches under way: one computes, one is copied."""
+"""Batches in progress: one is computed, one is copied."""
 
 Images = Sequence[NDArray[Any]] | NDArray[Any]
 
@@ -89,7 +90,7 @@ class Runner:
             while start < len(images):
                 some = images[start : start + self.at_once]
                 begun = self._begin(some)
-                if begun is None:  # the batch is smaller now; those under way free their memory first
+                if begun is None:  # the batch is smaller now; batches in progress free their memory first
                     found += [each.result() for each in waiting]
                     waiting.clear()
                     give_back()
@@ -113,7 +114,7 @@ class Runner:
             if not out_of_memory(error) or len(images) == 1:
                 raise
         self.at_once = max(len(images) // 2, 1)
-        log.warning("The memory of %s ran out: from now on, %d images are taken at once.", self.device, self.at_once)
+        log.warning("The memory of %s ran out. From now on, the batch size is %d.", self.device, self.at_once)
         return None
 
     def _exactly(self, image: NDArray[Any]) -> NDArray[np.float32]:

@@ -5,9 +5,9 @@ The network is the one that embeds the images, or a small one trained from scrat
 pixels. It gets a linear classifier, and each round starts again from the published weights: continuing from overfitted
 weights learns new labels badly (Ash & Adams 2020). The comparison uses what would go live: a head on the embeddings of
 the trained network. It predicts validation images, or each fold of the train labels after learning from the others; no
-epoch is chosen on the images that judge it. A challenger that is not ahead after a fold is given up. Everything that
-took minutes is on disk, so that a kill costs one epoch or one batch. A round that uses the pauses of a computer without
-a GPU takes few threads, and only time that no other process wants.
+epoch is chosen on the images that judge it. A challenger that is not ahead after a fold is given up. Every epoch and
+every batch is saved, so a kill costs at most one of them. On a computer without a GPU, a round that uses the pauses
+takes few threads and yields to every other process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Estimates how long a challenger round takes on this computer, and how much of it is left.
 
-The live network embeds a few black images, and learning from an image costs a few times as much. This module imports no
-torch, because the trainer asks it too; `trainer.jobs.challenge` trains as it says.
+The estimate measures how long the live network takes to embed a few black images. Learning from an image takes a few
+times as long. This module imports no torch, because the trainer uses it too. `trainer.jobs.challenge` takes its number
+of epochs and threads from here.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ STEP = 4.2
 160 px, CPU seconds of one thread. The epoch that trains the classifier alone costs little less (3.2 to 3.7).
 """
 AROUND = 3.0
-"""Cost of what else is done with a learned image, likewise: the first classifier, and the head that judges."""
+"""Further cost of a learned image, in embedded images: for the first classifier, and for the head that judges."""
 PROBED = 32
-"""Images embedded at once, as many as a round learns from at once: an image cost mobilenetv2_100 11 ms among 4, and
-23 ms among 32.
+"""Images embedded at once, as many as in a training batch. The batch size matters: mobilenetv2_100 took 11 ms an image
+in batches of 4, and 23 ms in batches of 32.
 """
 PROBES = 2
 TIMED = 50
@@ -60,8 +61,8 @@ def seconds_per_image(network: Network) -> float:
 
 
 def seconds_of_round(labels: int, folds: int, images: int, per_image: float) -> float:
-    """Seconds of a round that takes over: a training on all `labels`, one for each of the `folds`, and all `images`
-    embedded again, with `few_threads`.
+    """Seconds of a round that takes over: one training on all `labels`, one for each of the `folds`, and embedding all
+    `images` again, with `few_threads`.
     """
     trained = [labels - labels // max(folds, 1)] * folds + [labels]
     views = sum(rows * (1 + int(np.clip(PASSES // max(rows, 1), *EPOCHS))) for rows in trained)
@@ -80,8 +81,8 @@ def few_threads() -> int:
 
 
 class Pace:
-    """Tells how long the remaining steps take. Steps during which the process was halted are outliers, so it takes the
-    median.
+    """Estimates how long the remaining steps take, from the median of recent ones: steps during which the process was
+    halted are outliers.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -90,7 +91,7 @@ class Pace:
         self._steps: deque[float] = deque(maxlen=TIMED)
 
     def begin(self) -> None:
-        """What follows is a step again."""
+        """Start timing the next step."""
         self._last = self._clock()
 
     def left(self, steps: float) -> float | None:

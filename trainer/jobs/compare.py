@@ -27,15 +27,16 @@ TIMED = 20
 """Number of single images whose median is the latency, after WARM_UP images."""
 WARM_UP = 3
 HARD = (
-    "Hard test images were asked more often, so these are no figures of a random sample: to be sure, compare the "
-    "versions on validation images."
+    "Hard test images were asked more often, so these figures are not those of a random sample. For a reliable result, "
+    "compare the versions on validation images."
 )
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What two versions say of the same images: of the `kept` ones, the first `measured` are those of the split that is
-    compared on, and the others are train images."""
+    """The predictions of two versions for the same images. The first `measured` of the `kept` images belong to the
+    split that is compared on; the others are train images.
+    """
 
     classifiers: list[Classifier]
     kept: list[LabeledImage]
@@ -48,7 +49,7 @@ class Predictions:
     learned: list[set[str]]
 
     def with_learners(self, each: Difference) -> Difference:
-        """The difference with the versions that learned from its image."""
+        """The difference, with the versions that learned from its image."""
         sha256 = next(image.sha256 for image in self.kept if image.image_id == each.image_id)
         names = [
             classifier.version

@@ -1,8 +1,8 @@
 """The comparison of two versions that predict several classes per image, on the same images.
 
 Images that either version learned from are left out, whatever their split is now. The gain in macro F1 is measured in
-pairs: each resample of the bootstrap draws the same images for both. An answer that says nothing about a class counts
-for that class neither as a yes nor as a no.
+pairs: each resample of the bootstrap draws the same images for both. If an answer says nothing about a class, its image
+does not count for that class.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from trainer.work.job_context import LabeledImage, Work
 
 @dataclass(frozen=True)
 class SeveralAnswers:
-    """Predictions of one version: of the live classes `classes` (L,), the probabilities (n, L) and those that it says
-    yes to (n, L); its speed and its size."""
+    """Predictions of one version for the live classes `classes` (L,): probabilities (n, L) and decisions (n, L). Also
+    its speed and its size.
+    """
 
     version: str
     classes: NDArray[np.int64]
@@ -40,7 +41,7 @@ class SeveralAnswers:
     images_per_second: float | None = None
 
     def rows(self, rows: slice) -> SeveralAnswers:
-        """Of some images only."""
+        """The predictions for some of the images."""
         return SeveralAnswers(
             self.version,
             self.classes,

@@ -2,9 +2,10 @@
 
 A job is a folder with its request, the images it may read, its progress and its result. Its process runs at the lowest
 priority, is halted while the loop learns or is paused (SIGSTOP works at once, even within a batch), and ends when the
-trainer ends, halted or not. Where it uses a GPU, a process that is halted for long is ended, because it would keep that
-memory. After a kill of either, the job is started again and continues from its checkpoint. A job
-fails after ending three times without a reason. This module does not know what jobs do; `trainer.jobs.worker` does.
+trainer ends, halted or not. A process on a GPU is ended if it is halted for long, because it would keep the GPU's
+memory. If the trainer or the process is killed, the job starts again and continues from its checkpoint. A job fails
+after its process ended three times without a reason. This module does not know what jobs do; `trainer.jobs.worker`
+does.
 """
 
 from __future__ import annotations
@@ -277,7 +278,7 @@ class Jobs:
                 error = str(json.loads((folder / "error.json").read_text(encoding="utf-8"))["error"])
             elif self._parked or self._ended_halted or code == NO_ROOM:
                 if code == NO_ROOM:
-                    logger.warning("Job %s waits until the disk is writable again", job_id)
+                    logger.warning("Job %s is waiting until the disk is writable again", job_id)
                 self._set(job_id, unless=CANCELLED, state="queued", attempts=job.attempts - 1)
                 return
             elif job.attempts < ATTEMPTS:

@@ -71,7 +71,7 @@ class ModelJobs:
         return self._jobs.submit("compare", said, measured + sample)
 
     def _of_boxes(self, request: ComparisonRequest) -> ComparisonRequest:
-        """The request with what detectors are compared by. Raises ValueError for metrics that they do not have."""
+        """The request with the metrics of detectors filled in. Raises ValueError for metrics that they do not have."""
         wanted = {"map_50": 0.0} if request.min_delta == {"accuracy": 0.0} else request.min_delta
         wrong = sorted(set(wanted) - BOX_METRICS.keys() - COSTS - {"auc_pr"})
         if wrong:
@@ -129,7 +129,7 @@ class ModelJobs:
         """
         if task_named(self._replica.fold.task.name).learns_from_images:
             if ":" in name:
-                raise ValueError("A network of your own cannot be trained to find boxes: choose one of timm.")
+                raise ValueError("Your own network cannot be trained to find boxes: choose one of timm.")
             if name in TORCHVISION:
                 return
         if ":" not in name:
@@ -161,7 +161,7 @@ class ModelJobs:
 
 
 def _of_several(request: ComparisonRequest) -> ComparisonRequest:
-    """The request with what multi-label versions are compared by. Raises ValueError for metrics that they do not
+    """The request with the metrics of multi-label versions filled in. Raises ValueError for metrics that they do not
     have."""
     wanted = {"macro_f1": 0.0} if request.min_delta == {"accuracy": 0.0} else request.min_delta
     wrong = sorted(set(wanted) - SEVERAL_METRICS - COSTS)
@@ -189,7 +189,8 @@ def _with_answer(row: dict[str, Any]) -> dict[str, Any]:
 def _with_boxes(row: dict[str, Any]) -> dict[str, Any]:
     """A row of an image with boxes, as JSON.
 
-    The boxes do not stand in the request: everybody can read that, and whoever labels a test image must not see them.
+    The request does not contain the boxes, because everybody can read it, and whoever labels a test image must not see
+    them.
     """
     return {**row, "class_id": None, "answer": {"boxes": [box[:5] for box in row["class_id"].boxes]}}
 

@@ -4,8 +4,8 @@ All current labels count. Train images are trained on, validation images choose 
 once, when nothing is left to choose. Without enough validation labels, a part of the train labels replaces them; if
 even that would be too small, all are learned and no epoch is chosen. The version records this.
 
-Where an image can have several classes, their thresholds follow from labels that the network has not learned. So a
-small part of the train labels is spared for them even if no epoch is chosen.
+Where an image can have several classes, their thresholds are chosen on labels that the network has not learned. So a
+small part of the train labels is reserved for them even if no epoch is chosen.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ from trainer.work.job_context import LabeledImage, Work
 from trainer.work.starting_weights import begin, classifier_of
 
 ENOUGH_VALIDATION = 50
-"""Labels needed to choose an epoch. With fewer in the validation split, a part of train is held out; if that part had
-fewer, none is: 15 labels tell nothing and are worth more for training (docs/measurements/experiments.md).
+"""Labels needed to choose an epoch. If the validation split has fewer, a part of the train labels is held out. If that
+part would have fewer, too, none is: 15 labels say nothing and are worth more for training
+(docs/measurements/experiments.md).
 """
 HELD_OUT = 0.15
 STATISTICS: dict[str, Statistics] = {"pretrained": "kept", "file": "kept", "base": "renewed"}
@@ -56,8 +57,8 @@ EPOCHS = (20, 200)
 STEPS = 400
 """Minimum training steps by default, within those limits: 100 labels are two batches, and 20 × 2 steps do little."""
 PATIENT = 6
-"""Default patience in epochs, or three quarters of all epochs if that is more: the last epochs of a cycle are the best,
-and those at the highest rates are often worse than the start.
+"""Default patience in epochs, or three quarters of all epochs if that is more. In a cycle, the last epochs are the
+best, and those at the highest learning rates are often worse than the start.
 """
 
 
@@ -196,7 +197,7 @@ HOW_TO_USE = {
 
 
 def tasks_of(work: Work) -> tuple[NetworkTask, Callable[[LabeledImage], Any]]:
-    """The task of the job, and what gives the label of a labeled image as the task has it."""
+    """The task of the job, and a function that returns a labeled image's label as the task represents it."""
     name = str(work.job.request.get("task", "classification"))  # absent in a job of an older version
     return network_task(name), shared_tasks.task_named(name).of_row
 
@@ -313,7 +314,7 @@ def photographs(work: Work, images: Sequence[LabeledImage], known: Ids, size: in
 
 @dataclass(frozen=True)
 class _Measurable:
-    """A classifier in the form in which a task measures its models."""
+    """A classifier with the interface that a task needs to measure a model."""
 
     classifier: Classifier
 

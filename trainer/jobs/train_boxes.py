@@ -42,7 +42,7 @@ from trainer.work.job_context import LabeledImage, Work
 ENOUGH_VALIDATION = 20
 """Labeled validation images needed to choose an epoch and a threshold."""
 STEPS = 500
-"""Training steps by default; an epoch of few images has few steps, so that there are more of them."""
+"""Training steps by default. With few images, an epoch has few steps, so there are more epochs."""
 EPOCHS = (10, 1_000)
 BATCH = 8
 RATE = 2e-3
@@ -189,7 +189,9 @@ def _examples(images: Sequence[LabeledImage]) -> list[Example]:
 
 
 def _readable(work: Work, album: Album, examples: list[Example], notes: list[str]) -> list[Example]:
-    """Those whose image can be read, decoded ahead as far as memory allows. Raises ValueError if none."""
+    """The examples with a readable image, decoded ahead as far as memory allows. Raises ValueError if there are
+    none.
+    """
 
     def look(example: Example) -> bool:
         try:
@@ -212,7 +214,7 @@ def _readable(work: Work, album: Album, examples: list[Example], notes: list[str
 
 
 def _looked(album: Album, network: WholeDetector, ids: Sequence[int], examples: Sequence[Example]) -> list[Judged]:
-    """What the network finds in images beside what people drew; images that cannot be read are left out."""
+    """The boxes that the network finds in images, and those that people drew. Unreadable images are left out."""
     device, judged = network.threshold.device, []
     for example in examples:
         try:

@@ -2,10 +2,10 @@
 
 A round fine-tunes the network in its own process (`trainer.jobs.challenge`). The process is halted while the loop
 learns or is paused, and ended while a requested job runs or the trainer is stopped. A round starts when the labels have
-grown by a tenth, and only if the challenger can win. On a computer without a GPU, `auto` also waits for many labels,
-for half as many more after a challenger that was not ahead, and for pauses. It begins no round there that takes too
-long (`trainer.jobs.challenge_cost`). The challenger takes over only if it is significantly better. Its process has then
-embedded the pool again while the old embeddings stayed live, and the loop swaps them between two rounds.
+grown by a tenth, and only if the challenger can win. Without a GPU, `auto` also waits for many labels and for pauses,
+and after a challenger that was not ahead it waits until the labels have grown by half. It starts no round there that
+would take too long (`trainer.jobs.challenge_cost`). The challenger takes over only if it is significantly better. By
+then its process has re-embedded the pool while the old embeddings stayed live. The loop swaps them between two rounds.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 logger = logging.getLogger(__name__)
 
 ENOUGH_VALIDATION = 200
-"""Validation labels needed to compare on them; with fewer, out-of-fold predictions on train labels are compared."""
+"""Minimum validation labels for a comparison on them. With fewer, out-of-fold predictions on train labels are used."""
 LEAST = 60
 """Train labels that a round needs, and labels needed to judge it out of fold."""
 FOLDS = 3
 GROWTH = 1.1
 """Growth of the labels since the last round that starts the next one."""
 GROWTH_BEHIND = 1.5
-"""The same in pauses, if the last challenger was not even ahead. A tenth more would hardly change that, and a round can
-take hours.
+"""Growth for rounds in pauses, if the last challenger was not ahead. A tenth more labels would hardly change that, and
+a round can take hours.
 """
 KEPT = 5
 """Rounds remembered."""
@@ -67,7 +67,7 @@ head was as good below: 80.4 % each at 1,000 labels, 80.6 against 84.5 % at 3,00
 QUIET_SECONDS = 10.0
 """Seconds without a label that count as a pause. The labeler holds back an incomplete batch for five seconds."""
 LONGEST_SECONDS = 2 * 3_600.0
-"""Computing time of the longest round in pauses. A longer one would use the pauses of days, for labels of before."""
+"""Computing time of the longest round in pauses. A longer one would take days, and its labels would be outdated."""
 
 
 class Challenger:
@@ -192,7 +192,7 @@ class Challenger:
         if model is None or pool is None or labels < needed:
             self._why = f"the next round begins at {needed:,} labels of train images (now {labels:,}){because}"
         elif not self._loop.live.ingest.complete():
-            self._why = "waits until all images are embedded"
+            self._why = "waiting until all images are embedded"
         elif in_pauses and self._too_long(labels, len(pool)):
             self._why = (
                 f"a round would take about {duration(self._seconds(labels, len(pool)))} on this computer; without a "

@@ -122,7 +122,7 @@ class Control:
         return self.desired.wish == "pause"
 
     def next_step(self, *, relaid: bool, embedded: bool, pending: bool, catching_up: bool, slow: bool = False) -> Step:
-        """The loop's next step.
+        """Choose the loop's next step.
 
         `relaid`: the embedding space is another one than at the last round. `embedded`: a train image has its vector.
         `pending`: images wait for theirs. `catching_up`: more rows are on their way. `slow`: whether there is slow work

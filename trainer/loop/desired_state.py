@@ -1,7 +1,7 @@
 """The desired state that the person sets: run, pause or stop, and what the last stop saved.
 
-It is one small file that is replaced atomically. So pause and stop survive a restart, and a stop that a kill
-interrupted is continued.
+It is one small file that is replaced atomically. So pause and stop survive a restart, and a stop that was interrupted
+by a kill continues.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Evaluator:
         return self._settings.iou_threshold
 
     def news(self, live: LiveModel, snapshot: Snapshot) -> list[int] | None:
-        """The test images to measure on; None if the result would be unchanged."""
+        """The test images to measure on; None if the result would not change."""
         model, pool = live.model, live.pool
         if model is None or pool is None or not self._is_news(_labeled(pool, snapshot), live.latest, model, snapshot):
             return None

@@ -1,8 +1,8 @@
 """Brings images from the catalogue into the embedding store and the pool.
 
-Images that are not embedded yet are pending and are embedded in short batches, so that a fit never waits long. It
-follows the changes of the catalogue, so that a page of it costs no more in a large pool than in a small one. Only the
-loop's thread uses it; other threads read `pool.space()` and `coming`.
+Images without a vector are pending. They are embedded in short batches, so that a fit never waits long. Only changes of
+the catalogue are processed, so a page of it costs the same in a large pool as in a small one. Only the loop's thread
+uses this module; other threads read `pool.space()` and `coming`.
 """
 
 from __future__ import annotations

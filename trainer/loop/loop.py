@@ -54,7 +54,7 @@ NOTHING = (-1, False)
 
 
 class Loop:
-    """Learns from `replica` and asks through `publisher`, beginning with the model `live`.
+    """Learns from `replica` and sends its lists through `publisher`, beginning with the model `live`.
 
     Only this thread replaces or changes `live`; another thread reads the attribute once and uses that value.
     """
@@ -114,7 +114,7 @@ class Loop:
     def wish(
         self, wish: Literal["run", "pause", "stop"], reason: str | None = None, rule: Rule | None = None
     ) -> TrainerState:
-        """See `Control.wish`. Returns the state at once; the rest follows."""
+        """See `Control.wish`. Returns the new state at once; the loop acts on it later."""
         self.control.wish(wish, reason, rule)
         return self.state
 
@@ -313,7 +313,7 @@ class Loop:
         return self._studying is not None and self._studying.take_over(self.live, pool, snapshot)
 
     def _suggest_tests(self, pool: ImagePool, snapshot: Snapshot) -> None:
-        """Suggest how often test images are to come, in an active test."""
+        """Suggest how often to ask each test image, in an active test."""
         model = self.live.model
         if snapshot.test_order != "active":
             self._rated = 0

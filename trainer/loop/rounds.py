@@ -143,7 +143,7 @@ def fit(pool: ImagePool | Space, snapshot: Snapshot, previous: Model | None, *, 
 def seen(
     pool: ImagePool, snapshot: Snapshot, head: Any, *, version: str, seconds: float, images: Collection[int]
 ) -> Model:
-    """The model of a task that learns from the images themselves: it has learned `images`, by the labels of
+    """The model of a task that learns from the images themselves: it has learned `images`, with the labels of
     `snapshot`."""
     rows, targets = train_targets(pool, snapshot)
     learned = np.isin(pool.train.ids[rows], list(images))

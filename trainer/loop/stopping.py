@@ -1,8 +1,8 @@
 """Rules that stop training: a metric is reliably good enough, the budget is spent, or nothing is left to ask.
 
 A threshold applies to the lower end of the 95 % interval. It must be met twice in a row, at least `APART` new test
-labels apart, because repeated looks at a noisy value would stop at a lucky moment. If the test sample does not grow,
-because it was imported or is complete, the two looks are `APART_FIXED` train labels apart.
+labels apart, because repeated checks of a noisy value would stop at a lucky moment. If the test sample does not grow,
+because it was imported or is complete, the two checks are `APART_FIXED` train labels apart.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shared.figures import METRIC_NAMES, percent
 from shared.settings.services import TrainerSettings
 
 Rule = Literal["thresholds", "budget", "nothing_left"]
-APART = 20  # new test labels between the two looks
+APART = 20  # new test labels between the two checks
 APART_FIXED = 50  # new train labels between them, while the test sample does not grow
 
 
@@ -24,7 +24,7 @@ class Thresholds:
     def __init__(self, thresholds: Mapping[str, float]) -> None:
         self.thresholds = dict(thresholds)
         self.armed = True
-        self.first_met: tuple[int, int] | None = None  # test and train labels at the first look that met all
+        self.first_met: tuple[int, int] | None = None  # test and train labels at the first check that met all
 
     def observe(self, lower_bounds: Mapping[str, float], n_test: int, n_train: int) -> str | None:
         """Check the evaluation of a model with `n_train` labels on `n_test` images; returns the reason to stop, or

@@ -1,7 +1,7 @@
 """How the loop works on a detector: which images and labels it gets, and what becomes the live model.
 
-A detector learns in rounds of seconds. So answers are ranked first, by the embeddings, and each step of the slow work
-(`trainer.live_detector.studies`) ends when something quicker is due. Only the loop's thread uses it.
+A detector needs seconds for a round. So the embeddings first rank the images after an answer. Each step of the slow
+work (`trainer.live_detector.studies`) ends early when quicker work is due. Only the loop's thread uses this module.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Studying:
         self._evaluator = evaluator
         self._replica = replica
         self._studies = Studies(detector)
-        self._no_news: object = None  # when an evaluation was last found to be none
+        self._no_news: object = None  # the state for which an evaluation was last found unnecessary
         self._taught: Snapshot | None = None  # whose labels the detector learns
 
     def start_over(self) -> None:

@@ -264,7 +264,7 @@ class Review {
       if (accepted) this.history.push({ many: accepted });
       this.doubts.current = null;
       this.doubts.next = [];
-      this.say(`${count(accepted, "proposal")} accepted. Undo takes back all of them.`);
+      this.say(`${count(accepted, "proposal")} accepted. Undo reverts all of them.`);
     } catch (error) {
       this.say(`Nothing was accepted: ${/** @type {Error} */ (error).message}`, true);
     }

@@ -57,9 +57,9 @@ def test_one_class_has_one_spelling_and_an_old_name_is_not_given_again(tmp_path:
     with labeler(tmp_path, classes=["Coat", "dog"]) as service:
         coat, dog = (entry.id for entry in service.classes.entries())
         for taken in ("coat", " COAT "):
-            with pytest.raises(Conflict, match="'Coat' already"):
+            with pytest.raises(Conflict, match="already a class 'Coat'"):
                 service.classes.add(taken)
-            with pytest.raises(Conflict, match="'Coat' already"):
+            with pytest.raises(Conflict, match="already a class 'Coat'"):
                 service.classes.change(dog, ClassPatch(name=taken))
         assert service.classes.change(coat, ClassPatch(name="coat")).name == "coat"
         service.classes.change(coat, ClassPatch(name="jacket"))

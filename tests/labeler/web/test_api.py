@@ -117,7 +117,7 @@ def test_refusals_say_what_to_do(client: TestClient) -> None:
     assert refused.status_code == 422
     assert refused.json()["invalid"] == [{"id": bad["id"], "reason": "there is no image 99"}]
     nothing = client.post("/undo", json={"id": str(uuid4()), "annotator": "bob"})
-    assert (nothing.status_code, nothing.json()["detail"]) == (404, "There is no answer of 'bob' left to take back.")
+    assert (nothing.status_code, nothing.json()["detail"]) == (404, "There is no answer of 'bob' left to undo.")
     assert "annotator" in client.get("/queue").json()["detail"]
     assert "ids like 3,17,4" in client.get("/queue?annotator=a&keep=x").json()["detail"]
     assert client.get("/nowhere").json() == {"detail": "There is nothing at this address."}
