@@ -40,7 +40,7 @@ from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, pla
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
 EMPTY = np.empty(0, np.uint8)
 LARGE = 20_000
-"""Images from which on a change of split does not always rebuild the geometry. Below, that takes a moment."""
+"""With this many images, a change of split does not always rebuild the geometry. With fewer, a rebuild is quick."""
 FEW = 0.01
 """Share of the images that may change their split until the geometry is rebuilt, whose mean they are a part of."""
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another

@@ -1,7 +1,7 @@
 """The source of an image's content: a folder or store of the project that this machine can read, or else the labeler.
 
-Of an archive in a store only the labeler reads, because its table of contents may take long to fetch; of a list of
-addresses too, because its settings say which addresses are allowed.
+Only the labeler reads an archive in a store, because its table of contents may take long to fetch. Only the labeler
+reads a list of addresses, too, because its settings say which addresses are allowed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Sends ranked lists and evaluations to the labeler and follows its catalogue, on background threads.
 
-A slow or absent labeler must not block training, so the loop only offers. A new ranked list replaces one that still
-waits, because old questions are worthless. Evaluations wait in the replica until confirmed, because each is a point of
-the curve. Both threads retry with growing pauses while the labeler is away.
+A slow or absent labeler must not block training, so the loop never waits for it. A new ranked list replaces one that
+still waits, because old questions are worthless. Evaluations wait in the replica until confirmed, because each is a
+point of the curve. Both threads retry with growing pauses while the labeler is away.
 """
 
 from __future__ import annotations
