@@ -14,7 +14,7 @@ from trainer.whole_detector.training import Plan, train
 
 IDS = (BLUE, RED)
 GREY = (128, 128, 128)
-PLAN = Plan(epochs=16, batch_size=4, learning_rate=5e-3, flip=True, seed=0, pretrained=False)
+PLAN = Plan(epochs=30, batch_size=4, learning_rate=5e-3, flip=True, seed=0, pretrained=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def learned(network, squares, tmp_path, plan=PLAN, **more):
 def test_it_finds_what_was_drawn(squares, tmp_path):
     network, steps = fresh(), []
     done = learned(network, squares, tmp_path, on_step=steps.append)
-    assert (done.epoch, done.best_epoch) == (16, 16)
-    assert [each.done for each in steps] == list(range(1, 49))
+    assert (done.epoch, done.best_epoch) == (30, 30)
+    assert [each.done for each in steps] == list(range(1, 91))
     assert done.history[-1]["train_loss"] < 0.6 * done.history[0]["train_loss"]
     examples, album = squares
     hits = 0
