@@ -93,7 +93,7 @@ class Catalog(Mapping[int, ImageEntry]):
             )
 
     def take(self, entries: Sequence[ImageEntry]) -> None:
-        """Add images that are in the database to the columns."""
+        """Add or update images in memory that are already in the database."""
         entries = list({entry.id: entry for entry in entries}.values())
         places = self.places.of(np.array([entry.id for entry in entries], np.int64))
         new = [entry for entry, place in zip(entries, places, strict=True) if place < 0]
