@@ -32,10 +32,10 @@ trainings. A worker started in full ignores it.
 """
 READ_AT_START = (
     *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER"),
-    *("KMP_", "TORCHINDUCTOR_", "MPLBACKEND", "TOKENIZERS_"),
+    *("KMP_", "TORCHINDUCTOR_", "MPLBACKEND", "TOKENIZERS_", "RAY_"),
 )
-"""Prefixes of variables that are not read on import. The last four are set by imports themselves: of torch, and of
-Streamlit and open_clip when pytest collects its tests.
+"""Prefixes of variables that are not read on import. The last five are set by imports themselves: of torch, of
+Streamlit and open_clip when pytest collects its tests, and by the trainer when it connects to a Ray cluster.
 """
 START_SECONDS = 180.0
 

@@ -238,7 +238,7 @@ def _batches(
         epoch, place = divmod(step, per_epoch)
         order = np.random.default_rng([plan.seed, epoch]).permutation(len(examples))
         draws = np.random.default_rng([plan.seed, epoch, place])
-        here = np.resize(order, per_epoch * size)[place * size : (place + 1) * size]
+        here = order[np.arange(place * size, (place + 1) * size) % len(order)]
         mixed = plan.mosaic if step < (1 - PLAIN) * total else 0.0
         several = draws.random(size) < mixed
         others = draws.integers(0, len(examples), (size, 3))

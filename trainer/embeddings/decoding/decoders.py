@@ -4,6 +4,9 @@ Each gets chunks of catalogue entries and writes the inputs into memory shared w
 problems pass through a pipe. They start when images wait, and end after a time without any, with the trainer, and with
 a job that is killed. A process that dies takes nothing along: its images are asked for again one by one, and an image
 that ends two processes is a problem. If processes cannot start here, the caller decodes itself (`DecodeHere`).
+
+Two libraries do not serve here: a `ProcessPoolExecutor` fails as a whole when one of its processes ends, and torch's
+`DataLoader` knows all images when it starts, while here their order changes with each label.
 """
 
 from __future__ import annotations
@@ -152,7 +155,7 @@ class Decoders:
                     self._start(number)
             while ended is None:
                 ended = self._serve()
-        except OSError:
+        except (OSError, subprocess.TimeoutExpired):  # the latter: a killed process hangs in the kernel
             log.exception("Processes that decode images cannot be used; threads decode instead.")
             with self._lock:
                 self.broken = True
