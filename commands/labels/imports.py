@@ -268,7 +268,7 @@ def opened(paths: Sequence[Path], chosen: Chosen | None, layout: str) -> Source:
 def _imported(outcome: Outcome, *, dry_run: bool) -> Table:
     counts = outcome.counts
     table = facts("number")
-    table.add_row("rows with a label", f"{outcome.rows:,}")
+    table.add_row("rows with answers", f"{outcome.rows:,}")
     table.add_row("labels to import" if dry_run else "labels imported", f"{counts['labels']:,}")
     table.add_row("imported before", f"{counts['known']:,}")
     table.add_row("new images", f"{counts['images']:,}")
