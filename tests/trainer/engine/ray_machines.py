@@ -18,7 +18,11 @@ from tests.services import free_port
 HOME = Path(__file__).resolve().parents[3]
 TOKEN = secrets.token_hex(32)
 PRIVATE = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
-SMALL = {"RAY_prestart_worker_first_driver": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+SMALL = {
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",
+    "RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S": "3",  # a client that comes while the head starts waits 30 s otherwise
+}
 
 
 class Machines:
