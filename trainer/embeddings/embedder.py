@@ -1,10 +1,10 @@
 """Embeds the images of the pool batch by batch: fetch, decode, forward pass, store. It knows no labels.
 
 The trainer's loop calls `step` repeatedly and fits a head whenever labels arrive, so a step is short: one batch. While
-a batch is in the network, threads already fetch and decode the next one, also between two calls; for a GPU, processes
-do, because it takes images faster than threads of one interpreter can give them. An unreadable
-image is recorded as a problem with its reason and blocks nothing. If the vectors come from a file, no image is read and
-the store contains copies of the file's rows, keyed by content hash.
+a batch is in the network, threads already fetch and decode the next one, also between two calls. For a GPU, processes
+do this, because threads of one interpreter are too slow. An unreadable image is recorded as a problem with its reason
+and blocks nothing. If the vectors come from a file, no image is read and the store contains copies of the file's rows,
+keyed by content hash.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ class Embedder:
     def _take(self, entries: Sequence[ImageEntry]) -> list[tuple[ImageEntry, npt.NDArray[Any]]]:
         """The first batch of `entries` as network inputs, without problems; the rest is read ahead.
 
-        For a GPU it is what arrives in time, because a GPU is quicker than whoever reads images for it.
+        On a GPU, the batch is what arrives in time, because a GPU is faster than reading.
         """
         backbone = self._backbone
         known = self._sample if backbone is not None else None
