@@ -83,7 +83,7 @@ class Neighbourhood:
         return _unit(mean * self.values ** (STEPS - 1))
 
     def pupils(self, labels: int, pool: int, *, without: Ids | None = None) -> Ids:
-        """Nodes (m,) that a teacher with `labels` labels predicts, in a pool of this size, without the nodes
+        """Nodes (m,) that a teacher with `labels` labels predicts in a pool of `pool` images, except the nodes
         `without`.
         """
         most = min(PUPILS, max(PAIRS // pool - labels, LEAST_PUPILS))

@@ -2,8 +2,8 @@
 
 Images of one class form a region of the pool that a few labels do not describe. A teacher is fitted on the rows of the
 labeled images, with their coordinates in the neighbour graph appended (`trainer.embeddings.neighbourhood`). It predicts
-a few hundred unlabeled images, and an ordinary head (the pupil) learns these predictions. So this head needs no
-neighbours, and it is saved, exported and used like any other.
+a few hundred unlabeled images, and an ordinary head learns these predictions. So this head needs no neighbours,
+and it is saved, exported and used like any other.
 
 With 20 labels this gains 2 to 7 points of accuracy on clothes, monkeys and hand signs, with 100 labels half a point to
 two points (docs/measurements/experiments.md). What counts is the number of labels per class: with 30 or 100 classes, a

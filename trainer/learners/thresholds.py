@@ -17,7 +17,7 @@ from scipy.special import expit, logit
 
 FOLDS = 5
 MOST_JUDGED = 400
-"""Number of rows to predict out of fold, about: with more labels, fewer folds are predicted."""
+"""Approximate number of rows to predict out of fold: with more labels, fewer folds are predicted."""
 MOST_ROWS = 3_000
 """Maximum number of rows in the folds; of more rows, a sample is used."""
 LEAST = 20

@@ -51,7 +51,7 @@ class HeadTask(Task):
         previous: Any = None,
         seed: int = 0,
     ) -> Any:
-        """While the pool has few labels, a teacher may help, see `trainer.learners.teacher`."""
+        """While a complete pool has few labels, a teacher may help, see `trainer.learners.teacher`."""
         if kept is not None:
             self.prepare(targets, pool=pool, kept=kept, seed=seed)
         around: Neighbourhood | None = (kept or {}).get(NEIGHBOURHOOD)

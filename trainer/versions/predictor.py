@@ -42,7 +42,7 @@ class Classifier:
     network: Module
     device: torch.device
     licence: str = ""  # licence of the initial weights, if known
-    thresholds: NDArray[np.float32] | None = None  # (K,) to predict each class; None: one class per image
+    thresholds: NDArray[np.float32] | None = None  # (K,), one for each class; None: one class per image
     runner: Runner | None = None  # on a GPU
 
     @property
