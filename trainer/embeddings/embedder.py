@@ -51,7 +51,7 @@ READ_BYTES = 512 * 2**20
 COPIED = 8_192
 """Vectors copied from a file in one step: each step waits for the disk."""
 SEEN = 50_000
-"""Images to choose from until there is a backbone, to fit `pixels` on."""
+"""Pending images that `step` looks at until there is a backbone, to find train images for `pixels`."""
 RATE_WINDOW = 30.0
 """Seconds over which the rate for `seconds_left` is measured."""
 
@@ -185,7 +185,7 @@ class Embedder:
         began = time.monotonic()
         taken = self._take(missing)
         if taken and self._backbone is not None:
-            began = time.monotonic() if self._backbone.at_once else began  # a GPU: others are read meanwhile
+            began = time.monotonic() if self._backbone.at_once else began  # on a GPU, reading does not count
             vectors = self._backbone.embed([prepared for _, prepared in taken])
             done += self._keep([entry for entry, _ in taken], vectors, self._store)
             self._fit_batch(len(taken), time.monotonic() - began)

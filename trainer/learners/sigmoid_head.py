@@ -174,8 +174,8 @@ def _errors(yes: Matrix, weight: Matrix) -> Any:
 def _calibration(span: Span, Z: Matrix, yes: Matrix, weight: Matrix, seed: int) -> Calibration:
     """The temperature and thresholds that suit out-of-fold logits.
 
-    The folds are fitted in one search, each as K more columns: in the span of all rows, a row without weight changes
-    nothing.
+    The folds are fitted in one search, each as K more columns. This works because all folds share the span of all rows,
+    in which a row without weight has no effect.
     """
     rows, fold, judged = folds_to_judge(Z, yes, weight, seed)
     if not judged:
