@@ -1,11 +1,11 @@
 """How much each block of features counts: learned from the labels so far, and from the pool before there are any.
 
-No fixed share is right. Where things stand in an image (the layout) is worth eight points on photos of single clothes
-and costs as much on photos of animals that can be anywhere (docs/measurements/experiments.md). The shares follow from
-the evidence of a Gaussian process on the labels, in closed form: how probable the labels are under the kernel that
-these shares give (Rasmussen & Williams 2006, chapter 5). It needs no held-out labels. It is nearly flat at ten labels,
-and clear from twenty to fifty on. Before that, the pool decides: photos that are aligned with each other, such as hands
-before a wall, have much of their layout in common, and what differs in it says something.
+No fixed share suits every project. Where things stand in an image (the layout) is worth eight points on photos of
+single clothes and costs as much on photos of animals that can be anywhere (docs/measurements/experiments.md). The
+shares are learned from the evidence of a Gaussian process: the probability of the labels under the kernel with these
+shares, which has a closed form (Rasmussen & Williams 2006, chapter 5). This needs no held-out labels. The evidence is
+nearly flat at ten labels, and clear from twenty to fifty on. Before that, the pool decides: aligned photos, such as
+hands before a wall, have much of their layout in common, so the differences in it are informative.
 
 Strategies, learners and pages see only the resulting rows.
 """
@@ -25,18 +25,18 @@ Matrix = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 GRID = np.array([0.01, *np.arange(1, 7) / 10])
-"""Shares that a further block can have. The least is not 0, which could not be scaled up again. Beyond 0.6, labels of
-chosen images make a block look better than it is."""
+"""Shares that a further block can have. The smallest is not 0, which could not be scaled up again. Beyond 0.6, the
+labels of actively chosen images make a block look better than it is."""
 STEADY = 0.05
-"""Smaller changes are left out, because each change begins a new geometry."""
+"""Smaller changes are ignored, because each change creates a new geometry."""
 MOST_LABELS = 256
-"""More labels are represented by a random sample: the evidence of these is clear, and costs a cube."""
+"""Maximum number of labels in the evidence, whose cost grows with their cube. Of more, a random sample is enough."""
 SIGNALS = 10.0 ** np.arange(-0.5, 2.5, 0.5)
 """Ratios of signal to noise that are tried."""
 TEMPER = 2.0
-"""Divisor of the evidence, because chosen labels are no random sample."""
+"""Divisor of the log evidence, because actively chosen images are no random sample."""
 SPREAD = 0.15
-"""Standard deviation of a share around the starting share, before there are labels."""
+"""Standard deviation of the prior of a share around its starting value."""
 ALIGNED, STARTING = (0.35, 0.65), (0.2, 0.4)
 """Alignment of the photos, and the share to start with: linear in between, constant outside."""
 
@@ -44,8 +44,8 @@ ALIGNED, STARTING = (0.35, 0.65), (0.2, 0.4)
 def starting_shares(sample: Matrix, blocks: Sequence[int]) -> tuple[float, ...]:
     """Shares (B,) before there are labels, from raw vectors (n, D) with these `blocks`; () for a single block.
 
-    A further block starts with 0.2, or up to 0.4 if the images agree in it: by the squared length of the mean of its
-    unit vectors, which is 1 for copies and 0 for unrelated images.
+    A further block starts with 0.2, or up to 0.4 if the images agree in it. Agreement is the squared length of the mean
+    of its unit vectors: 1 for copies and 0 for unrelated images.
     """
     if len(blocks) < 2:
         return ()
@@ -59,10 +59,10 @@ def starting_shares(sample: Matrix, blocks: Sequence[int]) -> tuple[float, ...]:
 
 
 def learned_shares(rows: Matrix, targets: Floats, projection: Projection, start: Sequence[float]) -> tuple[float, ...]:
-    """Shares (B,) that the labels speak for, given the starting shares.
+    """Shares (B,) learned from the labels, with a prior around the starting shares.
 
     `rows` (n, d) are the labeled rows of `projection`, and `targets` (n, C) their labels as numbers, such as one-hot
-    classes. Returns the present shares if the labels ask for about the same.
+    classes. Returns the present shares if these hardly change.
     """
     now = projection.shares
     if len(now) < 2 or len(rows) < 3:
@@ -73,7 +73,7 @@ def learned_shares(rows: Matrix, targets: Floats, projection: Projection, start:
     grams = [part @ part.T / share for part, share in zip(parts, now, strict=True)]
     further = list(now[1:])
     with threadpool_limits(1, user_api="blas"):  # small problems: two threads would wait for each other
-        for block in [*range(len(further))] * min(len(further), 2):  # each given the others, and once more
+        for block in [*range(len(further))] * min(len(further), 2):  # each given the others, in two passes
             others = sum(further) - further[block]
             tried = GRID[GRID + others <= max(GRID[-1], GRID[0] + others)]
             scores = []
@@ -89,8 +89,8 @@ def learned_shares(rows: Matrix, targets: Floats, projection: Projection, start:
 
 
 def evidence_for(coordinates: Matrix, share: float, rows: Matrix, targets: Floats) -> float:
-    """How much more probable the labels are, as a logarithm, if the coordinates (n, d) of the labeled images have this
-    share beside their `rows` (n, D), both of unit length. `targets` (n, C) are as in `learned_shares`.
+    """How much the log evidence of the labels rises if the coordinates (n, d) of the labeled images are appended, with
+    this share, to their `rows` (n, D). Both have unit length. `targets` (n, C) are as in `learned_shares`.
     """
     chosen = _sampled(len(rows))
     centred, degrees = _centred(targets[chosen])

@@ -1,10 +1,10 @@
 """Embeds the images of the pool batch by batch: fetch, decode, forward pass, store. It knows no labels.
 
 The trainer's loop calls `step` repeatedly and fits a head whenever labels arrive, so a step is short: one batch. While
-a batch is in the network, threads already fetch and decode the next one, also between two calls; for a GPU, processes
-do, because it takes images faster than threads of one interpreter can give them. An unreadable
-image is recorded as a problem with its reason and blocks nothing. If the vectors come from a file, no image is read and
-the store contains copies of the file's rows, keyed by content hash.
+a batch is in the network, threads already fetch and decode the next one, also between two calls. For a GPU, processes
+do this, because threads of one interpreter are too slow. An unreadable image is recorded as a problem with its reason
+and blocks nothing. If the vectors come from a file, no image is read and the store contains copies of the file's rows,
+keyed by content hash.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ READ_BYTES = 512 * 2**20
 COPIED = 8_192
 """Vectors copied from a file in one step: each step waits for the disk."""
 SEEN = 50_000
-"""Images to choose from until there is a backbone, to fit `pixels` on."""
+"""Pending images that `step` looks at until there is a backbone, to find train images for `pixels`."""
 RATE_WINDOW = 30.0
 """Seconds over which the rate for `seconds_left` is measured."""
 
@@ -185,7 +185,7 @@ class Embedder:
         began = time.monotonic()
         taken = self._take(missing)
         if taken and self._backbone is not None:
-            began = time.monotonic() if self._backbone.at_once else began  # a GPU: others are read meanwhile
+            began = time.monotonic() if self._backbone.at_once else began  # on a GPU, reading does not count
             vectors = self._backbone.embed([prepared for _, prepared in taken])
             done += self._keep([entry for entry, _ in taken], vectors, self._store)
             self._fit_batch(len(taken), time.monotonic() - began)
@@ -277,7 +277,7 @@ class Embedder:
     def _take(self, entries: Sequence[ImageEntry]) -> list[tuple[ImageEntry, npt.NDArray[Any]]]:
         """The first batch of `entries` as network inputs, without problems; the rest is read ahead.
 
-        For a GPU it is what arrives in time, because a GPU is quicker than whoever reads images for it.
+        On a GPU, the batch is what arrives in time, because a GPU is faster than reading.
         """
         backbone = self._backbone
         known = self._sample if backbone is not None else None

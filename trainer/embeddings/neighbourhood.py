@@ -1,7 +1,7 @@
 """The neighbour graph of the pool: which images are similar, without any label.
 
-*Diffusion coordinates* (Coifman and Lafon 2006, doi:10.1016/j.acha.2006.04.006) describe the regions that it forms: two
-images are near where many short steps from neighbour to neighbour lead from one to the other.
+*Diffusion coordinates* (Coifman and Lafon 2006, doi:10.1016/j.acha.2006.04.006) describe the regions of this graph: two
+images are close if many short paths from neighbour to neighbour connect them.
 `trainer.learners.teacher` learns from them.
 """
 
@@ -20,17 +20,17 @@ from trainer.columns.half_rows import AnyRows
 from trainer.embeddings.nearest import nearest
 
 LEAST = 200
-"""Images below which a pool has too few neighbours to say anything."""
+"""Minimum number of images in a pool; below, neighbours tell too little."""
 NODES = 2_000
-"""Images in the graph. More take longer, and say hardly more."""
+"""Maximum number of images in the graph. More take longer and add little."""
 NEIGHBOURS = 10
 COORDINATES = 64
 STEPS = 8
 """Steps from neighbour to neighbour: the power of the eigenvalues. 4 gains a point less, 16 is as good."""
 PUPILS = 500
-"""Unlabeled images that the teacher answers for. 200 gain a point less with few labels."""
+"""Unlabeled images that the teacher predicts (its pupils). With few labels, 200 gain a point less."""
 PAIRS = 20_000_000
-"""Images of the pool × landmarks of the head. A large pool has fewer pupils, so that scoring it stays quick."""
+"""Limit of images of the pool × landmarks of the head. So a large pool has fewer pupils, and scoring stays quick."""
 LEAST_PUPILS = 100
 NOTHING = 1e-9
 
@@ -77,13 +77,13 @@ class Neighbourhood:
         found, cosine = nearest(rows, pool[self.nodes], NEIGHBOURS)
         squared = _squared(cosine)
         widths = np.sqrt(squared[:, -1:]) + NOTHING
-        weights = np.exp(-squared / (widths * self.widths[found])) + NOTHING  # all are far where the nodes are copies
+        weights = np.exp(-squared / (widths * self.widths[found])) + NOTHING  # not all 0 where the nodes are copies
         weights /= weights.sum(axis=1, keepdims=True)
         mean = np.einsum("mk,mkd->md", weights, self.vectors[found])
         return _unit(mean * self.values ** (STEPS - 1))
 
     def pupils(self, labels: int, pool: int, *, without: Ids | None = None) -> Ids:
-        """Nodes (m,) that a teacher with `labels` labels predicts, in a pool of this size, without the nodes
+        """Nodes (m,) that a teacher with `labels` labels predicts in a pool of `pool` images, except the nodes
         `without`.
         """
         most = min(PUPILS, max(PAIRS // pool - labels, LEAST_PUPILS))

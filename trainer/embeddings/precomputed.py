@@ -1,8 +1,8 @@
 """Precomputed vectors in place of a backbone: which row of a file belongs to which image.
 
 Rows are matched by name if the file contains names. Otherwise they are matched by order: row i belongs to the i-th
-image file of the image folder, sorted by URI. A mismatch is refused at the start, because a vector under the wrong
-image looks like nothing but a bad model. There is no network, so images that are not in the file have no vector.
+image file of the image folder, sorted by URI. A mismatch is refused at the start, because vectors under the wrong
+images would only show as a bad model. There is no network, so images that are not in the file have no vector.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class OwnVectors:
         self._rows = np.fromiter(row_of.values(), np.int64, len(row_of))  # by place
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256")
-        for number, item in enumerate(sorted(row_of.items())):  # as the text of a list, which would be long
+        for number, item in enumerate(sorted(row_of.items())):  # the bytes of the list as text, which would be long
             digest.update(f"{', ' if number else '['}{item!r}".encode(errors="surrogateescape"))
         digest.update(b"]" if row_of else b"[]")
         self.key = f"own-{self.dim}d-{digest.hexdigest()[:12]}"

@@ -4,9 +4,9 @@ Rows are centred on the mean of the train images, weighted by their spectrum and
 (`trainer.embeddings.transform`). The head and all distances use this space. It is fixed per *geometry version*. A new
 version is computed each time the number of train images has doubled, once when all are embedded, and when images are
 removed or change their split. So early questions are possible and late ones are accurate. In a large pool, a few images
-that change their split only get another row: the old one stays, and the snapshot's splits say that it does not count.
-When the labels change how much each block of features counts, that is a new version too. It has the same `base`: its
-directions, and so the map of the pool, stay. Train images and held-out images (validation, test) are in separate
+that change their split only get another row. The old row stays, and the snapshot's splits tell that it does not count.
+When the labels change how much each block of features counts, this makes a new version, too. It has the same `base`:
+its directions, and so the map of the pool, stay. Train images and held-out images (validation, test) are in separate
 matrices, so that no strategy can see the latter. The pool knows no labels.
 
 Only the loop's thread changes the pool. Any other thread calls `space()` once and reads the result. A new geometry is
@@ -42,7 +42,7 @@ EMPTY = np.empty(0, np.uint8)
 LARGE = 20_000
 """With this many images, a change of split does not always rebuild the geometry. With fewer, a rebuild is quick."""
 FEW = 0.01
-"""Share of the images that may change their split until the geometry is rebuilt, whose mean they are a part of."""
+"""Share of images that may change their split before the geometry is rebuilt, because its mean contains them."""
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
 _matrices = count()
 
@@ -268,7 +268,7 @@ class ImagePool:
         self.whole = True
 
     def move(self, entries: Sequence[ImageEntry] | Images) -> None:
-        """Put those of these images that were added with another split into their new one.
+        """Move those of these images that were added with another split into their new one.
 
         Rebuilds the geometry, except in a large pool if few images have moved and its directions come from none of
         them. Their share of the mean is then less than `FEW`.
@@ -302,10 +302,9 @@ class ImagePool:
             self._rebuild()
 
     def learn_shares(self, rows: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
-        """Let the labels say how much each block of features counts: train rows (n,) and their labels (n, C).
+        """Learn how much each block of features counts, from train rows (n,) and their labels (n, C).
 
-        Looks again only when the number of labels has changed by a tenth, because a look costs up to 0.3 s on busy
-        cores.
+        Does so only when the number of labels has changed by a tenth, because it takes up to 0.3 s on busy cores.
         """
         if not self.projection.shares or abs(len(rows) - self._looked_at) < max(5, self._looked_at // 10):
             return

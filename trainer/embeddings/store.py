@@ -102,7 +102,7 @@ class EmbeddingStore:
         for start in range(0, len(rows), CHUNK):
             part = rows[start : start + CHUNK]
             vectors[start : start + CHUNK] = mapped[part]
-        if len(rows) >= CHUNK:  # a pool is laid out, which reads each row once or twice
+        if len(rows) >= CHUNK:  # for a new geometry, which reads each row once or twice
             let_go(mapped)
         return vectors
 

@@ -25,7 +25,7 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 _token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
 if "RAY_AUTH_TOKEN" in os.environ or _token.exists():
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # a client shows its token only if it is told to
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # otherwise a client sends no token
 
 import ray  # noqa: E402 - reads the environment when it is imported
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError  # noqa: E402
@@ -37,11 +37,11 @@ from trainer.engine.shards import Lost  # noqa: E402
 log = logging.getLogger(__name__)
 
 GROUP = 4
-"""Cores of a worker that embeds without a GPU: with more, they would wait for one another."""
+"""Cores per worker that embeds without a GPU: more cores would wait for one another."""
 ASK_SECONDS = 10.0
-"""Until a question that needs no work counts as unanswered."""
+"""Time limit of a question that needs no computation."""
 SEND_SECONDS = 120.0
-"""Until rows or a network must have been sent."""
+"""Time limit for sending rows or a network."""
 T = TypeVar("T")
 
 
@@ -50,17 +50,18 @@ class Away(Exception):  # noqa: N818 - a state of the cluster
 
 
 def _asked(work: Callable[[], T], seconds: float) -> T:
-    """What `work` returns, which asks the cluster; every error of the client's connection as Away.
+    """Run `work`, which asks the cluster, and return its result. Raises Away after `seconds` or if the connection
+    fails.
 
-    On a thread of its own: Ray's client waits without a limit for a head that is frozen or cut off, until the
-    connection breaks, which takes a minute or more. Then the thread ends, too.
+    `work` runs on a thread of its own. If the cluster's head node is frozen or cut off, Ray's client waits without a
+    limit, until the connection breaks after a minute or more. Then the thread ends, too.
     """
     answer: Future[T] = Future()
 
     def ask() -> None:
         try:
             answer.set_result(work())
-        except BaseException as error:  # whoever waits gets it
+        except BaseException as error:  # raised again in the waiting thread
             answer.set_exception(error)
 
     threading.Thread(target=ask, name="ray-question", daemon=True).start()
@@ -91,13 +92,13 @@ class RayCrew:
 
         def begin() -> Any:
             ticket = getattr(self.actors[worker], method).remote(*given)
-            hash(ticket)  # asks the cluster for its number, without a limit
+            hash(ticket)  # waits without a limit until the cluster has numbered the call
             return ticket
 
         return _asked(begin, ASK_SECONDS)
 
     def results(self, tickets: Sequence[tuple[int, Any]], seconds: float) -> list[Any]:
-        """The answers to calls of workers. Raises Lost."""
+        """The results of these calls, given as (worker, ticket). Raises Lost."""
         until, found = time.monotonic() + seconds, []
         for worker, ticket in tickets:
             try:

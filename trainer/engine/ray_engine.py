@@ -1,9 +1,9 @@
 """The engine on a Ray cluster: the trainer is a client of the cluster, and its workers are actors in it.
 
-A process that is part of a cluster ends with the cluster. A client gets an error within seconds and continues alone.
-Workers only have copies: a lost worker is started again and gets its rows again, and the trainer looks for a lost
-cluster again with growing pauses. Ray's usage statistics are off. Ray pickles what it sends, so the cluster must be as
-trusted as this machine.
+A process that is part of a cluster would end with the cluster. A client gets an error within seconds and continues
+alone. Workers only have copies: a lost worker is restarted and gets its rows again. If the cluster is lost, the trainer
+tries to reach it again, with growing pauses. Ray's usage statistics are off. Ray pickles what it sends, so the cluster
+must be as trusted as this machine.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class RayEngine:
             self._thread.join(CLOSE_SECONDS)  # it may be waiting for a cluster that is away
 
     def over(self, rows: SpreadRows, function: Function, which: Ids) -> Matrix | None:
-        """Compute on the workers that hold these rows; None while none do."""
+        """Compute on the workers that hold these rows; None if no worker holds them."""
         shards = self._shards
         if shards is None:
             return None

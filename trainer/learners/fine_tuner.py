@@ -4,9 +4,8 @@ Arrays and a network in, better weights out; it knows neither versions nor label
 `fine_tune`: first the new classifier alone, then all layers in one cycle, early layers ten times slower than late ones
 (discriminative rates, Howard & Ruder 2018; one cycle, Smith 2018). The classifier starts as a logistic regression on
 the unchanged features, because a random one would damage them (Kumar et al. 2022, "LP-FT"). Epochs are chosen on
-validation images, and training ends when these stop improving. What is learned, and how good it is, is said by an
-objective (`trainer.objectives`). Without validation images, no epoch is chosen; so they
-can judge the result.
+validation images, and training ends when these stop improving. Without them, the number of epochs is fixed and the last
+weights are kept. An objective (`trainer.objectives`) gives the loss and the validation metrics.
 
 After each epoch, the current and the best weights are written to one file atomically. A killed run continues at the
 next epoch, at its place in the cycle; the optimiser's averages start again, which a few steps make up for. Importing
@@ -55,11 +54,11 @@ SMALLEST_BATCH = 2
 
 
 class Samples(Protocol):
-    """Labeled images: `pixels(i)` is (3, S, S) uint8, `targets` (n, …) what their labels say."""
+    """Labeled images: `pixels(i)` is (3, S, S) uint8, and `targets` are (n, …)."""
 
     @property
     def targets(self) -> NDArray[Any]:
-        """Of all images, in order, as the objective of the plan reads them."""
+        """The targets of all images, in order, in the form that the plan's objective expects."""
         ...
 
     def pixels(self, number: int) -> NDArray[np.uint8]:

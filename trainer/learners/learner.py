@@ -20,9 +20,9 @@ class Learner(Protocol[Model]):
     """Fits a `Model` on rows (n, D) of unit length and the targets (n, …) of one task."""
 
     name: str
-    """As `model.json` records it."""
+    """The name of the learner in `model.json`."""
     how_to_use: str
-    """How somebody computes the outputs from the saved tensors without Flywheel."""
+    """How to compute the outputs from the saved tensors without Flywheel."""
 
     def fit(self, rows: Matrix, targets: NDArray[Any], *, previous: Model | None = None, seed: int = 0) -> Model:
         """Fit on all targets. `previous` only saves time. Raises ValueError if the targets are too few."""

@@ -1,11 +1,11 @@
 """The head for several classes per image: K sigmoids on the kernel of `trainer.learners.kernel_head`.
 
-Each class is a yes-or-no question of its own. An answer that says nothing about a class is no evidence for it, neither
-as a yes nor as a no. A class is learned once its answers contain a yes and a no. For one class whose answers are all
-known, the head is the same as that of two classes.
+Each class is a yes-or-no question of its own. An answer that leaves a class out counts neither as a yes nor as a no. A
+class is learned once its answers contain a yes and a no. For one class whose answers are all known, the head equals a
+kernel head for two classes.
 
-The probabilities are divided by a temperature, and a class is predicted from its own threshold on. Both follow from
-probabilities of models that had not seen the answers, see `trainer.learners.thresholds`.
+The logits are divided by a temperature, and a class is predicted if it reaches its own threshold. Both are chosen on
+out-of-fold predictions, see `trainer.learners.thresholds`.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from trainer.threads import one_thread
 
 YES, NO, UNKNOWN = 1, 0, -1
 PENALTY = 0.5
-"""Of ½·|W|². A head of two classes spreads a logit over two columns, and so pays half the price for it."""
+"""Factor of ½·|W|². A kernel head for two classes spreads a logit over two columns, and so pays half the penalty."""
 COLD = 60
-"""Iterations of a search among a sample of landmarks that begins with nothing: with 20, the sigmoids lose 3 points of
-macro F1 on grids of digits."""
+"""Iterations of a search on sampled landmarks without a previous head. With 20, the sigmoids lose 3 points of macro F1
+on grids of digits."""
 
 Answers = NDArray[np.int8]
-"""(n, C): for each image and class id, whether the image has the class (1), lacks it (0), or this is unknown (−1)."""
+"""(n, C), for each image and class id: 1 if the image has the class, 0 if it lacks it, −1 if this is unknown."""
 
 
 @dataclass(frozen=True)
@@ -174,8 +174,8 @@ def _errors(yes: Matrix, weight: Matrix) -> Any:
 def _calibration(span: Span, Z: Matrix, yes: Matrix, weight: Matrix, seed: int) -> Calibration:
     """The temperature and thresholds that suit out-of-fold logits.
 
-    The folds are fitted in one search, each as K more columns: in the span of all rows, a row without weight changes
-    nothing.
+    The folds are fitted in one search, each as K more columns. This works because all folds share the span of all rows,
+    in which a row without weight has no effect.
     """
     rows, fold, judged = folds_to_judge(Z, yes, weight, seed)
     if not judged:

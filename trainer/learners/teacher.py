@@ -1,14 +1,14 @@
 """A teacher that sees the neighbours of each image, and a head that learns from it.
 
 Images of one class form a region of the pool that a few labels do not describe. A teacher is fitted on the rows of the
-labeled images and, beside them, their coordinates in the neighbour graph (`trainer.embeddings.neighbourhood`). It
-answers for a few hundred unlabeled images; an ordinary head learns its answers. So the head needs no neighbours, and
-it is saved, exported and used like any other.
+labeled images, with their coordinates in the neighbour graph appended (`trainer.embeddings.neighbourhood`). It predicts
+a few hundred unlabeled images, and an ordinary head learns these predictions. So this head needs no neighbours,
+and it is saved, exported and used like any other.
 
 With 20 labels this gains 2 to 7 points of accuracy on clothes, monkeys and hand signs, with 100 labels half a point to
 two points (docs/measurements/experiments.md). What counts is the number of labels per class: with 30 or 100 classes, a
 teacher still helps at several hundred labels. Images that look alike may not belong together, such as letters in random
-colours. Then the labels soon say that their neighbours mislead, and there is no teacher.
+colours. The labels soon show that neighbours mislead, and then no teacher is fitted.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FEW_LABELS = 100
 PER_CLASS = 15
 """Labels per class beyond which neighbours add little: at 20, digits still gain a little."""
 MOST_LABELS = 500
-"""Labels beyond which there is none, so that a fit stays quick."""
+"""Labels beyond which there is no teacher, so that a fit stays quick."""
 DOUBT = 10.0
-"""How much less probable, as a logarithm, the labels must be with their neighbours than without, until there is no
-teacher. Labels of clothes say less than 7 against it, those of letters in random colours 12 to 33 after 150 labels.
+"""No teacher is fitted if neighbours lower the log evidence of the labels by more than this. They lower it by less than
+7 on clothes, and by 12 to 33 on letters in random colours after 150 labels.
 """
 SHARE = 0.5
-"""Of the coordinates, in the squared distance of the teacher."""
+"""Share of the coordinates in the squared distance that the teacher uses."""
 RIDGE = 0.01
 """Added to the diagonal of the kernel, so that near copies do no harm."""
 
@@ -55,10 +55,10 @@ def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coo
 
 
 def taught(labeled: Matrix, pupils: Matrix, coordinates: Matrix, fit: Callable[[Matrix], Pupil]) -> Pupil:
-    """A head for the rows `labeled` (n, D), and for unlabeled rows `pupils` (m, D).
+    """A head that learns a teacher's predictions of the rows `labeled` (n, D) and the unlabeled rows `pupils` (m, D).
 
-    `coordinates` (n + m, d) are those of both, of unit length. `fit` makes the teacher from its rows (n, D + d) of the
-    labeled images. Raises ValueError like `fit_head`.
+    `coordinates` (n + m, d) are the diffusion coordinates of both, of unit length. `fit` fits the teacher on rows
+    (n, D + d) of the labeled images. Raises ValueError like `fit_head`.
     """
     landmarks = np.concatenate([labeled, pupils])
     beside = np.hstack([np.sqrt(1.0 - SHARE) * landmarks, np.sqrt(SHARE) * coordinates]).astype(np.float32)

@@ -1,8 +1,8 @@
-"""From which probability on a class is predicted, and how far probabilities are trusted: from out-of-fold logits.
+"""Chooses the temperature and the threshold of each class, from out-of-fold logits.
 
-A fitted head is too sure of the answers that it was fitted on, so both are chosen on answers that a model had not seen.
+A head is overconfident on the answers that it was fitted on, so both are chosen on answers that a model has not seen.
 The temperature (Guo et al. 2017) minimises their log loss. The threshold of a class maximises its F1 (Lipton et al.
-2014). A class with few answers has a threshold close to the one that suits all classes together.
+2014). A class with few answers gets a threshold close to the one that suits all classes together.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from scipy.special import expit, logit
 
 FOLDS = 5
 MOST_JUDGED = 400
-"""Rows that are judged: with more labels, fewer of the folds are."""
+"""Approximate number of rows to predict out of fold: with more labels, fewer folds are predicted."""
 MOST_ROWS = 3_000
-"""Rows among which the folds are formed; a sample of more."""
+"""Maximum number of rows in the folds; of more rows, a sample is used."""
 LEAST = 20
 """Answers, and a yes and a no among them, below which nothing is calibrated."""
 COLD, HOT = 0.5, 4.0
 """Range of the temperature."""
 PRIOR = 10.0
-"""How many answers a temperature of 1 is worth, and how many times a class has to be answered with yes (or no, if that
-is rarer) until its own threshold has the same weight as the common one."""
+"""Weight, in answers, of the prior that the temperature is 1. Also the number of yes answers (or no, if that is rarer)
+with which a class's own threshold weighs as much as the common one."""
 
 Matrix = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -41,17 +41,17 @@ class Calibration:
 
     @classmethod
     def plain(cls, classes: int) -> Self:
-        """Probabilities as they are, and one half."""
+        """No calibration: the temperature is 1 and all thresholds are one half."""
         return cls(np.full(classes, 0.5, np.float32), 1.0)
 
 
 def folds_to_judge(
     Z: Matrix, yes: Matrix, weight: Matrix, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Rows (r,) of `Z` (n, D), their folds (r,), and how many of the folds are judged, the first ones.
+    """Rows (r,) of `Z` (n, D), their folds (r,), and the number of folds to predict, counted from the first.
 
-    Each class is spread evenly, the rarest first. The folds follow from what the rows are and not from their order.
-    `yes` and `weight` are (n, K). Nothing is judged if there are too few answers.
+    Each class is spread evenly, the rarest first. The folds depend on the contents of the rows, not on their order.
+    `yes` and `weight` are (n, K). The number is 0 if there are too few answers.
     """
     draw = np.random.default_rng(seed)
     rows = np.lexsort(Z[:, : min(8, Z.shape[1])].T)
@@ -101,7 +101,7 @@ def best_threshold(probabilities: Floats, yes: NDArray[np.bool_]) -> float:
     order = np.argsort(-probabilities, kind="stable")
     p, hits = probabilities[order], np.cumsum(yes[order])
     f1 = 2 * hits / (np.arange(1, len(p) + 1) + hits[-1])
-    last = np.append(p[1:] < p[:-1], True)  # only where the next probability is lower, a threshold can lie
+    last = np.append(p[1:] < p[:-1], True)  # a threshold can only lie where the next probability is lower
     z = logit(np.clip(p, 1e-4, 1 - 1e-4))
     edges = np.append((z[1:] + z[:-1]) / 2, z[-1] - 1.0)
     good = np.flatnonzero(last & (f1 >= f1[last].max() - 1e-12))

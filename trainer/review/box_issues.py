@@ -1,9 +1,9 @@
 """Doubtful boxes: objects that nobody boxed, boxes of the wrong class, and boxes that fit badly.
 
-The labeled train images are dealt into two halves. A detector that learned one half looks for boxes in the other, so
-that no image is judged by a detector that has seen its answer. What it finds with confidence, and nobody drew, is a
-missing box; where it finds another class, the class is in doubt; where it finds the same object elsewhere, the place.
-How many boxes are wrong in all is not estimated.
+The labeled train images are split into two halves. A detector fitted on one half judges the other, so that no image is
+judged by a detector that has seen its answer. A confident detection that nobody drew is a missing box. If it has
+another class than the box in its place, the class is in doubt. If it lies elsewhere than the box of the same object,
+the place is in doubt. The total number of wrong boxes is not estimated.
 
 Judging takes a bounded time: at most `MOST` images, and `SECONDS` for each of the two detectors.
 """
@@ -36,16 +36,16 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 HALVES = 2
 MOST = 400
-"""Images that are judged, drawn at random."""
+"""Maximum number of images that are judged, drawn at random."""
 STEPS = 200
 """Steps of each detector."""
 SECONDS = 45.0
 SURE = 0.55
-"""Score from which an object that nobody boxed is a missing box."""
+"""Minimum score at which an object that nobody boxed is a missing box."""
 ANOTHER = 0.5
-"""Score from which another class in the same place is a doubt."""
+"""Minimum score at which another class in the same place is a doubt."""
 LOOSE = 0.65
-"""IoU below which the same object in another place is a doubt, if it is found with certainty `SURE`."""
+"""IoU below which the same object in another place is a doubt, if its score is at least `SURE`."""
 APART = 0.3
 """A missing box overlaps every box of the image less than this."""
 
@@ -54,8 +54,8 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class BoxesOutOfFold:
-    """The answers `values` of the images `ids` (n,), and what a detector `found` that has seen none of them; None where
-    an image cannot be read."""
+    """The answers `values` of the images `ids` (n,), and the boxes that a detector `found` without having seen the
+    answers; None where an image cannot be read."""
 
     ids: Ids
     values: list[Boxes]
@@ -85,19 +85,19 @@ class BoxDoubts:
 
 
 class BoxJudge:
-    """Judges boxes by `pictures`. See `trainer.review.reviewer.Judge`."""
+    """Judges boxes in images, read through `pictures`. See `trainer.review.reviewer.Judge`."""
 
     def __init__(self, pictures: Pictures) -> None:
         self._pictures = pictures
-        self.closing = Event()  # the trainer ends: give up
+        self.closing = Event()  # set when the trainer ends: judging gives up
 
     def lacking(self, values: Sequence[Boxes]) -> int:
-        """Five images in each half, and boxes in both."""
+        """Requires five images in each half, and boxes in both."""
         boxed = sum(len(each) > 0 for each in values)
         return max(HALVES * LEAST_IMAGES - len(values), HALVES * 2 - boxed, 0)
 
     def trusted(self, ids: Ids, snapshot: Snapshot) -> NDArray[np.bool_]:
-        """Those of settled images (n,)."""
+        """Mask (n,) of the settled images."""
         return settled(ids, snapshot)
 
     def judge(
@@ -155,7 +155,7 @@ class BoxJudge:
         names: Mapping[int, str],
         limit: int,
     ) -> list[LabelIssue]:
-        """The worst of classes that are still there."""
+        """The worst doubts about classes that still exist."""
         return [
             LabelIssue(
                 image_id=int(known.ids[each.row]),

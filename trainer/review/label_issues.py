@@ -116,7 +116,7 @@ class ClassJudge:
         return lacking(np.array(values, np.int64))
 
     def trusted(self, ids: NDArray[np.int64], snapshot: Snapshot) -> NDArray[np.bool_]:
-        """Those of settled images (n,)."""
+        """Mask (n,) of the settled images."""
         return settled(ids, snapshot)
 
     def judge(
@@ -150,7 +150,7 @@ class ClassJudge:
 
 
 def settled(ids: NDArray[np.int64], snapshot: Snapshot) -> NDArray[np.bool_]:
-    """Which of the images `ids` (n,) were settled."""
+    """Mask (n,) of the images `ids` that were settled."""
     return np.isin(ids, np.fromiter(snapshot.settled, np.int64))
 
 
@@ -180,7 +180,7 @@ def _told(
 
 
 class Neighbourhood(Protocol):
-    """Judged images and the nearest ones of each."""
+    """Judged images and the nearest neighbours of each."""
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -188,7 +188,7 @@ class Neighbourhood(Protocol):
 
     @property
     def neighbours(self) -> NDArray[np.int64]:
-        """Their nearest ones (n, k), as positions in `ids`."""
+        """Their nearest neighbours (n, k), as positions in `ids`."""
 
     @property
     def similarity(self) -> NDArray[np.float32]:
@@ -198,7 +198,7 @@ class Neighbourhood(Protocol):
 def issue(
     known: Neighbourhood, doubts: Doubts, place: int, agrees: NDArray[np.bool_], **classes: int | str | bool
 ) -> LabelIssue:
-    """The doubt at this place of the list, about these `classes`; `agrees` (n,): the image has the proposed label."""
+    """The doubt at this place of the list, about these `classes`. `agrees` (n,): the images with the proposed label."""
     row = int(doubts.rows[place])
     near = known.neighbours[row]
     speaking = np.flatnonzero(agrees[near])

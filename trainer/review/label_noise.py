@@ -6,11 +6,11 @@ is wrong: any other class, or one that the model confuses with the true one:
 
     P(label y) = (1 − ε)·q_y + ε·Σ_z q_z·T(z → y)
 
-Hard images are contradicted as often as q predicts, so they need no errors; more contradictions do. ε, the exponent and
-the kind of mistake T form a grid, and each point is weighted by how well it explains the labels. Confirmed labels are
-used as evidence, as kept or as fixed. The interval contains 95 % of the error count, and covers two models that trust
+Hard images explain as many contradictions as q predicts; only errors explain more. ε, the exponent and the kind of
+mistake T form a grid, and each point is weighted by how well it explains the labels. Confirmed labels are used as
+evidence, as kept or as fixed. The interval contains 95 % of the error count, and covers two models that trust
 suspicious labels differently. Its upper end is raised by a share of all errors found or counted: a model learns
-mistakes that are alike, and then they look like hard images. `benchmarks.error_counts` measures how often the interval
+systematic mistakes, which then look like hard images. `benchmarks.error_counts` measures how often the interval
 contains the truth.
 """
 

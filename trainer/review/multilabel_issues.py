@@ -1,12 +1,12 @@
 """Doubtful answers where an image can have several classes: a yes or a no to one class of one image.
 
-Each class is judged by itself, by models that have not seen the image's answer, as single labels are (see
-`trainer.review.label_issues`): a yes and a no are its two labels, ranked by `cleanlab`'s self-confidence, which is what
-its multi-label scores are made of. An answer that says nothing about the class is neither judged nor learned from.
+Each class is judged separately, by models that have not seen the image's answer. A yes and a no are its two labels, and
+they are judged as in `trainer.review.label_issues`. They are ranked by `cleanlab`'s self-confidence, from which its
+multi-label scores are computed. An answer that leaves the class out is neither judged nor learned from.
 
-A model that knows little of an image says no to each rare class of it. So probabilities are evened: as they would be if
-yes and no were equally frequent. Otherwise, hardly anything but a yes would be doubtful. On 300 strips of digits with
-3 % wrong answers, it was 86 % of the list; evened, the average precision for wrong answers is 0.24 instead of 0.14.
+A model that knows little about an image says no to each of its rare classes. So probabilities are evened, as if yes and
+no were equally frequent. Otherwise, nearly all doubtful answers would be a yes: 86 % of the list on 300 strips of
+digits with 3 % wrong answers. There, evening raises the average precision for wrong answers from 0.14 to 0.24.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class SeveralOutOfFold:
     and evened.
 
     `neighbours` (n, k) are positions in `ids`, nearest first, with cosines `similarity` (n, k). `judged` (n, K) is
-    False where nobody said, or where no model could know the class. `first` (n, K) is the first pass.
+    False where nobody answered, or where no model could know the class. `first` (n, K) is the first pass.
     """
 
     ids: Ids
@@ -66,7 +66,7 @@ class SeveralJudge:
     """Judges answers about several classes. See `trainer.review.reviewer.Judge`."""
 
     def lacking(self, values: Sequence[Classes]) -> int:
-        """Ten answers, and a class that two images have and two lack."""
+        """Requires ten answers, and a class that two images have and two lack."""
         targets = targets_of(values)
         missing = (np.maximum(EACH - (targets == side).sum(axis=0), 0) for side in (YES, NO))
         return max(2 * FOLDS - len(values), int(sum(missing).min(initial=2 * EACH)))
@@ -200,7 +200,7 @@ def one_class(known: SeveralOutOfFold, column: int) -> OutOfFold:
 
 
 def _pair(p: Rows) -> Rows:
-    """Probabilities of no and yes (n, 2). Where no model knew the class, as frequent as elsewhere."""
+    """Probabilities of no and yes (n, 2). Where no model knew the class, the mean of the others."""
     filled = np.where(np.isnan(p), np.nanmean(p) if (~np.isnan(p)).any() else 0.5, p)
     return np.stack([1 - filled, filled], axis=1).astype(np.float32)
 
@@ -225,8 +225,8 @@ def _rarest(said: Answers) -> Ids:
 
 
 def _together(each: Sequence[Errors]) -> Errors:
-    """The errors of all classes with enough answers to tell. Each is judged by itself, so the distances to the ends of
-    the intervals add up as squares.
+    """The errors of all classes with enough answers. The classes are judged independently, so the squared
+    distances to the ends of the intervals add up.
     """
     each = [one for one in each if one.enough]
     if not each:

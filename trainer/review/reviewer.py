@@ -1,10 +1,10 @@
 """The reviewer: judges the labels of a project on request, and keeps the judgement.
 
 Judging takes seconds, ranking takes milliseconds. Judgements are cached and renewed on a background thread while
-somebody reviews, and each fix changes the ranking at once. Where ranking takes longer, because thousands of images have
-dozens of classes, no request waits for it, and it follows the fixes. Judging waits for the vectors of all labeled
-images: a label that few others can speak for is doubted for no reason. A judgement stays until the next one takes its
-place.
+somebody reviews, and each fix changes the ranking at once. If ranking takes longer, as with thousands of images that
+have dozens of classes, no request waits for it, and the ranking lags behind the fixes. Judging waits for the vectors of
+all labeled images, because without similar images a correct label looks doubtful. A judgement stays until the next one
+replaces it.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ class Judge(Protocol):
         seed: int,
         progress: Callable[[float], None],
     ) -> Any | None:
-        """What models that have not seen them say of the `values` of the unit `rows` (n, D); None if too few."""
+        """Judge the `values` of the unit `rows` (n, D) by models that have not seen them; None if too few."""
 
     def doubts(
         self, known: Any, now: Sequence[Value | None], trusted: NDArray[np.bool_], before: Sequence[Value | None]
     ) -> Any:
-        """The doubtful ones (`Found`) of the values `now`. Those that are `trusted` were confirmed; `before` that, they
-        were these.
+        """The doubtful ones (`Found`) among the values `now`. A person confirmed those that are `trusted`; `before` are
+        the values until then.
         """
 
     def told(
         self, known: Any, found: Any, now: Sequence[Value | None], names: Mapping[int, str], limit: int
     ) -> list[LabelIssue]:
-        """The worst `limit` of them."""
+        """The worst `limit` of these doubts."""
 
 
 ONE_CLASS, SEVERAL = ClassJudge(), SeveralJudge()
@@ -91,22 +91,22 @@ class Reviewer:
         self._of_images = None if pictures is None else BoxJudge(pictures)
         self._lock = threading.Lock()
         self._known: Any = None  # the findings of the task's judge
-        self._given: dict[int, Value] = {}  # image → its label when that was judged, or drawn from
+        self._given: dict[int, Value] = {}  # image → its label at the last judgement, whether or not it was sampled
         self._geometry = -1
         self._log_id: UUID | None = None  # of the judgement
         self._wanted: tuple[Space, Snapshot] | None = None
         self._found: tuple[Any, UUID, int, Found] | None = None  # doubts at the log position seen last
-        self._outdated: tuple[Any, Snapshot] | None = None  # what to rank again, if that takes long
+        self._outdated: tuple[Any, Snapshot] | None = None  # what to rank on the thread, if that takes long
         self._ranking = 0.0  # seconds of the last ranking
-        self._ranked_at = float("-inf")  # its end
+        self._ranked_at = float("-inf")  # when it ended
         self._took = 0.0  # seconds of the last judgement
-        self._at = float("-inf")  # its end
+        self._at = float("-inf")  # when it ended
         self._progress = 0.0  # of the running judgement
         self._too_alike = False  # the last judgement failed: the images are copies of too few different ones
         self.worker = Worker("label-issues", self._judge)
 
     def close(self) -> None:
-        """End the thread. Boxes are judged for minutes, and that is given up."""
+        """End the thread. Gives up a judgement of boxes, which would take minutes."""
         if self._of_images is not None:
             self._of_images.closing.set()
         self.worker.close()
@@ -164,7 +164,7 @@ class Reviewer:
         )
 
     def _doubts(self, judge: Judge, known: Any, snapshot: Snapshot) -> Found:
-        """Computed once per position of the log; those of an earlier position while that takes long."""
+        """The doubts, computed once per position of the log. While that takes long, those of an earlier position."""
         found = self._found
         if found is not None and found[0] is known and found[1] == snapshot.log_id:
             if found[2] == snapshot.acked_seq:

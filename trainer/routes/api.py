@@ -262,7 +262,7 @@ def _add_errors(api: FastAPI, disk: Disk) -> None:
     for kind, status in statuses.items():
 
         async def named(request: Request, error: Exception, status: int = status) -> JSONResponse:
-            if (trouble := disk.notice(error)) is not None:  # its cause, as when a setting cannot be stored
+            if (trouble := disk.notice(error)) is not None:  # or its cause, as when a setting cannot be stored
                 return refusal(trouble)
             return refused(request, status, str(error))
 

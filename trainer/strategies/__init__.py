@@ -116,9 +116,9 @@ STRATEGIES: dict[str, Registered] = {
 def strategy_named(name: str, *, several: bool = False, boxes: bool = False) -> Strategy:
     """Return a strategy by its name, as a mixture such as `0.9 margin + 0.1 outlier`, or as `package.module:function`.
 
-    What your own function returns is checked at every call. Raises ValueError, with one sentence, if the name is
-    unknown or the path does not lead to a function, with `several` if the strategy needs images with one class, and
-    with `boxes` if it needs probabilities of classes.
+    The result of your own function is checked at every call. Raises ValueError, with one sentence, if the name is
+    unknown or the path does not lead to a function. With `several`, it is also raised if the strategy needs images with
+    one class; with `boxes`, if it needs class probabilities.
     """
     if name in STRATEGIES:
         if boxes and STRATEGIES[name].boxes is None:

@@ -44,6 +44,6 @@ def class_balanced(pool: Pool, count: int) -> Ranking:
 
 
 def _rarity(p: Probabilities, have: Floats) -> Floats:
-    """How few labels the likely classes of each row have: 1 without any. `p` (n, K), `have` (K,)."""
+    """How rare the likely classes of each row are among the labels: 1 if they have none. `p` (n, K), `have` (K,)."""
     rarity: Floats = p @ (1.0 / (1.0 + have))
     return rarity

@@ -59,8 +59,8 @@ def in_question(pool: Pool) -> Rows:
 
 
 def scored(pool: Pool, score: Callable[[Matrix], Floats]) -> Floats:
-    """`score` of the probabilities of the rows in question; 0 for the others (N,). Scores a part of them at a time,
-    because with many classes, the arrays that it makes are large.
+    """`score` of the probabilities of the rows in question; 0 for the others (N,). Scores them in
+    parts, because with many classes its arrays are large.
     """
     found = np.zeros(len(pool.labels))
     if pool.probabilities is not None:

@@ -1,4 +1,4 @@
-"""Random sampling: the baseline for every other strategy, and the only one whose labels are a fair sample of the pool.
+"""Random sampling: the baseline for every other strategy, and the only one whose labels are a representative sample.
 
 Any strategy can give a share of its list to random sampling (`with_exploration`).
 """

@@ -32,9 +32,9 @@ class Rarity:
     """Where an image can have several classes: the weight of each class (K,), of which the largest is 1, the
     `thresholds` (K,) from which each is predicted, and the weight of the classes that are not learned yet.
 
-    A class that few images have decides as much of the macro F1 as any other, and has fewer answers to be learned from.
-    It is in doubt near its own threshold, which may be far from one half. An image that belongs to none of the learned
-    classes may show one that is not learned yet.
+    A rare class counts as much in the macro F1 as any other, and has fewer answers to learn from. A class is in doubt
+    near its own threshold, which may be far from one half. An image that belongs to none of the learned classes may
+    show one that is not learned yet.
     """
 
     classes: Floats
@@ -199,9 +199,9 @@ def upcoming_in(pool: Pool, rows: Rows) -> list[int]:
 def take(gains: Floats, best: int, waiting: list[int]) -> int:
     """Take the next image: the first of `waiting` that gains at least 0.8 of `best`, else `best`.
 
-    The image is removed from `waiting`. All arguments are indices of `gains`, which must be up to date: what a label
-    adds to what is labeled or picked so far. So an image whose twin was just answered leaves the list, however high it
-    stood, and a newcomer with much more gain comes first.
+    The image is removed from `waiting`. `best` and `waiting` are indices of `gains`, which must be up to date: the gain
+    of a label, given all images labeled or picked so far. So an image whose twin was just answered leaves the list,
+    however high it stood, and a newcomer with much more gain comes first.
     """
     taken = next((each for each in waiting if gains[each] >= KEPT * gains[best]), best)
     if taken in waiting:

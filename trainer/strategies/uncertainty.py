@@ -74,8 +74,8 @@ def summed_entropies(probabilities: Probabilities) -> Floats:
 
 
 def torn_between(pool: Pool, rows: Rows) -> list[str]:
-    """A reason for each row: the two classes that the head hesitates between, or plainly that it is unsure. Where an
-    image can have several classes, the one that it is unsure about.
+    """A reason for each row: the two classes that the head hesitates between, or only that it is unsure. Where an image
+    can have several classes, the class that it is unsure about.
     """
     least = 2 if pool.rarity is None else 1
     if pool.probabilities is None or pool.classes is None or pool.probabilities.shape[1] < least:

@@ -1,8 +1,8 @@
 """The images of the labeler as columns: 46 bytes an image in memory, and the rest in the replica's database.
 
 What a round, a page of the catalogue or a restart needs of all images (id, content hash, split, whether it was removed)
-is in memory, as arrays. What a person or a file is told about a few of them (the URI) is read when it is asked for. The
-changes are kept in order, so that whoever follows the catalogue looks at what is new and at nothing else.
+is in memory, as arrays. What is only needed for a few of them (the URI) is read on request. Changes are kept in order,
+so that a reader can continue after the last change that it knows.
 """
 
 from __future__ import annotations

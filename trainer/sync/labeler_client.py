@@ -20,7 +20,7 @@ MOST_JSON_BYTES = 8_000_000
 """Limit for an evaluation, in bytes; the labeler's own limit is slightly larger (`max_json_bytes`)."""
 
 
-class LabelerAway(Exception):  # noqa: N818 - a state of the peer, named as one
+class LabelerAway(Exception):  # noqa: N818 - a state of the labeler, not a failure here
     """The labeler did not answer in time, refused the connection, or failed (5xx). Try again later."""
 
 
@@ -68,7 +68,7 @@ class LabelerClient:
         return QueryReceipt.model_validate_json(self._post("/api/queries", push.model_dump_json()))
 
     def push_test_rates(self, rates: TestRates) -> None:
-        """Suggest how often test images are to come. Raises Refused (409) if they are asked at random."""
+        """Suggest how often to ask about each test image. Raises Refused (409) if they are asked at random."""
         self._post("/api/test-rates", rates.model_dump_json())
 
     def push_evaluation(self, evaluation: Evaluation) -> None:

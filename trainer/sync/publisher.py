@@ -42,7 +42,7 @@ class Publisher:
         self.worker.wake()
 
     def suggest(self, rates: TestRates) -> None:
-        """Suggest how often test images are to come; a suggestion that still waits is dropped."""
+        """Suggest how often to ask about each test image; a suggestion that still waits is dropped."""
         with self._lock:
             self._rates = rates
         self.worker.wake()
@@ -69,7 +69,7 @@ class Publisher:
             except Refused as error:
                 logger.warning("The labeler refused an evaluation: %s", error)
                 if evaluation.log_id == self._replica.log_id:
-                    continue  # a labeler of another version may accept it; for another log, nobody wants it
+                    continue  # keep it: another version of the labeler may accept it
             self._replica.mark_published(evaluation.id)
 
     def _push(self, push: QueryPush) -> None:
@@ -77,7 +77,7 @@ class Publisher:
         try:
             self._client.push_queries(push)
         except Refused as error:
-            # Another log, or a list based on more rows is in use: this list is outdated, the next one will not be.
+            # The labeler has another log, or a list based on more rows. So this list is outdated.
             logger.info("The labeler refused a list: %s", error)
         else:
             self.push_ms = (time.perf_counter() - began) * 1e3

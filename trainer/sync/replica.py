@@ -79,7 +79,7 @@ class Replica:
     labeler: str | None  # its address, as reported last
     test_at_random: bool  # whether the test images asked so far are a random sample of all, as reported last
     test_order: str  # random or active, as reported last
-    test_chances: dict[int, float]  # with which each test image asked so far had come; empty: all with the same
+    test_chances: dict[int, float]  # asked test image → its probability of being asked; empty: equal
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -31,7 +31,7 @@ class Snapshot:
     passed_over: frozenset[int] = frozenset()  # images that somebody answered here, without a label now
     test_at_random: bool = False  # the test images asked so far are a random sample of all test images
     test_order: str = "random"  # active: hard test images come more often, as the trainer suggests
-    test_chances: Mapping[int, float] = field(default_factory=dict)  # of test images asked; empty: all with the same
+    test_chances: Mapping[int, float] = field(default_factory=dict)  # asked test image → its probability; empty: equal
     task: str = "classification"  # the kind of labels in this log
 
     @classmethod

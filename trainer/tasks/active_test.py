@@ -1,6 +1,7 @@
-"""How often each test image is to come, by the live model: the trainer's suggestion for an active test.
+"""Suggests to the labeler, for an active test, how often to ask about each test image.
 
-Nothing is learned from test images here: the model only says how sure it is of each, labeled or not.
+The suggestion follows from the confidence of the live model. Nothing is learned from test images: the model only
+predicts them, labeled or not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from trainer.tasks.targets import held_out
 from trainer.tasks.task import Task
 
 GROWN = 1.15
-"""Growth of the train labels after which the suggestion is made again: the model has changed."""
+"""Factor by which the train labels grow until the next suggestion: by then, the model has changed."""
 
 
 def due(labels: int, last: int) -> bool:
@@ -26,7 +27,7 @@ def due(labels: int, last: int) -> bool:
 
 
 def suggested(pool: ImagePool, snapshot: Snapshot, task: Task, head: Any, version: str) -> TestRates | None:
-    """Rates of the embedded test images by the model `head`, of many only of a random part; None without any."""
+    """Rates of the embedded test images by the model `head`, or of a random sample of many; None if there are none."""
     rows = held_out(pool, "test", snapshot.splits)
     if not len(rows):
         return None

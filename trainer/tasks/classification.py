@@ -78,7 +78,7 @@ class Classification(NetworkTask):
         return np.asarray(targets != np.array(said))
 
     def contest(self, targets: Targets, base: Sequence[Said], candidate: Sequence[Said]) -> Contest:
-        """By the accuracy, with McNemar's exact test."""
+        """Compares the accuracy, with McNemar's exact test."""
         pairs = pair(targets, np.array(base, np.int64), np.array(candidate, np.int64))
         one, other = (wilson(pairs.both_right + only, len(targets)) for only in (pairs.only_base, pairs.only_candidate))
         return Contest(other, one, pairs.gain, pairs.p)
@@ -88,8 +88,8 @@ class Classification(NetworkTask):
         return evaluate(truth, model.predict_proba(rows), model.classes, dict(names)).measured()
 
     def sharpened(self, measured: Measured, model: Head, rows: Matrix, truth: Targets, others: Unlabeled) -> Measured:
-        """The accuracy, and its lower bound. In an active test, figures that count labeled images alone are left out,
-        except the confusion matrix."""
+        """Sharpens the accuracy and its lower bound. In an active test, leaves out figures that count labeled images
+        alone, except the confusion matrix."""
         probabilities = model.predict_proba(rows)
         right = model.classes[probabilities.argmax(axis=1)] == truth
         asked, still_open = (model.predict_proba(each).max(axis=1) for each in (others.asked, others.open))

@@ -30,11 +30,11 @@ class DetectorLearner:
     )
 
     def fit(self, rows: Matrix, targets: NDArray[Any], *, previous: Any = None, seed: int = 0) -> Any:
-        """Not from rows."""
+        """Not possible: a detector is not fitted on rows."""
         raise ValueError("A detector learns from images, not from their embeddings.")
 
     def predict(self, model: Any, rows: Matrix) -> Matrix:
-        """Nothing: boxes do not follow from rows."""
+        """Zeros: rows are not enough to find boxes."""
         return np.zeros((len(rows), len(model.classes)), np.float32)
 
     def save(self, model: Any) -> Tensors:
@@ -42,7 +42,7 @@ class DetectorLearner:
         return dict(model.to_tensors())
 
     def load(self, tensors: Mapping[str, NDArray[np.generic]]) -> Any:
-        """Not without the frozen network: see `trainer.detection.detector.Detector.of_tensors`."""
+        """Not possible without the frozen network, see `trainer.detection.detector.Detector.of_tensors`."""
         raise ValueError("A detector is loaded together with its frozen network.")
 
 
@@ -71,7 +71,7 @@ class Detection(Task):
         return enough(targets.tolist())
 
     def observed(self, targets: Targets) -> Ids:
-        """All the same: boxes are no outcome of an image, and images are asked by coverage alone."""
+        """0 for every label: boxes are no outcome of an image, and images are chosen by coverage alone."""
         return np.zeros(len(targets), np.int64)
 
     def outcomes(self, model: Any) -> Ids:
@@ -81,7 +81,7 @@ class Detection(Task):
     def score(
         self, pool: Pool, model: Any, length: int, *, targets: Targets | None = None, names: Names | None = None
     ) -> tuple[Pool, NDArray[np.bool_]]:
-        """Images are asked by their embeddings alone: no use of a detector's scores beat that in our measurements."""
+        """Images are chosen by their embeddings alone: no use of a detector's scores did better in our measurements."""
         return pool, np.ones(len(pool.labels), np.bool_)
 
     def inputs(self, rows: Matrix, ids: Ids, pictures: Pictures | None, *, iou_threshold: float) -> Seen:
@@ -104,8 +104,8 @@ class Detection(Task):
         )
 
     def boxes(self, model: Any, found: Placed, names: Names) -> list[SuggestedBox]:
-        """Those at or above the detector's threshold, the most confident first, and one for each object: of two classes
-        in the same place, the person would have to reject one."""
+        """The boxes at or above the detector's threshold, the most confident first. There is one for each object: of
+        two classes in the same place, the person would have to reject one."""
         shown = _still_there(found, names).suggested(model.threshold)
         order = np.argsort(-shown.scores, kind="stable")
         told = [
@@ -123,7 +123,7 @@ class Detection(Task):
         return names.get(outcome, str(outcome))
 
     def is_offered(self, outcome: int, names: Names) -> bool:
-        """Only classes that are still there."""
+        """Whether the class still exists."""
         return outcome in names
 
     def suggestions(self, outcomes: Ids, probabilities: Matrix, names: Names, *, model: Any = None) -> list[Any]:
@@ -157,6 +157,6 @@ def _place(box: Any) -> str:
 
 
 def _still_there(boxes: Placed, names: Names) -> Placed:
-    """Without classes that are gone."""
+    """`boxes` without those of deleted classes."""
     kept = np.isin(boxes.classes, list(names))
     return Placed(boxes.classes[kept], boxes.places[kept], boxes.scores[kept])

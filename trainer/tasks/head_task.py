@@ -1,5 +1,5 @@
-"""What the tasks share whose model is a head on the kernel: a teacher while labels are few, and a bounded cost for a
-large pool."""
+"""The base of tasks whose model is a kernel head: a teacher helps while labels are few, and a large pool has a bounded
+cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class HeadTask(Task):
     random_estimate: Callable[..., list[RandomEstimate]]
     """What random labels would have achieved, see `trainer.evaluation.random_baseline`."""
     beside_random: Callable[..., list[RandomEstimate]]
-    """Beside it, what the labels have achieved that were asked for."""
+    """For comparison, what the labels given here have achieved."""
 
     @abstractmethod
     def as_numbers(self, targets: Targets) -> NDArray[np.float64]:
@@ -38,7 +38,7 @@ class HeadTask(Task):
 
     @abstractmethod
     def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Any:
-        """A head like the learner's, on rows that have the neighbours beside them."""
+        """Fit a head like the learner's on rows with their neighbour coordinates appended."""
 
     def fit(
         self,
@@ -51,7 +51,7 @@ class HeadTask(Task):
         previous: Any = None,
         seed: int = 0,
     ) -> Any:
-        """Few labels of a complete pool are learned with their neighbours, see `trainer.learners.teacher`."""
+        """While a complete pool has few labels, a teacher may help, see `trainer.learners.teacher`."""
         if kept is not None:
             self.prepare(targets, pool=pool, kept=kept, seed=seed)
         around: Neighbourhood | None = (kept or {}).get(NEIGHBOURHOOD)
@@ -64,7 +64,7 @@ class HeadTask(Task):
         return taught(labeled, pupils, coordinates, lambda rows: self.fit_teacher(rows, targets, seed))
 
     def prepare(self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:
-        """The neighbour graph, which takes half a second."""
+        """Computes the neighbour graph, which takes half a second."""
         few = targets is None or self._has_teacher(targets)
         if NEIGHBOURHOOD not in kept and few and len(pool) >= LEAST:
             kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
@@ -102,5 +102,5 @@ class HeadTask(Task):
         return names.get(outcome, str(outcome))
 
     def is_offered(self, outcome: int, names: Names) -> bool:
-        """Only classes that are still there."""
+        """Whether the class still exists."""
         return outcome in names

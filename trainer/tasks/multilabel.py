@@ -25,7 +25,7 @@ from trainer.tasks.network_task import Contest, NetworkTask, Said
 from trainer.tasks.task import SUGGESTIONS, Ids, Names, Targets, Value
 
 SEPARATOR = ";"
-"""Between the classes of an image in a cell of a table."""
+"""Separates the classes of an image in a table cell."""
 
 
 class Multilabel(NetworkTask):
@@ -137,7 +137,7 @@ class Multilabel(NetworkTask):
         return multilabel_metrics.errors(_answered(targets, said))
 
     def contest(self, targets: Targets, base: Sequence[Said], candidate: Sequence[Said]) -> Contest:
-        """By the macro F1, with a permutation test."""
+        """Compares the macro F1, with a permutation test."""
         one, other = _answered(targets, base), _answered(targets, candidate)
         gain, p = multilabel_metrics.macro_f1_gain(one, other)
         return Contest(multilabel_metrics.macro_f1(other), multilabel_metrics.macro_f1(one), gain, p)
@@ -158,8 +158,8 @@ class Multilabel(NetworkTask):
         return {names.get(class_id, str(class_id)): count for class_id, count in sorted(having.items())}
 
     def cells(self, value: Value, names: Names) -> dict[str, Any]:
-        """The classes that the image has, by name and id, and as `-3` those that it lacks, to tell them from unknown
-        ones.
+        """The classes that the image has, by name and id. The ids of those that it lacks have a minus, such as
+        `-3`, which tells them from unknown ones.
         """
         yes, no = sorted(value.yes), sorted(value.no)
         return {

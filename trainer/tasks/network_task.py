@@ -1,7 +1,7 @@
 """A task whose whole network can be trained, as a job and as the challenger.
 
-It says what labels mean to a network, and which of two models answers better. What a model says of an image is JSON,
-like what people say: jobs keep it in files.
+It turns labels into the targets of a network, and tests which of two models predicts better. Predictions are JSON, like
+labels, because jobs keep them in files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Said = Any
 
 @dataclass(frozen=True)
 class Contest:
-    """Two models on the same images, by the task's `goal`; p of the hypothesis that neither is better."""
+    """Two models compared on the same images by the task's `goal`, with the p-value of "neither is better"."""
 
     candidate: Interval
     base: Interval
@@ -40,16 +40,16 @@ class NetworkTask(HeadTask):
 
     @abstractmethod
     def learnable(self, targets: Targets) -> Ids:
-        """The classes (K,), ascending, that can be learned of these targets (n, …)."""
+        """The classes (K,), ascending, that can be learned from these targets (n, …)."""
 
     @abstractmethod
     def outputs(self, targets: Targets, classes: Ids) -> tuple[Targets, NDArray[np.bool_]]:
-        """The targets as a network reads them that has the outputs `classes` (K,), and a mask (n,) of those that say
-        something about one of them. The others may have any value."""
+        """The targets for a network with the outputs `classes` (K,), and a mask (n,) of those that are known for at
+        least one of these classes. The others may have any value."""
 
     @abstractmethod
     def kinds(self, targets: Targets) -> Ids:
-        """A number (n,) for each target, by which folds are formed: images with the same one are spread evenly."""
+        """A number (n,) for each target. Images with the same number are spread evenly over the folds."""
 
     @abstractmethod
     def says(self, model: Any, rows: Matrix) -> list[Said]:
@@ -61,14 +61,14 @@ class NetworkTask(HeadTask):
 
     @abstractmethod
     def errs(self, targets: Targets, said: Sequence[Said]) -> NDArray[np.bool_]:
-        """On which images (n,) a model is wrong."""
+        """Mask (n,) of the images on which a model is wrong."""
 
     @abstractmethod
     def contest(self, targets: Targets, base: Sequence[Said], candidate: Sequence[Said]) -> Contest:
-        """Compare what two models say of the same n > 0 images."""
+        """Compare the predictions of two models for the same n > 0 images."""
 
     def says_out_of_fold(self, rows: Matrix, targets: Targets, fold: Ids, *, seed: int) -> list[Said]:
-        """What heads that have not seen its label say of each of the unit `rows` (n, D); None for rows without a fold.
+        """Predict each of the unit `rows` (n, D) with a head that has not seen its label; None for rows without a fold.
 
         Raises ValueError if a fold leaves too little to learn.
         """

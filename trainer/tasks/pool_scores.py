@@ -7,8 +7,9 @@ likely to be asked: the most uncertain by the estimate, the upcoming ones, the s
 estimate only decides where to look: listed images are always scored by the head. docs/measurements/experiments.md gives
 the cost in accuracy.
 
-A round looks at `CONSIDERED` candidates at most: a list has hundreds of images, and the best of so many drawn at random
-serve it as well as the best of millions. Others are drawn after every `REDRAWN` labels, so that each has its turn.
+A round considers at most `CONSIDERED` candidates, drawn at random. A list has hundreds of images, and the best of these
+candidates serve it as well as the best of millions. After every `REDRAWN` labels, others are drawn, so that each image
+has its turn.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ PASSES = 3  # lists made until all listed images are scored by the head; usually
 LEAST = 1e-6  # lower limit of a probability, so that its logarithm is finite
 RIDGE = 1e-4  # of the linear map, relative to the length of a row
 CONSIDERED = 100_000  # candidates in one round: a larger pool costs what one of this size does
-GOLDEN = 0.381966  # by so much of all images the next draw is another one
-REDRAWN = 500  # labels after which others are drawn
+GOLDEN = 0.381966  # share of all images by which each draw moves on
+REDRAWN = 500  # labels after which other candidates are drawn
 
 Matrix = NDArray[np.float32]
 

@@ -11,8 +11,8 @@ from trainer.tasks.task import Task
 _TASKS: dict[str, Task] = {}
 
 
-class UnknownTask(ValueError):  # noqa: N818 - an answer, named as one
-    """The trainer has no task of that name, or none that can do this; the message says which there are."""
+class UnknownTask(ValueError):  # noqa: N818 - an answer to a request, not a failure
+    """The trainer has no task of that name, or none that can do this. The message lists the possible ones."""
 
 
 def register(task: Task) -> None:

@@ -1,5 +1,5 @@
-"""Which labels a model learns from, and which images measure it, also while the pool does not know yet that an image
-was moved to another split.
+"""Which labels a model learns from, and which images measure it. An image that was moved to another split leaves
+the old one at once, even if the pool does not know it yet.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Seen:
-    """Images (n,) as a task sees them that learns from the images themselves."""
+    """Images (n,), as the input of a task that learns from the images themselves."""
 
     ids: Ids
     pictures: Pictures
@@ -113,7 +113,7 @@ class Task(ABC):
         """The input on which a model is measured, for images with these embeddings (n, D) and ids (n,). Default:
         embeddings.
 
-        From `iou_threshold` on, two boxes are the same object, in a task with boxes.
+        In a task with boxes, two boxes are the same object if their IoU reaches `iou_threshold`.
         """
         return rows
 
@@ -133,9 +133,9 @@ class Task(ABC):
         return measured
 
     def of_labeled_alone(self, measured: Measured) -> Measured:
-        """`measured` if hard test images were asked more often and nothing corrects for it: no bound may stop training.
+        """`measured` if hard test images were asked more often and nothing corrects for it.
 
-        By default without bounds.
+        By default without lower bounds, because a biased bound must not stop training.
         """
         return replace(measured, lower_bounds={})
 
@@ -162,7 +162,7 @@ class Task(ABC):
         self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0
     ) -> None:
         """Precompute in `kept` what the next fits in this pool need, for these `targets` (n, …) and a few more.
-        None: there are none yet. By default nothing.
+        `targets` is None while there are none. By default does nothing.
         """
 
     def probabilities(self, model: Any, rows: Matrix) -> Matrix:
@@ -184,7 +184,7 @@ class Task(ABC):
 
     def as_numbers(self, targets: Targets) -> NDArray[np.float64] | None:
         """The targets as numbers (n, C), such as one-hot classes, from which the shares of the feature blocks are
-        learned. None: the shares stay as they begin.
+        learned. None: the shares keep their starting values.
         """
         return None
 

@@ -1,7 +1,6 @@
 """The unlabeled test images, whose confidence makes the accuracy more precise.
 
-No strategy and no learner sees these rows. Which of them are asked and labeled is read here; an image's label is read
-only where it is one of the measured ones.
+No strategy and no learner sees these rows. This module reads which of them were asked and labeled, and never a label.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from trainer.tasks.targets import held_out
 def unlabeled(pool: ImagePool, snapshot: Snapshot) -> Unlabeled | None:
     """Rows of the embedded test images without a label; None if the labeled ones are no random sample of all.
 
-    The labeler knows whether it asked at random. Beyond that, no label may be one that only an import gave. While
-    images are still being embedded, those that are here are a random sample too, because neither the order of questions
-    nor that of embedding depends on what they show. Labeled images are embedded first, though. So until the other
-    images that were asked are here as well, there are no rows, and the accuracy is that of the labeled images alone.
+    The labeler reports whether it asked at random. In addition, no label may come from an import alone. While images
+    are still being embedded, those embedded so far are a random sample too: neither the order of questions nor that of
+    embedding depends on what they show. Labeled images are embedded first, though. So until the other images that were
+    asked are embedded as well, there are no rows, and the accuracy is that of the labeled images alone.
 
-    In an active test, it is all the same with the order of the labeler's clock instead of a random one, and the labeler
-    tells with which chance each image came.
+    An active test works the same way. It asks in the order of the labeler's clock instead of a random order, and the
+    labeler reports the probability with which it asked about each image.
     """
     here = frozenset(snapshot.here)
     at_random = snapshot.test_at_random
@@ -60,6 +59,6 @@ def unlabeled(pool: ImagePool, snapshot: Snapshot) -> Unlabeled | None:
 
 
 def _in_order(pool: ImagePool, images: Collection[int]) -> list[int]:
-    """Those of the images that are held out, in the order of their rows."""
+    """The held-out ones among `images`, in the order of their rows."""
     rows: list[int] = np.sort(pool.held.row_of.known(as_ids(images))).tolist()
     return pool.held.ids[rows].tolist() if rows else []

@@ -3,8 +3,8 @@
 It follows what is on disk already: the evaluations of the replica and the versions of the registry. So nothing
 important exists only in wandb, and what a kill loses there is sent again: every run starts with the whole curve. wandb
 runs in its own process (`trainer.tracking.wandb_process`), started at the lowest priority when there is a first metric
-to send. The loop never calls this module. At most one ranked list is kept, and a process that hangs or fails costs one
-sentence in `/status`.
+to send. The loop never calls this module. At most one ranked list is kept, and a process that hangs or fails is
+reported in `/status`.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class Tracker:
         return {path.parent.name for path in self._registry.folder.glob("[!.]*/model.json")}
 
     def _last(self) -> UUID | None:
-        evaluations = self._replica.evaluations  # looked at once: another log brings another list
+        evaluations = self._replica.evaluations  # read once: another log replaces the list
         return evaluations[-1].id if evaluations else None
 
     # ------------------------------------------------------------ the process

@@ -1,1 +1,1 @@
-"""Saved model versions: on disk, as predictors, and in the formats of others."""
+"""Saved model versions: on disk, as predictors, and exported to common formats."""

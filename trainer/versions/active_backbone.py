@@ -78,8 +78,9 @@ def open_embedder(
     """Open the embedder to use after a start. Returns it, its `Serving` (None for the settings' own backbone) and a
     problem.
 
-    The problem is a sentence about embeddings that took over and can no longer be used, or None. `remembered` is the
-    earlier choice for `auto`; `on_backbone` is called with the settings' own backbone. Raises SettingsError.
+    The problem is a sentence if a challenger's embeddings were active and can no longer be used, otherwise None.
+    `remembered` is the earlier choice for `auto`; `on_backbone` is called with the settings' own backbone. Raises
+    SettingsError.
     """
     serving, problem = Serving.read(folder, settings), None
     if serving is not None:

@@ -1,8 +1,8 @@
-"""Saved detectors: what a version says about one, its network for predicting and exporting, and boxes in an image file.
+"""Saved detectors: their network for predicting and exporting, and the boxes that they find in an image file.
 
-A version holds the head; the frozen network under it is a backbone like any other, a file of its own. The network of a
+A version holds the head. The frozen network under it is a backbone, stored in a file of its own. The network of a
 version takes values from 0 to 255 and returns the score of each class and a box at every point of the canvas.
-Duplicates are removed afterwards, in `trainer.detection.detections`: exports leave that to their user's code.
+`trainer.detection.detections` removes duplicates afterwards. An export does not: its user's code must.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DetectorNetwork(BoxNetwork):
 
 
 def keep(pyramid: Pyramid, backbones: Path) -> tuple[str, ModelInput, str]:
-    """The architecture, the input and the key of a detector's frozen network, which is in `backbones` on return."""
+    """Store a detector's frozen network in `backbones`; returns its architecture, its input and its key."""
     backbone = pyramid.backbone
     freeze(backbone, backbones)
     needs = ModelInput(
@@ -70,7 +70,7 @@ def keep(pyramid: Pyramid, backbones: Path) -> tuple[str, ModelInput, str]:
 
 
 def detector_network(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> DetectorNetwork:
-    """The network of a saved detector. What its files hold is checked first. Raises RefusedVersion."""
+    """The network of a saved detector. Checks the contents of its files first. Raises RefusedVersion."""
     said = version.description
     try:
         own = own_network(model_fn) if model_fn and said.architecture == model_fn else None
@@ -129,10 +129,10 @@ def in_todays_boxes(
     threshold: float,
     fold: Fold | None,
 ) -> Predictions:
-    """What was found, from `threshold` on, under today's class names; boxes of deleted classes are left out.
+    """The detections that reach `threshold`, under today's class names, without boxes of deleted classes.
 
-    Without a project (`fold`), the names are those of the version. Raises ValueError if none of its classes exists any
-    more.
+    If `fold` is None, there is no project, and the names are those of the version. Raises ValueError if none of its
+    classes exists any more.
     """
     if fold is None:
         names: list[str | None] = [each.name for each in classes]
@@ -148,7 +148,7 @@ def in_todays_boxes(
 def as_boxes(
     found: Detections, names: Sequence[str | None], threshold: float, known: Sequence[str] | None = None
 ) -> Prediction:
-    """What was found in one image. `names` are those of the class positions; None: the class was deleted."""
+    """The detections in one image as boxes. `names` are those of the class positions; None: the class was deleted."""
     highest = dict.fromkeys(known if known is not None else [each for each in names if each is not None], 0.0)
     boxes = []
     for (x, y, w, h), position, score in zip(found.boxes.tolist(), found.classes.tolist(), found.scores, strict=True):

@@ -1,10 +1,10 @@
 """A saved version in common formats: ONNX, torch.export, safetensors with its configuration, a model card.
 
 An export maps pixel values from 0 to 255 to class probabilities. Normalisation, backbone and head are inside it, so its
-user only crops and resizes the image; the thresholds of several classes per image are among its metadata. It is tried
-before it is handed out, and refused if its output differs from the
-version's. It is made in its own process (`python -m`), because tracing a network takes seconds that labeling must not
-wait for. It is cached, because a version never changes.
+user only crops and resizes the image. With several classes per image, its metadata contains their thresholds. Each
+export is tested before it is handed out, and refused if its output differs from the version's. It is made in its own
+process (`python -m`), because tracing a network takes seconds and labeling must not wait. It is cached, because a
+version never changes.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from trainer.versions.registry import RefusedVersion, Registry, Version
 from trainer.versions.saved_learners import holds_whole_network
 
 TOLERANCE = 1e-4
-"""Maximum difference between a probability of the export and of torch."""
+"""Maximum difference between the probabilities of the export and of torch."""
 EXPORT_SECONDS = 600.0
 CHECKED = 4
-"""Number of noise images for the trial."""
+"""Number of noise images in the test."""
 FORMATS = {"onnx": "onnx", "torch": "pt2", "zip": "zip", "fastai": "fastai.zip", "card": "md"}
 """Format → file extension. `zip` contains weights, configuration, labels and card; `fastai` also builds a Learner."""
 
@@ -47,7 +47,7 @@ FORMATS = {"onnx": "onnx", "torch": "pt2", "zip": "zip", "fastai": "fastai.zip",
 def to_onnx(classifier: Classifier) -> bytes:
     """An ONNX model: `images` (B, 3, S, S) float32 from 0 to 255 → `probabilities` (B, K), for any B.
 
-    That of a detector returns `scores` (B, P, K) and `corners` (B, P, 4) at each point of the canvas instead; see
+    For a detector, it returns `scores` (B, P, K) and `corners` (B, P, 4) at each point of the canvas instead; see
     `docs/files/run_detector.py`.
 
     Raises RefusedVersion if onnxruntime and torch disagree, or if packages are missing.
@@ -236,7 +236,7 @@ def _check(classifier: Classifier, answer: Callable[[torch.Tensor], Sequence[NDA
 
 
 def _outputs(classifier: Classifier) -> dict[str, float]:
-    """The name of each output, and the size of its values."""
+    """The name of each output → the scale of its values."""
     if classifier.needs.preparation == "letterbox":
         return {"scores": 1.0, "corners": float(classifier.needs.size)}
     return {"probabilities": 1.0}

@@ -40,8 +40,8 @@ FILES = {"safetensors": "model.safetensors", "json": "model.json", "csv": "datas
 class Versions:
     """The registry of one trainer, applied to the project in `replica`.
 
-    `also_needed` returns what else needs versions, as name → sentence. `measured` returns the figures of the current
-    model.
+    `also_needed` returns further versions that must stay, as name → reason. `measured` returns the metrics of the
+    current model.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Versions:
         return self._told(self.registry.get(name), self.registry.promoted)
 
     def promote(self, name: str, *, confirmed: bool = True) -> ModelList:
-        """Let a version answer predictions, or the current model if `name` is `now`. Raises UnknownVersion,
+        """Make a version answer predictions, or the current model if `name` is `now`. Raises UnknownVersion,
         RefusedVersion.
 
         The version is built first, so that one that cannot predict is never in use. The answer contains a warning if
@@ -95,7 +95,7 @@ class Versions:
         return self.list().model_copy(update={"warning": against})
 
     def _figure(self, name: str) -> Interval | None:
-        """What the project's goal is about, as measured when the version was saved, or of the current model."""
+        """The metric of the project's goal, as measured when the version was saved, or for the current model."""
         metrics = self._measured() if name == NOW else self.registry.get(name).description.metrics
         return None if metrics is None else goal_metric(metrics)[1]
 
@@ -222,7 +222,7 @@ class Versions:
                 device, own = device_named(self._settings.device), self._settings.model_fn
                 classifier = load_classifier(version, self._backbones, model_fn=own, device=device)
                 self._loaded = (version.description.sha256, classifier)
-                give_back()  # the memory of the one before
+                give_back()  # the memory of the previous classifier
             return self._loaded[1]
 
     def _check(self, version: Version) -> None:
@@ -239,8 +239,8 @@ def as_predictions(
     probabilities: NDArray[np.float32],
     chosen: NDArray[np.bool_] | None = None,
 ) -> Predictions:
-    """Probabilities (n, K) of the classes `names`, as a response. `chosen` (n, K) is what is predicted where an image
-    can have several classes.
+    """Probabilities (n, K) of the classes `names`, as a response. `chosen` (n, K) marks the predicted classes where an
+    image can have several.
     """
     if chosen is not None:
         return Predictions(

@@ -1,4 +1,4 @@
-"""The torch modules of saved versions, built from their files. What a file holds is checked before it is used."""
+"""The torch modules of saved versions, built from their files. The contents of a file are checked before use."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HeadNetwork(Module):
 
 
 class SigmoidHeadNetwork(HeadNetwork):
-    """Images → a probability for each class. A class is predicted from its own threshold on."""
+    """Images → a probability for each class. A class is predicted if it reaches its own threshold."""
 
     thresholds: torch.Tensor
     temperature: torch.Tensor
@@ -75,7 +75,7 @@ class FineTunedNetwork(Module):
 
 
 class FineTunedSigmoids(FineTunedNetwork):
-    """Images → a probability for each class. A class is predicted from its own threshold on."""
+    """Images → a probability for each class. A class is predicted if it reaches its own threshold."""
 
     thresholds: torch.Tensor
     temperature: torch.Tensor
@@ -98,7 +98,7 @@ def head_network(version: Version, needs: ModelInput, backbones: Path, model_fn:
 
 
 def sigmoid_head_network(version: Version, needs: ModelInput, backbones: Path, model_fn: str) -> Module:
-    """The same of a head for several classes per image. Raises RefusedVersion."""
+    """As `head_network`, for several classes per image. Raises RefusedVersion."""
     more = {"thresholds": (len(version.description.classes),), "temperature": (1,)}
     return _head_network(SigmoidHeadNetwork, more, version, needs, backbones, model_fn)
 
@@ -152,7 +152,7 @@ def fine_tuned_network(version: Version, needs: ModelInput, model_fn: str) -> Mo
 
 
 def fine_tuned_sigmoids(version: Version, needs: ModelInput, model_fn: str) -> Module:
-    """The same of a network for several classes per image. Raises RefusedVersion."""
+    """As `fine_tuned_network`, for several classes per image. Raises RefusedVersion."""
     shapes = {"thresholds": (len(version.description.classes),), "temperature": (1,)}
     network, more = _filled(version, needs, model_fn, shapes)
     return FineTunedSigmoids(network, needs, more["thresholds"], more["temperature"])
@@ -180,7 +180,7 @@ def _filled(
 def _architecture(name: str, size: int, classes: int, model_fn: str) -> Module:
     """The timm network of that name, or your own if the settings name it. Raises ValueError."""
     if ":" not in name:
-        from trainer.embeddings.backbones import timm_networks  # here, because a head over pixels needs none of it
+        from trainer.embeddings.backbones import timm_networks  # here, because a head over pixels does not need it
 
         return timm_networks.create_known(name, size, num_classes=classes)
     if name != model_fn:

@@ -42,7 +42,7 @@ class Classifier:
     network: Module
     device: torch.device
     licence: str = ""  # licence of the initial weights, if known
-    thresholds: NDArray[np.float32] | None = None  # (K,) from which each class is predicted; None: one class per image
+    thresholds: NDArray[np.float32] | None = None  # (K,), one for each class; None: one class per image
     runner: Runner | None = None  # on a GPU
 
     @property
@@ -51,7 +51,7 @@ class Classifier:
         return Preprocessing.of(self.needs)
 
     def predict_proba(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Prepared images → probabilities (n, K), in the order of `classes`. Of one class per image, they sum to 1."""
+        """Prepared images → probabilities (n, K), in the order of `classes`. Rows of one class per image sum to 1."""
         if self.runner is not None and inputs:
             return self.runner.vectors(inputs)
         said = [np.empty((0, len(self.classes)), np.float32)]
@@ -123,7 +123,7 @@ def in_todays_classes(
 def several_in_todays_classes(
     probabilities: NDArray[np.float32], thresholds: NDArray[np.float32], now: Sequence[int | None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
-    """The same if an image can have several classes: ids (L,), probabilities (n, L), and predictions (n, L).
+    """As `in_todays_classes`, for several classes per image: ids (L,), probabilities (n, L), and predictions (n, L).
 
     An image has a class if it has any of those that were merged into it. Raises ValueError if none is left.
     """

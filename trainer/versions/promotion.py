@@ -11,7 +11,7 @@ from shared.wire.evaluation import Interval
 def warning(
     name: str, candidate: Interval | None, used: str, in_use: Interval | None, *, figure: str = "accuracy"
 ) -> str | None:
-    """One or two sentences with the `figure` of both, or None if nothing speaks against the promotion."""
+    """A warning with the `figure` of both versions, or None if nothing speaks against the promotion."""
     if candidate is None or not is_measured(candidate):
         said = f"The {figure} of {name} is unknown ({accuracy_in_words(candidate)})."
         return f"{said} {_used(used, in_use)}"

@@ -1,6 +1,6 @@
 """Model versions on disk: one folder per version, written atomically, readable without Flywheel.
 
-Not every fit of the head becomes a version, only those saved by name, at a stop, by a job or by a swap. Its folder
+Few fits of the head become versions: those saved by name, at a stop, by a job or by a swap. A version's folder
 contains `model.safetensors` (arrays only), `model.json` (origin and metrics) and `dataset.csv` (every label used). The
 folder is written under a temporary name, synced, and renamed, so that a kill leaves a whole version or none. Nothing is
 ever overwritten. The promoted version is recorded in one small file that is replaced atomically. The registry knows no
@@ -45,7 +45,7 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PARTIAL = re.compile(r"\.(\d+)-[0-9a-f]+\.partial")
 
 
-class UnknownVersion(KeyError):  # noqa: N818 - an answer, named as one
+class UnknownVersion(KeyError):  # noqa: N818 - an answer to a request, not a failure
     """There is no version with that name. The second argument lists the existing names."""
 
     def __str__(self) -> str:
@@ -195,7 +195,7 @@ class Registry:
 
     @property
     def mark(self) -> str:
-        """Changes when any process saves, deletes or promotes a version; costs nothing to read."""
+        """A marker that changes when any process saves, deletes or promotes a version. Quick to read."""
         return str(self.folder.stat().st_mtime_ns)
 
     def get(self, name: str) -> Version:
@@ -217,7 +217,7 @@ class Registry:
         return history[-1] if history else None
 
     def promote(self, name: str | None) -> None:
-        """Let `name` answer predictions, or the current model (None). Raises UnknownVersion, RefusedVersion."""
+        """Make `name` answer predictions, or the current model (None). Raises UnknownVersion, RefusedVersion."""
         if name is not None:
             self.get(name)
         with self._promoting:

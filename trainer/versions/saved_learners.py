@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 
 Load = Callable[[Version, ModelInput, Path, str], "Module"]
-"""The version as a module: values from 0 to 255 (B, 3, S, S) → probabilities (B, K); of a learner of boxes, scores
+"""Builds a version's module: values from 0 to 255 (B, 3, S, S) → probabilities (B, K), or for a detector scores
 (B, P, K) and corners (B, P, 4). Raises RefusedVersion.
 
-The path is the folder of frozen backbones. The text is the setting `model_fn`: a file never says which code runs.
+The path is the folder of frozen backbones. The string is the setting `model_fn`: a file never decides which code runs.
 """
 
 
@@ -100,18 +100,18 @@ def learner_of(version: Version) -> SavedLearner:
 
 
 def has_several(said: Description) -> bool:
-    """Whether the version that says this predicts several classes per image."""
+    """Whether the version with this description predicts several classes per image."""
     learner = LEARNERS.get(said.learner)
     return learner is not None and learner.several
 
 
 def finds_boxes(said: Description) -> bool:
-    """Whether the version that says this finds boxes."""
+    """Whether the version with this description finds boxes."""
     learner = LEARNERS.get(said.learner)
     return learner is not None and learner.boxes
 
 
 def holds_whole_network(said: Description) -> bool:
-    """Whether the version that says this is one network with its own classifier."""
+    """Whether the version with this description is one network with its own classifier."""
     learner = LEARNERS.get(said.learner)
     return learner is not None and learner.whole_network

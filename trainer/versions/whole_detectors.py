@@ -1,4 +1,4 @@
-"""Saved whole detectors: one file with the network and its head. What a file holds is checked before it is used."""
+"""Saved whole detectors: one file with the network and its head. The contents of a file are checked before use."""
 
 from __future__ import annotations
 

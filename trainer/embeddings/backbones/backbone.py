@@ -35,8 +35,7 @@ class Backbone(Protocol):
     """The interface that an embedder needs.
 
     `key` is safe as a folder name. `blocks` are the lengths of the blocks of features in a vector, which sum to `dim`.
-    `banner` is a notice about the limits of this backbone, or None. `preprocessing`
-    turns image files into inputs.
+    `banner` is a notice about the limits of this backbone, or None. `preprocessing` turns image files into inputs.
     """
 
     key: str

@@ -4,7 +4,7 @@ It sees colours and their positions, not what they show. This is enough for smal
 for photos; the banner says so. It is fitted once, on train images only, and kept. The components define the embedding,
 so their hash is part of the key.
 
-They are not whitened. Right answers in % at 100 / 1,000 random labels, by `python -m benchmarks.preprocessing`:
+They are not whitened. Accuracy in % at 100 / 1,000 random labels, by `python -m benchmarks.preprocessing`:
 
 | | not whitened | half whitened | whitened | mobilenetv2_100 |
 |---|---|---|---|---|

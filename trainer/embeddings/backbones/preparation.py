@@ -1,19 +1,20 @@
 """How the content of an image file becomes a network's input: one definition for everything that runs a network.
 
 Embedding, training, comparing, predicting (catalogued images and uploads) and the exports all use `read`, because small
-differences matter. One version was right on 48 to 56 % of the same 87 photos while one path decoded a JPEG in full,
-another at the scale nearest to its own input size, and a third at that of the larger of two networks.
+differences matter. The accuracy of one version on the same 87 photos varied from 48 to 56 % while one path decoded a
+JPEG in full, another at the scale nearest to its own input size, and a third at that of the larger of two networks.
 
 1. Decode. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size: the smallest of these (or full size) whose short side
    is at least REDUCED times the input size (Pillow's `draft`). Everything else is decoded in full.
-2. Rotate as its EXIF orientation says, lay transparency on white, and convert to RGB of 8 bits per channel. Deeper
-   images are reduced to 8 bits; the brightest channel shows how many bits are in use.
+2. Rotate as its EXIF orientation says, put a transparent image on white, and convert to RGB of 8 bits per channel.
+   Deeper images are reduced to 8 bits; the brightest channel shows how many bits are in use.
 3. `middle square`: crop the middle square and resize it with Pillow's bicubic filter, which is antialiased.
    `squeezed`: resize the whole image to a square with the bilinear filter.
 
 Twice the input size saves time and hardly differs from full size: a photo of 12 megapixels for 192 pixels took 118 ms
-instead of 379 and differed by 0.25 of 255 grey levels on average, 2 at most. At once the input size it differed by 1.1
-and 6, and was no quicker. `docs/files/run_export.py` does the same without Flywheel, except for 16-bit colour.
+instead of 379 and differed by 0.25 of 255 grey levels on average, 2 at most. Decoded at the input size itself, it
+differed by 1.1 and 6, and was no quicker. `docs/files/run_export.py` does the same without Flywheel, except for 16-bit
+colour.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Processes that decode images for a GPU, which takes them faster than threads of one interpreter can give them.
+"""Processes that decode images for a GPU, because threads of one interpreter are too slow for it.
 
 Each gets chunks of catalogue entries and writes the inputs into memory shared with this process, so that only names and
-problems pass through a pipe. They start when images wait, and end after a time without any, with the trainer, and with
-a job that is killed. A process that dies takes nothing along: its images are asked for again one by one, and an image
-that ends two processes is a problem. If processes cannot start here, the caller decodes itself (`DecodeHere`).
+problems pass through a pipe. They start when images wait. They end after some time without images, and with the trainer
+or the job that started them, even if it is killed. If a process dies, no image is lost: its images are requested again
+one by one, and an image that ends two processes becomes a problem. If processes cannot start here, the caller decodes
+images itself (`DecodeHere`).
 
-Two libraries do not serve here: a `ProcessPoolExecutor` fails as a whole when one of its processes ends, and torch's
+Two libraries do not fit: a `ProcessPoolExecutor` fails as a whole when one of its processes ends, and torch's
 `DataLoader` knows all images when it starts, while here their order changes with each label.
 """
 
@@ -44,14 +45,14 @@ PLACES = 2
 IDLE_SECONDS = 10.0
 """Time without images after which the processes end."""
 TRIES = 2
-"""Processes that an image may end before it counts as the reason."""
+"""Number of processes that an image may end before it becomes a problem."""
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
     "MALLOC_TOP_PAD_": str(16 << 20),
 }
-"""One thread each. glibc keeps the memory of an image for the next one: to get it anew took an eighth of the time."""
+"""One thread each. glibc keeps freed memory for the next image: allocating it anew took an eighth of the time."""
 END_SECONDS = 5.0
 MOST = 64
 """Maximum number of processes."""
@@ -89,7 +90,7 @@ def are_possible() -> bool:
 
 
 def usual_count() -> int:
-    """One process for each core that we may use, but one, which the GPU and the rest of the trainer need."""
+    """One process per usable core, except one core for the GPU and the rest of the trainer."""
     return min(max(len(os.sched_getaffinity(0)) - 1, 1), MOST) if hasattr(os, "sched_getaffinity") else 1
 
 
@@ -139,7 +140,7 @@ class Decoders:
             self._closed = True
             thread = self._thread
             for process in self._processes.values():
-                process.child.kill()  # it has nothing to lose
+                process.child.kill()  # it holds nothing that must be saved
         if thread is not None:
             thread.join(END_SECONDS)
         self._rows = self._rows[:0].copy()
@@ -166,7 +167,7 @@ class Decoders:
             process.child.wait(END_SECONDS)
 
     def _serve(self) -> list[_Process] | None:
-        """Wait for answers and take them. If there is nothing more to do, the processes to end."""
+        """Wait for answers and take them. Returns the processes to end once there is nothing more to do, else None."""
         with self._lock:
             connections = {process.connection: process for process in self._processes.values()}
         ready = wait(connections, IDLE_SECONDS)
@@ -184,7 +185,7 @@ class Decoders:
             return self._retired() if idle or self._closed else None
 
     def _retired(self) -> list[_Process]:
-        """The processes to end; the next images start new ones. The caller holds the lock."""
+        """Remove all processes and return them, so that the caller ends them. The lock is held."""
         ended, self._processes, self._thread = list(self._processes.values()), {}, None
         if self._closed or self.broken:
             left = [*self._waiting, *(chunk for each in ended for chunk in each.places.values())]
@@ -194,7 +195,7 @@ class Decoders:
         return ended
 
     def _start(self, number: int) -> None:
-        """Start a process. By this thread, because on Linux they end with the thread that started them."""
+        """Start a process, only on this thread: on Linux, a process ends with the thread that started it."""
         ours, theirs = Pipe()
         with theirs:
             child = subprocess.Popen(  # noqa: S603 - our own interpreter and module

@@ -1,7 +1,7 @@
 """Yields a network's inputs for images in a given order, and reads the next images in advance.
 
-Threads read them, or, for a GPU, processes (`decoders`). A slow store keeps no other image waiting: what has not
-arrived goes on, and the next call looks again. Knows neither networks nor vectors.
+Threads read them, or, for a GPU, processes (`decoders`). A slow store delays no other image: its images
+keep loading, and the next call checks again. Knows neither networks nor vectors.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class ReadAhead:
         """The inputs of the first `count` of `entries`, without those that do not arrive in time; the rest is read
         ahead. With `processes`, others that have arrived take the places of those that have not.
 
-        `seconds` is the time to wait, by default FETCH_SECONDS. `problems` receives why images cannot be
-        read. `known` are inputs by content hash, which are used up.
+        `seconds` is the time to wait, by default FETCH_SECONDS. `problems` receives why images cannot be read. `known`
+        are inputs by content hash, which are removed once used.
         """
         earlier, self._ahead = self._ahead, {}
         new: list[ImageEntry] = []
@@ -122,7 +122,7 @@ class ReadAhead:
         if self._possible and self._decoders is None:
             try:
                 pickle.dumps(self._fetch)
-            except Exception:  # a function that only this process has
+            except Exception:  # `fetch` cannot be sent to another process
                 log.debug("Images are decoded by threads.", exc_info=True)
                 self._possible = False
                 return None
