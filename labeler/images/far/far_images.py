@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class FarImages:
-    """Fetches the images of one labeler. Calls `changed` when an image begins or ends to rest."""
+    """Fetches the images of one labeler. Calls `changed` when images begin or stop resting."""
 
     def __init__(self, files: Files, changed: Callable[[], None]) -> None:
         self._files = files
