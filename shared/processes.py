@@ -51,7 +51,7 @@ def yield_to_all() -> None:
 
 
 def end_with_parent() -> None:
-    """On Linux, end this process when the thread that started it ends, even while it is halted.
+    """On Linux, kill this process when the thread that started it ends, even while it is halted.
 
     A halted process cannot check its parent, so with `when_orphaned` alone it would stay in memory for ever.
     """

@@ -2,8 +2,8 @@
 
 A view without criteria shows the queue in its order, then the answered images, latest first. This list is never built
 as a whole: each part says where the next one begins. The list of any other view is built as a whole, and kept while its
-parts are requested. Otherwise, positions in it would shift when an image leaves the view or the order changes. The
-store's lock is held for a limited number of images at a time, so that no annotator waits for somebody's list.
+parts are requested. Otherwise, positions in it would shift when an image leaves the view or the order changes. At
+most `AT_ONCE` images are examined while holding the store's lock, so that no annotator waits for somebody's list.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class Catalog:
         return {image_id: split for image_id, (split, _) in self._drawn(image_ids).items()}
 
     def page(self, after: int, limit: int) -> ImagePage:
-        """Images in the order of their last change, from version `after` on; `next` continues the list."""
+        """Images whose last change came after version `after`, in that order; `next` continues the list."""
         entries: list[ImageEntry] = []
         while True:
             size = min(_AT_ONCE, limit - len(entries))

@@ -2,8 +2,8 @@
 
 The operating system reports changes where it can. Otherwise (network drives, or more folders than it allows to watch),
 the folders are read every few seconds. Archives and stores are listed again when `far.relisting` says so. This module
-only adds new and changed files. Vanished files are left to the next scan of the whole folder, because a disk that is
-unplugged for a moment must not lose its labels.
+only adds new and changed files. Vanished files are left to the next scan of the whole folder, because labels must not
+be lost when a disk is unplugged for a moment.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from shared.wire.trainer import TrainerStatus
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 START_SECONDS = 20.0
-"""Time that a trainer has to start together with the labeler, before a warning in the log that it is missing."""
+"""Seconds that a trainer started together with the labeler may take, before a warning that it is missing."""
 
 logger = logging.getLogger(__name__)
 

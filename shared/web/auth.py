@@ -153,9 +153,9 @@ class Guard:
         return authority is not None and authority[0] in self._names and own_port in (None, authority[1])
 
     def _cross_site(self, scope: Scope, headers: Headers) -> str | None:
-        """Refuse what the browser itself marks as another site's request; browsers have sent this mark since 2020–23.
+        """Refuse what the browser itself marks as another site's request.
 
-        A link that a person followed may come from anywhere, but only to a page.
+        Browsers have sent this mark to loopback since 2020–23. A link that a person followed may come from anywhere, but only to a page.
         """
         if headers.get("sec-fetch-site") not in {"cross-site", "same-site"}:
             return None

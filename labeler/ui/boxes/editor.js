@@ -377,5 +377,5 @@ function isFocusElsewhere(area) {
   const root = /** @type {ShadowRoot} */ (area.getRootNode());
   const { activeElement } = area.ownerDocument;
   if (root.host && root.activeElement) return true;
-  return activeElement !== null && !activeElement.contains(root.host ?? area); // only the card's surroundings
+  return activeElement !== null && !activeElement.contains(root.host ?? area); // the card's surroundings do not count
 }
