@@ -155,7 +155,8 @@ class Guard:
     def _cross_site(self, scope: Scope, headers: Headers) -> str | None:
         """Refuse what the browser itself marks as another site's request.
 
-        Browsers have sent this mark to loopback since 2020–23. A link that a person followed may come from anywhere, but only to a page.
+        Browsers have sent this mark to loopback since 2020–23. A link that a person
+        followed may come from anywhere, but only to a page.
         """
         if headers.get("sec-fetch-site") not in {"cross-site", "same-site"}:
             return None
