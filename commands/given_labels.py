@@ -31,7 +31,7 @@ def names_in(label: Label) -> list[str]:
 
 
 def answer_of(label: Label, project: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of an answer in this project; a list says no to the project's other classes, or has all boxes."""
+    """The fields of an answer in this project. A list of classes says no to all others; a list of boxes is complete."""
     if task_named(project["task"]).by_box:
         if isinstance(label, str | Mapping) or not all(isinstance(each, Mapping) for each in label):
             raise FlywheelError(

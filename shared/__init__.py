@@ -1,1 +1,1 @@
-"""Code that the labeler and the trainer share. Imports neither of them."""
+"""Code that the labeler and the trainer share. It imports neither of them."""

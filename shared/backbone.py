@@ -1,7 +1,7 @@
 """What `backbone = "auto"` resolved to: the network and the source of its weights. Both services show it.
 
-A service that stores it and passes it on at the next start gets the same network, even if a better one is available by
-then.
+A service stores it and passes it on at the next start. So it gets the same network, even if a better one is available
+by then.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ResolvedBackbone:
         return f"{self.name}, {_SENTENCES[self.weights]}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain values that can be stored in a file."""
+        """Return plain values, which can be stored in a file."""
         return asdict(self)
 
     @classmethod

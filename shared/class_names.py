@@ -1,8 +1,8 @@
-"""When two spellings name one class, and which class a misspelled name may have meant.
+"""Decides when two spellings name one class, and which class a misspelled name may mean.
 
-Names that differ only in capital letters, in outer spaces, or in how Unicode composes an accent name the same class:
-"Coat", "coat " and "COAT" are one. Every way into a project follows this rule: the pages, the API, imports, merges,
-settings, the Python client. An older project may hold two such classes; each is then found by its exact name.
+Two names are the same class if they differ only in capital letters, in outer spaces, or in how Unicode composes an
+accent: "Coat", "coat " and "COAT" are one. The pages, the API, imports, merges, settings and the Python client all
+follow this rule. An older project may have two such classes; each is then found by its exact name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-LIKENESS = 0.6  # similarity of two names from which one is suggested
+LIKENESS = 0.6  # minimum similarity of a suggested name
 PROPOSED = 3  # maximum number of suggestions
 
 

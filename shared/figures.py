@@ -1,7 +1,7 @@
 """Numbers in words: how pages, commands and model cards write an accuracy, a gain, a p-value, a size and a count.
 
 They are all here, so that a number reads the same everywhere. `labeler/ui/lib/text.js` has the same functions for the
-browser; a test compares them. Halves are rounded up, as in browsers and charts.
+browser, and a test compares both. Halves are rounded up, as in browsers and charts.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from shared.wire.jobs import Comparison, Metric, Scores
 ENOUGH = 10
 """Minimum test labels before an accuracy is shown. With one label, it would be 0 or 100 %."""
 CALIBRATION_ENOUGH = 150
-"""Minimum test images before a calibration is judged: ten points too much confidence are then found in about 80 % of
-cases or more (`benchmarks.calibration_verdict`)."""
-CALIBRATED = 0.03  # a smaller difference of confidence and accuracy counts as calibrated
+"""Minimum test images before a calibration is judged. A model that is ten points overconfident is then found in about
+80 % of cases or more (`benchmarks.calibration_verdict`)."""
+CALIBRATED = 0.03  # up to this difference of confidence and accuracy, a model counts as calibrated
 LEAST_P = 0.001
 COSTS: frozenset[Metric] = frozenset({"latency_ms", "bytes"})
 """Metrics that need no test labels."""
@@ -49,8 +49,8 @@ def shown(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def has_figures(evaluation: Evaluation | Scores) -> bool:
-    """Whether it was measured on enough test images. In a multi-label project, its accuracy needs answers about every
-    class: none has them after a class was added."""
+    """Whether it was measured on enough test images. In a multi-label project, accuracy needs answers about every
+    class, which no image has right after a class was added."""
     return any(map(is_measured, (evaluation.accuracy, evaluation.micro_f1, evaluation.map_50)))
 
 
@@ -178,7 +178,7 @@ def leaning(bins: Sequence[CalibrationBin]) -> str | None:
     """Whether a model is `overconfident`, `underconfident` or `about as confident as it should be`; None if too few
     test images tell.
 
-    A difference counts if a model with these confidences would show it by chance in less than 5 % of cases.
+    A difference above `CALIBRATED` counts if a calibrated model would show one as large in less than 5 % of cases.
     """
     images = sum(each.accuracy.n for each in bins)
     if images < CALIBRATION_ENOUGH:
@@ -191,14 +191,14 @@ def leaning(bins: Sequence[CalibrationBin]) -> str | None:
 
 
 def calibration_error_in_words(error: float | None, images: int) -> str:
-    """`4.1%`, or that there are too few test images: by chance, few of them are far from any confidence."""
+    """`4.1%`, or that there are too few test images: with few images, chance alone causes large errors."""
     if error is not None and images < CALIBRATION_ENOUGH:
         return f"too few test images to tell ({images} of {CALIBRATION_ENOUGH})"
     return metric_in_words("calibration_error", error)
 
 
 def choice(names: Iterable[str], most: int = 10) -> str:
-    """What follows the refusal of an unknown name: `Choose one of a, b and 3 more.`, or `There is none yet.`"""
+    """The sentence after the refusal of an unknown name: `Choose one of a, b and 3 more.`, or `There is none yet.`"""
     known = list(names)
     if not known:
         return "There is none yet."

@@ -1,7 +1,7 @@
 """Imports labels in batches of a thousand rows; shared by the command line and the data page.
 
-Rows are dropped once they are answered, so memory does not grow with the file. The labeler treats all batches as one
-import. It skips rows that were imported before, so that starting again resumes an import.
+Rows are dropped once the labeler has answered, so memory does not grow with the file. The labeler treats all batches as
+one import. It skips rows that were imported before, so an import that is started again resumes.
 """
 
 from __future__ import annotations
@@ -140,10 +140,10 @@ def _named(answer: NamedAnswer | None) -> int:
 
 
 def _placed(row: ImportRow, folder: Path, outcome: Outcome) -> ImportRow:
-    """The row with the absolute path of its file if the file is in `folder`; else unchanged, as the image folder names
-    it.
+    """The row with the absolute path of its file if the file is in `folder`. Otherwise the row is unchanged: its name
+    is relative to the image folder.
 
-    For a link, or a file in a linked folder, it is the target's path, as when a folder of links was exported.
+    For a link, or a file in a linked folder, the path is that of the target: an export may be a folder of links.
     """
     path = os.path.join(folder, row.uri)  # noqa: PTH118 - a million times
     if not os.path.isfile(path):  # noqa: PTH113
@@ -171,5 +171,5 @@ _MARKED = re.compile(r"[\\%+]|^\s|\s$")  # hints that a name may be spelled diff
 
 
 def one_sentence(*clauses: str) -> str:
-    """The clauses as one sentence; some of them end with a full stop already."""
+    """The clauses as one sentence, though some of them end with a full stop."""
     return "; ".join(each.rstrip(".") for each in clauses) + "."

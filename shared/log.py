@@ -4,18 +4,18 @@ The log is the only source of truth. An image's current label follows from the r
 
 - an undone row no longer counts, whatever came after it;
 - an annotator's latest standing `label`, `skip` or `flag` is that annotator's answer;
-- the last standing `settle` decides, one without a label that the image has none (it is flagged), else the majority of
-  the answers that are labels (classification: a tie is unlabeled);
+- the last standing `settle` decides; one without a label flags the image, which then has no label;
+- without a `settle`, the majority of the answers that are labels decides (classification: a tie is unlabeled);
 - a reviewer's `skip` means that the reviewer could not tell: all answers stand, including the reviewer's own;
 - an answer that came after its lease had expired and another annotator had answered (`source: late`) counts only while
   no other answer stands, so that it never overrides anyone;
-- a merged class counts as the class it went into, a deleted class as no answer at all;
-- which answer several people's answers add up to is up to the project's task (`shared.tasks`);
-- a removed image takes no part until a `split_changed` row puts it back into a split, with the answers it has.
+- a merged class counts as the class it was merged into, a deleted class as no answer at all;
+- the project's task (`shared.tasks`) decides how the answers of several people combine;
+- a removed image is ignored until a `split_changed` row puts it back into a split; it then has its answers again.
 
-`Fold.apply` takes rows one at a time and in order; the state after n rows is the same however they were batched (a
-property test compares it with a fold from scratch). It costs the rows of one image, not of the log, except for class
-merges and deletions, which are rare and take every image into account.
+`Fold.apply` takes rows one at a time and in order. The state after n rows does not depend on how they were batched (a
+property test compares it with a fold from scratch). Applying a row takes time in proportion to the rows of its image,
+not of the log. The exceptions are class merges and deletions, which are rare and recompute every image.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from shared.wire.review import REVIEW
 ANSWERS = frozenset({"label", "skip", "flag"})
 LATE = "late"
 IMPORT = "import"
-"""The source of imported answers, for which nobody was asked here."""
+"""The source of imported answers: nobody was asked for them here."""
 UNSURE = "unsure"
 
 
@@ -51,20 +51,20 @@ class Entry(NamedTuple):
     late: bool = False
 
 
-# An image's entries are kept packed, in a ninth of the memory that objects take: a log may have a million.
+# Entries are kept packed, in a ninth of the memory that objects take, because a log may have a million.
 _PACKED = struct.Struct("<16sBiI?")  # id, number of the action, number of the value, number of the annotator, late
 _ACTIONS = ("label", "skip", "flag", "settle", UNSURE)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageState:
-    """The state of one image. `answered` are the annotators whose answer stands, so they need not be asked again."""
+    """The state of one image. `answered` has the annotators whose answer stands; they need not be asked again."""
 
     label: Value | None = None  # a value of the task: in classification, the class id
     status: Status = "unlabeled"
     answered: frozenset[str] = frozenset()
     settled: bool = False
-    disputed: bool = False  # answers that are labels tie
+    disputed: bool = False  # the answers that are labels tie
 
     @property
     def begun(self) -> bool:
@@ -90,13 +90,13 @@ class Fold(LoggedClasses):
         self.labels: dict[int, Value] = {}  # image id → label, only for labeled images
         self.splits: dict[int, Split] = {}  # only those that a split_changed row moved
         self.removed: set[int] = set()
-        self.counts: Counter[Status] = Counter()  # of `images`, removed ones left out
-        self.answered_here: dict[int, None] = {}  # images that were ever answered, not by import, the earliest first
+        self.counts: Counter[Status] = Counter()  # of `images`, without removed ones
+        self.answered_here: dict[int, None] = {}  # images ever answered other than by import, earliest first
         self._entries: dict[int, bytes] = {}  # packed, oldest first
         self._undone: dict[int, set[bytes]] = defaultdict(set)
         self._reviewed: dict[bytes, int] = {}  # settling row → the class that the reviewer was asked about
         self._values = Interned()
-        self._annotators: dict[str, int] = {}  # their numbers in `_entries`
+        self._annotators: dict[str, int] = {}  # name → number in `_entries`
         self._names: list[str] = []
         self._groups: dict[frozenset[str], frozenset[str]] = {}  # annotators who answered one image; few are distinct
         for row in rows:
@@ -107,11 +107,11 @@ class Fold(LoggedClasses):
         return self.images.get(image_id, UNLABELED)
 
     def live(self, value: Value | None) -> Value | None:
-        """A value of the task after classes were merged and deleted; None if nothing of it is left."""
+        """A value of the task after classes were merged and deleted; None if nothing is left of it."""
         return None if value is None else self.task.resolve(value, self.resolve)
 
     def text(self, value: Value | None) -> str | None:
-        """A value in words, by the classes' names of today; None if nothing of it is left."""
+        """A value in words, with the current names of classes; None if nothing is left of it."""
         live = self.live(value)
         return None if live is None else self.task.text(live, self.name_of)
 
@@ -120,7 +120,7 @@ class Fold(LoggedClasses):
         return self.task.shown_class(self.live(value))
 
     def shown_answer(self, value: Value | None) -> Any:
-        """A value as an answer gives it (JSON), by the classes of today; None in classification, which has a class."""
+        """A value as the JSON of an answer, with the current classes; None in classification, which has a class."""
         live = self.live(value)
         return None if live is None else self.task.to_row(live).get("answer")
 
@@ -142,23 +142,23 @@ class Fold(LoggedClasses):
         return {who: value for who, (_, value) in self.answers(image_id).items() if value is not None}
 
     def voted(self, image_id: int) -> Value | None:
-        """The label that follows from the votes alone; None if they leave the image open."""
+        """The label that follows from the votes alone; None if they do not decide."""
         return self.task.merge(self.votes(image_id).values())
 
     def answers(self, image_id: int) -> dict[str, tuple[str, Value | None]]:
-        """Annotator → action and value, of all answers that count, without settling answers."""
+        """Annotator → action and value, for all answers that count except settling ones."""
         answers, _ = self._deciding(image_id)
         return {who: (entry.action, self.live(entry.value)) for who, entry in answers.items()}
 
     def deciding(self, image_id: int) -> set[UUID]:
-        """Ids of the rows that the image's state follows from: the answers that count, and what settled it."""
+        """Ids of the rows that determine the image's state: the answers that count, and the row that settled it."""
         answers, settled = self._deciding(image_id)
         return {UUID(bytes=entry.id) for entry in (*answers.values(), settled) if entry is not None}
 
     def ahead(
         self, image_id: int, more: Iterable[Entry], resolve: Live
     ) -> tuple[ImageState, dict[str, tuple[str, Value | None]]]:
-        """The image's state with `more` answers, and its `answers` then. `resolve` returns live classes."""
+        """The image's state and `answers` as they would be with `more` answers. `resolve` returns live classes."""
 
         def live(value: Value | None) -> Value | None:
             return None if value is None else self.task.resolve(value, resolve)
@@ -168,7 +168,7 @@ class Fold(LoggedClasses):
         return _state(answers, settled, live, frozenset(answers), self.task), said
 
     def apply(self, row: Row) -> set[int]:
-        """Take the next row; returns the ids of the images whose state it may have changed.
+        """Apply the next row; returns the ids of the images whose state it may have changed.
 
         Raises ValueError when `row` is not the next one: the log is dense.
         """
@@ -273,7 +273,7 @@ _LiveValue = Callable[[Value | None], Value | None]
 
 
 def _deciding(entries: Iterable[Entry], live: _LiveValue) -> tuple[dict[str, Entry], Entry | None]:
-    """Each annotator's answer that counts, and what settled the image: on a live class, or on none."""
+    """Each annotator's answer that counts, and the entry that settled the image: on a live class, or on none."""
     standing: list[Entry] = []
     settled: Entry | None = None
     for entry in entries:

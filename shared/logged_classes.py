@@ -1,4 +1,4 @@
-"""The classes of a project as the rows of its log leave them: their names, old and new, and what became of them."""
+"""The classes of a project after the rows of its log: their current and old names, merges and deletions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.wire.log import Row
 
 @dataclass(slots=True)
 class ClassState:
-    """A class as the log leaves it. Old names stay aliases, so that old files and links keep working."""
+    """A class after the rows of the log. Old names stay aliases, so that old files and links keep working."""
 
     id: int
     name: str
@@ -33,7 +33,7 @@ class LoggedClasses:
         self.classes: dict[int, ClassState] = {}
 
     def resolve(self, class_id: int | None) -> int | None:
-        """The live class that `class_id` stands for after merges, or None if it was deleted or never was."""
+        """The live class that `class_id` stands for after merges; None if it was deleted or never existed."""
         while class_id is not None:
             known = self.classes.get(class_id)
             if known is None or known.deleted:
@@ -44,7 +44,7 @@ class LoggedClasses:
         return None
 
     def name_of(self, class_id: int) -> str:
-        """What a class is called today."""
+        """The current name of a class."""
         return self.classes[class_id].name
 
     def names_of(self, class_id: int) -> set[str]:
@@ -53,14 +53,14 @@ class LoggedClasses:
         return {known.name, *known.aliases}
 
     def unknown(self, name: int | str) -> str:
-        """A sentence that says that there is no such class, and which one may have been meant."""
+        """A sentence that says that there is no such class, and which one may be meant."""
         known = [each.name for each in self.live_classes()] if isinstance(name, str) else []
         return f"there is no class {name!r}: add it first{meant(str(name), known)}"
 
     def named(self, name: str) -> int | None:
-        """The live class that goes by `name` now, or went by it before; None if none does.
+        """The live class that has or had this name; None if there is none.
 
-        The exact spelling goes first, then any that names the same class; see `shared.class_names`.
+        The exact spelling wins over other spellings of the name; see `shared.class_names`.
         """
         found = self._called(lambda each: each == name)
         if found is not None:
@@ -69,7 +69,7 @@ class LoggedClasses:
         return self._called(lambda each: key(each) == wanted)
 
     def other_names(self) -> dict[int, set[str]]:
-        """Live class → the other names that stand for it: its old ones, and those of classes merged into it."""
+        """Live class → its other names: its old ones, and those of classes merged into it."""
         found: dict[int, set[str]] = defaultdict(set)
         for known in self.classes.values():
             live = self.resolve(known.id)
@@ -89,11 +89,11 @@ class LoggedClasses:
         return None
 
     def live_classes(self) -> list[ClassState]:
-        """The classes that can be given, in the order in which they were added."""
+        """The classes that can be chosen, in the order in which they were added."""
         return [known for known in self.classes.values() if known.live]
 
     def change(self, row: Row) -> bool:
-        """Apply a row about a class; returns whether labels may mean another class now, or none."""
+        """Apply a row about a class; returns whether labels may now mean another class, or none."""
         if row.label is None:
             return False
         known = self.classes.get(row.label)
@@ -111,7 +111,7 @@ class LoggedClasses:
         if not known.live:
             return False
         if row.action == "class_merged":
-            # Only a live class goes into another one that leads to a live class, so that no circle can come about.
+            # A live class is merged only into one that leads to another live class, so that no circle can arise.
             if self.resolve(row.into) in (None, row.label):
                 return False
             known.merged_into = row.into

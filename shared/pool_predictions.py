@@ -1,7 +1,7 @@
-"""The predictions for a pool as columns, and as bytes: 16 an image, which no JSON parser has to read.
+"""The predictions for a pool as columns, and as bytes: 16 per image, which need no JSON parser.
 
-A trainer of an earlier version knows only JSON, and a program of your own may prefer it, so JSON is what is sent unless
-the request asks for this form.
+JSON is sent unless the request asks for this form, because trainers of earlier versions know only JSON, and other
+programs may prefer it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class PredictionColumns:
     confidences: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
-        """The columns as an .npz file."""
+        """Encode the columns as an .npz file."""
         stream = io.BytesIO()
         columns: dict[str, Any] = {name: np.asarray(getattr(self, name), kind) for name, kind in _COLUMNS.items()}
         np.savez(stream, model_version=np.array(self.model_version), **columns)
@@ -36,7 +36,7 @@ class PredictionColumns:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The columns in a file of `to_bytes`. Raises ValueError."""
+        """Decode what `to_bytes` returned. Raises ValueError."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 columns = {name: np.asarray(file[name], kind) for name, kind in _COLUMNS.items()}

@@ -1,6 +1,4 @@
-"""Child processes of a service: how they find the packages, let others go first, and stop with the process that started
-them.
-"""
+"""Child processes of a service: they find the packages, give way to other processes, and stop with their parent."""
 
 from __future__ import annotations
 
@@ -32,29 +30,30 @@ def child_environment() -> dict[str, str]:
 
 
 def lower_priority() -> None:
-    """Let every other process go first. To be called before this process starts threads, which inherit it.
+    """Give this process the lowest priority. Call this before it starts threads, which inherit the priority.
 
-    Linux may weigh sessions against each other, and priorities only within a session (autogroup, sched(7)): then a
-    session of its own at the lowest priority would get as much as all others together.
+    Linux may divide the CPU between sessions first, and apply priorities only within each (autogroup, sched(7)). Then a
+    process with a session of its own would get as much time as another whole session. So the session gets the lowest
+    priority, too.
     """
     os.nice(LOWEST)
     if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):  # not every kernel groups
+        with contextlib.suppress(OSError):  # not every kernel has autogroups
             Path("/proc/self/autogroup").write_text(str(LOWEST), encoding="ascii")
 
 
 def yield_to_all() -> None:
-    """Take only time that no other process wants, where the system can do that."""
+    """Use only CPU time that no other process wants, where the system supports that."""
     if sys.platform == "linux":
-        for thread in Path("/proc/self/task").iterdir():  # each has its own policy
-            with contextlib.suppress(OSError):  # it may have ended, or a container may forbid it
+        for thread in Path("/proc/self/task").iterdir():  # each thread has its own policy
+            with contextlib.suppress(OSError):  # the thread may have ended, or a container may forbid it
                 os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def end_with_parent() -> None:
-    """On Linux, be killed with the thread that started this process, even while halted.
+    """On Linux, kill this process when the thread that started it ends, even while it is halted.
 
-    A halted process cannot look for its parent: `when_orphaned` alone would leave it in memory for ever.
+    A halted process cannot check its parent, so with `when_orphaned` alone it would stay in memory for ever.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, int(signal.SIGKILL), 0, 0, 0)

@@ -1,10 +1,10 @@
 """`flywheel backup` copies a workspace while it is in use, and `flywheel restore` puts the copy back.
 
-SQLite's online backup copies the database, so labeling continues. The copy gets a `log_id` of its own. A trainer that
-meets it later sees another log and starts again from its rows, instead of trusting that its newer rows are still there.
+SQLite's online backup copies the database, so labeling continues. The copy gets a new `log_id`. So a trainer sees
+another log after a restore and starts again from its rows, instead of relying on newer rows that the backup lacks.
 
-Labels in a database server are copied into a file as well, so a backup is complete in itself and needs no tool of that
-server. Restoring puts them back into the server if the workspace keeps its labels there.
+Labels in a database server are copied into a file as well, so a backup is complete and needs no tool of that server.
+Restoring puts them back into the server if the workspace keeps its labels there.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ DatabaseUrl = Annotated[
     typer.Option(help="Address of the database server that holds the labels, if any.", envvar=DATABASE_VARIABLE),
 ]
 FOLDERS = ("uploads", "exports", "trainer/models", "trainer/embeddings", "trainer/backbones", "demo")
-"""What a backup copies besides the database. Thumbnails, logs and the replica can be recreated."""
+"""Folders that a backup copies besides the database. Thumbnails, logs and the replica can be recreated."""
 STATE = ("trainer/intent.json", "trainer/serving.json")
-"""Whether the trainer was paused or stopped, and which version's network computes the embeddings."""
+"""Files that say whether the trainer was paused or stopped, and which version's network computes the embeddings."""
 
 
 def backup_command(
@@ -77,7 +77,7 @@ def backup(workspace: Path, target: Path, database_url: str = "") -> Path:
     try:
         _copy_labels(labels, workspace / DATABASE, partial / DATABASE)
         project = ProjectFile.read(workspace)
-        if project is not None:  # without addresses, because the services serve the workspace and not its copy
+        if project is not None:  # without addresses, because the services run in the workspace, not in its copy
             beside = {name: value for name, value in project.labeler.items() if name != "database_url"}
             write_whole(partial / FILE, project.model_copy(update={"services": {}, "labeler": beside}).dump())
         for folder in FOLDERS:
@@ -123,7 +123,7 @@ def _holds(labels: str) -> str:
 
 
 def restore(source: Path, workspace: Path, database_url: str = "") -> Path | None:
-    """Put a backup in the place of `workspace`; returns where the old workspace is kept, None if there was none.
+    """Replace `workspace` by a backup; returns where the old workspace is kept, or None if there was none.
 
     If the labels of `workspace` are in a database server, those of the backup replace them there, and the old ones are
     kept in the old workspace. Raises SettingsError while a service uses the workspace or its server, or if `source` is
@@ -141,7 +141,7 @@ def restore(source: Path, workspace: Path, database_url: str = "") -> Path | Non
             raise SettingsError(f"A labeler is using {workspace}: stop it first.") from None
         if server is not None:
             _back_to_server(source / DATABASE, server, workspace / DATABASE)
-            with edit(workspace) as project:  # its labels are in its file now
+            with edit(workspace) as project:  # its labels are now in its file
                 project.labeler.pop("database_url", None)
         aside = workspace.with_name(f"{workspace.name}-before-restore-{uuid4().hex[:8]}")
         workspace.rename(aside)
@@ -156,7 +156,7 @@ def restore(source: Path, workspace: Path, database_url: str = "") -> Path | Non
 
 
 def _back_to_server(backed_up: Path, server: str, aside: Path) -> None:
-    """Put the labels of a backup into the server, and those that were there into the file `aside`."""
+    """Put the labels of a backup into the server, and the labels that were there into the file `aside`."""
     from labeler.store.copying import copy, update
 
     given = aside.with_name(f"restored-{aside.name}")
@@ -169,5 +169,5 @@ def _back_to_server(backed_up: Path, server: str, aside: Path) -> None:
         aside.unlink(missing_ok=True)
         raise
     finally:
-        for path in given.parent.glob(f"{given.name}*"):  # with the files that SQLite keeps beside it
+        for path in given.parent.glob(f"{given.name}*"):  # including the files that SQLite keeps beside it
             path.unlink()

@@ -1,7 +1,7 @@
 """`flywheel doctor` checks a workspace, repairs what can be repaired safely, and says what to do about the rest.
 
-A check changes nothing, and the services may run. A repair needs them stopped. It does exactly what the check said,
-and keeps a copy of everything that it changes and that cannot be computed again.
+A check changes nothing, and the services may run meanwhile. A repair requires them to be stopped. It does exactly
+what the check announced, and keeps a copy of everything that it changes and that cannot be computed again.
 """
 
 from __future__ import annotations

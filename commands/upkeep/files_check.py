@@ -30,11 +30,11 @@ from trainer.versions.active_backbone import BACKBONES, EMBEDDINGS
 from trainer.versions.registry import RefusedVersion, Registry, is_alive
 
 LEAST_BYTES = 200_000_000
-"""With less free space, a project soon stops."""
+"""With fewer free bytes, a project soon stops."""
 SHOWN = 5
 ROWS_AT_ONCE = 16_384
 _PARTIAL = re.compile(r"\.(?:disk-|images\.)?(\d+)[-.].*part(?:ial)?")
-"""The name of an unfinished file. It contains the number of the writing process."""
+"""Matches the name of an unfinished file, which contains the id of the process that writes it."""
 
 
 def project(place: Workspace) -> Iterator[Finding]:
@@ -72,7 +72,7 @@ def addresses(place: Workspace) -> Iterator[Finding]:
 
 
 def disk(place: Workspace) -> Iterator[Finding]:
-    """Whether there is free space, and whether files may be written."""
+    """Checks that there is free space, and that files can be written."""
     free = shutil.disk_usage(place.folder).free
     if free < LEAST_BYTES:
         yield Finding("disk", f"The disk of {place.folder} has only {megabytes(free)} left.", "Free some space.")
@@ -118,7 +118,7 @@ def photos(place: Workspace) -> Iterator[Finding]:
 
 
 def embeddings(place: Workspace) -> Iterator[Finding]:
-    """The vectors on disk: complete, finite, and of images of the catalogue."""
+    """Checks that the vectors on disk are complete, finite, and belong to images of the catalogue."""
     for folder in sorted(path.parent for path in (place.trainer / EMBEDDINGS).glob(f"*/{HASHES}")):
         rows, hashes = folder / ROWS, folder / HASHES
         known, size = hashes.stat().st_size // HASH_BYTES, rows.stat().st_size if rows.is_file() else 0
@@ -150,7 +150,7 @@ def embeddings(place: Workspace) -> Iterator[Finding]:
 
 
 def versions(place: Workspace) -> Iterator[Finding]:
-    """Saved model versions: described, with unchanged files."""
+    """Checks that saved model versions have a description and unchanged files."""
     folder = place.trainer / "models"
     if not folder.is_dir():
         return
@@ -191,7 +191,7 @@ def versions(place: Workspace) -> Iterator[Finding]:
 
 
 def small_files(place: Workspace) -> Iterator[Finding]:
-    """The small files in which the trainer stores its state, and its jobs."""
+    """Checks the small files in which the trainer stores its state and its jobs."""
     wish = place.trainer / "intent.json"
     if wish.is_file():
         try:
@@ -246,7 +246,7 @@ def _are(things: Sized) -> str:
 
 
 def _dim(folder: Path, known: int, size: int) -> int | None:
-    """How many numbers a row of the store has; None if nothing says it."""
+    """How many numbers a row of the store has; None if that is unknown."""
     try:
         return int(json.loads((folder / SHAPE).read_bytes())["dim"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -276,7 +276,7 @@ def _not_finite(rows: Path, count: int, dim: int) -> list[int]:
 
 
 def _take_out(rows: Path, hashes: Path, dim: int, bad: list[int]) -> None:
-    """Removes rows. The hashes are emptied first, because a row counts only when its hash is there."""
+    """Removes rows. The hashes are emptied first, because a row counts only if it has a hash."""
     kept_hashes = np.delete(np.fromfile(hashes, np.uint8).reshape(-1, HASH_BYTES), bad, axis=0)
     kept = np.delete(np.fromfile(rows, "<f2").reshape(-1, dim), bad, axis=0)
     write_whole(hashes, b"")

@@ -24,13 +24,13 @@ LOCKS = {"labeler": "labeler.lock", "trainer": "trainer/trainer.lock"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem, or if it is not `wrong`, something worth knowing."""
+    """One problem if `wrong`, else something worth knowing."""
 
     check: str
     what: str  # a sentence
     advice: str = ""  # a sentence on what a person can do
     wrong: bool = True
-    mend: str = ""  # what a repair does, as an order: "Delete …"; empty if there is no safe repair
+    mend: str = ""  # what a repair does, as an imperative: "Delete …"; empty if there is no safe repair
     act: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
     def told(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Workspace:
         self.folder = folder
         self.trainer = folder / "trainer"
         self.replica = self.trainer / "replica.db"
-        self.fold: Fold | None = None  # of the log, when it has been read completely
+        self.fold: Fold | None = None  # the state after the log, once it has been read completely
         self.unreadable: str | None = None  # what is wrong with project.toml
         try:
             self.project = ProjectFile.read(folder)
@@ -67,7 +67,7 @@ class Workspace:
         return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
     def roots(self) -> dict[str, Path]:
-        """Root → folder, of the images that the labeler reads in folders; see `labeler.images.file_index`."""
+        """Root → folder, for the roots that are folders; see `labeler.images.file_index`."""
         found = {"uploads": self.folder / "uploads"}
         if self.project is None:
             return found
@@ -81,7 +81,7 @@ class Workspace:
         return found | {f"images/{name}": path for name, path in further if isinstance(path, Path)}
 
     def kept(self, path: Path) -> Path:
-        """A new name beside the file, for a copy before it is changed."""
+        """A new name beside the file, for a copy of it before it is changed."""
         number = 1
         while (aside := path.with_name(f"{path.name}.before-doctor-{number}")).exists():
             number += 1
@@ -102,7 +102,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def read(path: Path) -> sqlite3.Connection:
-    """Open a SQLite file without writing anything, not even a file beside it if nobody uses it."""
+    """Open a SQLite file without writing to it. If nobody uses it, no file is created beside it either."""
     alone = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro{alone}", uri=True, timeout=10, check_same_thread=False)
 

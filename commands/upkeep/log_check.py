@@ -1,7 +1,7 @@
 """Checks of the databases of a workspace: undamaged, the log without a gap, and the trainer's copy equal to it.
 
-Both logs are read in parallel in order of `seq`, so a long log needs no memory. A gap in the labeler's log can be
-filled from the trainer's copy, because both contain the same rows. The copy itself can always be made again.
+Both logs are read in parallel in order of `seq`, so memory does not grow with the log. A gap in the labeler's log can
+be filled from the trainer's copy, because both contain the same rows. The copy itself can always be recreated.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Log:
 
     fold: Fold
     last: int = 0
-    gaps: list[tuple[int, int]] = field(default_factory=list)  # first and last `seq` that is missing
+    gaps: list[tuple[int, int]] = field(default_factory=list)  # first and last missing `seq` of each
     unread: list[str] = field(default_factory=list)
     copied: int = 0  # `seq` of the last row of the trainer's copy
     differing: list[int] = field(default_factory=list)
-    found: list[Row] = field(default_factory=list)  # of the gaps, in the trainer's copy
+    found: list[Row] = field(default_factory=list)  # rows that are missing here and are in the trainer's copy
     copy_gaps: bool = False
 
 
@@ -85,7 +85,7 @@ def look(place: Workspace) -> Iterator[Finding]:
 
 
 def _whole(place: Workspace, path: Path, called: str) -> Iterator[Finding]:
-    """What SQLite says about a file."""
+    """Check a file with SQLite."""
     is_copy = path == place.replica
     try:
         with closing(read(path)) as database:

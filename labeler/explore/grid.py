@@ -1,9 +1,8 @@
 """The pages that show many images: the images of a view of the grid, their tiles, groups, and the map.
 
-Answers contain only images of the train split, wherever their ids come from (the trainer, a search, a typed URL):
-everything passes `Visibility.listable`. A listing names its images once and in order, and the browser then requests the
-tiles that it shows, so that nothing moves while a person selects. A long list is named a part at a time, see
-`labeler.explore.listings`.
+Only images of the train split are shown, wherever their ids come from (the trainer, a search, a typed URL): all ids
+pass through `Visibility.listable`. A listing names its images once and in order. The browser then requests the tiles
+that it shows, so that nothing moves while a person selects. A long list comes in parts, see `labeler.explore.listings`.
 """
 
 from __future__ import annotations
@@ -98,7 +97,7 @@ class Grid:
         )
 
     def tiles(self, image_ids: Sequence[int], annotator: str) -> Tiles:
-        """The current state of these images for the annotator; leaves out those that may not be shown."""
+        """The current state of these images for the annotator; leaves out images that may not be shown."""
         entries = self._catalog.some(image_ids)
         predicted = NOTHING if self._visibility.hides_hints else self._predictions.last()
         boxed = self._log.fold.task.by_box
@@ -238,7 +237,7 @@ class Grid:
 
 
 def _drawn_class(fold: Fold, label: Value | None) -> int:
-    """The class that the map draws: 0 without a label, `SEVERAL` where the label is not one class."""
+    """The class that the map draws: 0 without a label, `SEVERAL` if the label is not a single class."""
     return 0 if label is None else fold.shown_class(label) or SEVERAL
 
 

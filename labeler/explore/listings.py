@@ -1,10 +1,9 @@
-"""The order of the images of a view, a part at a time.
+"""Lists the images of a view in order, one part at a time.
 
-What a view without other criteria shows is the queue in its order, then answered images, the latest first. This order
-is never written out: a part of it costs what it holds, however many images there are, and says where the next part
-begins. Any other view is made as a whole, and kept while its parts are asked for: what leaves the view meanwhile, or
-another order, would shift its places. The store's lock is held for a few images at a time, so that nobody's question
-waits for somebody's list.
+A view without criteria shows the queue in its order, then the answered images, latest first. This list is never built
+as a whole: each part says where the next one begins. The list of any other view is built as a whole, and kept while its
+parts are requested. Otherwise, positions in it would shift when an image leaves the view or the order changes. At
+most `AT_ONCE` images are examined while holding the store's lock, so that no annotator waits for somebody's list.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from labeler.visibility import Visibility
 from shared.wire.images import View
 
 KEPT = 8
-"""Lists kept for the parts that follow: 8 MB each for a million images. Others are made again."""
+"""Lists kept for the parts that follow, of 8 MB each for a million images. Other lists are built again."""
 AT_ONCE = 1_000
 """Number of images that are examined while holding the lock."""
 Fits = Callable[[int], bool]
@@ -56,17 +55,17 @@ class Listings:
         self._log = log
         self._visibility = visibility
         self._queue = queue
-        self._kept: dict[int, Whole] = {}  # the latest one last; used under the store's lock
+        self._kept: dict[int, Whole] = {}  # the latest one last; the store's lock guards it
         self._numbers = count(1)
 
     def made(self, view: View, fits: Fits, make: Callable[[], Sequence[int]]) -> tuple[Part, int]:
-        """A part of the list that `make` returns, and the length of the list. Raises Missing for a place that no part
-        named."""
+        """A part of the list that `make` returns, and the length of the list. Raises Missing if no part named the place
+        where this one begins."""
         number, start = _place_in_whole(view.after) if view.after else (0, 0)
         asked = view.model_dump_json(exclude={"after", "limit"})
         with self._store.lock:
             whole = self._kept.get(number)
-        if whole is None or whole.view != asked:  # the first part, or the list is kept no longer
+        if whole is None or whole.view != asked:  # the first part, or the list is no longer kept
             whole = Whole(asked, np.array(make(), np.int64))
             number = 0
         part, at = Part(), start
@@ -87,7 +86,7 @@ class Listings:
             return number
 
     def all(self, after: str | None, limit: int, fits: Fits) -> Part:
-        """A part of everything: the queue, then answered images. Raises Missing for a place that no part named."""
+        """A part of the list of all images: the queue, then answered images. Raises Missing like `made`."""
         stage, _, rest = (after or "").partition(" ")
         part = Part()
         if stage != "answered":
@@ -104,20 +103,20 @@ class Listings:
         return self._and_answered(part, rest, limit, fits)
 
     def answered(self, fits: Fits) -> list[int]:
-        """The images that some answer is about: those still in the queue, then the others, the latest first."""
+        """The images that were ever answered: those still in the queue, then the others, latest first."""
         with self._store.lock:
             begun, others = self._queue.begun(), list(reversed(self._log.fold.images))
         return list(self.fitting([*begun, *others], fits))
 
     def fitting(self, image_ids: Iterable[int], fits: Fits) -> Iterator[int]:
-        """Those of the images that may be listed and that the view shows, each once."""
+        """The images that may be listed and that the view shows, each once."""
         once = iter(dict.fromkeys(image_ids))
         while some := list(islice(once, AT_ONCE)):
             with self._store.lock:
                 yield from [image_id for image_id in self._visibility.listable(some) if fits(image_id)]
 
     def _and_answered(self, part: Part, rest: str | None, limit: int, fits: Fits) -> Part:
-        """Add the images that are no longer in the queue, behind the one named in `rest`."""
+        """Add the images that are no longer in the queue, starting after the one named in `rest`."""
         with self._store.lock:
             order = list(reversed(self._log.fold.images))
         start = 0
@@ -141,7 +140,7 @@ class Listings:
 
 
 def _place_in_whole(text: str) -> tuple[int, int]:
-    """The number of a list and the place in it. Raises Missing."""
+    """The number of a list and the position in it. Raises Missing."""
     number, _, start = text.partition(" ")
     if not (number.isdecimal() and start.isdecimal()):
         raise Missing(f"There is no place {text!r} in this list: ask for it from the start.")

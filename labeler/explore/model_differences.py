@@ -1,7 +1,7 @@
 """The images on which two model versions differ, as a page may show them.
 
-Shows only what the grid may show: train images that still exist. In blind mode it shows none, because predictions must
-not influence answers.
+It shows only what the grid may show: train images that still exist. In blind mode it shows none, because predictions
+must not influence answers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ShownDifference:
 def shown(
     differing: Sequence[Difference], gallery: Grid, visibility: Visibility, annotator: str
 ) -> list[ShownDifference]:
-    """The first `MOST` of those that may be shown, in order."""
+    """The first `MOST` images that may be shown, in order."""
     if visibility.hides_hints:
         return []
     said = {each.image_id: each for each in differing}

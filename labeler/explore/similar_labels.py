@@ -1,7 +1,7 @@
 """Shows how images similar to the current one were labeled, to help an annotator who hesitates.
 
-The trainer finds similar images, the log has their labels. Both the current and the similar images are train images:
-nothing may influence the answer for a held-out image, nor any answer in blind mode.
+The trainer finds similar images; the log has their labels. Both the current and the similar images are train images,
+because nothing may influence the answer for a held-out image. In blind mode, nothing is shown.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class ImageAdder:
 
     @property
     def most_bytes(self) -> int:
-        """Of one image."""
+        """Maximum bytes of one image."""
         return self._files.limits.max_bytes
 
     def add_uris(self, uris: Iterable[str]) -> ImageReceipt:
@@ -50,7 +50,7 @@ class ImageAdder:
                 return uri
             return next((name for _, name in spellings(uri) if self._files.stamp(root, name) != (0, 0)), uri)
         except ImageAway:
-            return uri  # looking at it says why
+            return uri  # `look_at` reports why
 
     def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
         """Store uploaded images (name, bytes) in the workspace and add them to the catalogue.

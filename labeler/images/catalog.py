@@ -1,11 +1,11 @@
 """The catalogue: which images there are, with their content hash and split.
 
-An image is its content: files with the same bytes are one image, asked about once, and a file that was renamed or came
-back keeps its id and labels. The split is drawn from the salted hash when a content is first seen, and kept, so that
-later images get fair splits too. What happens to an image later (gone, back, moved to another split) is a row of the
-annotation log, which decides; the tables here only say where the bytes are.
+An image is its content: files with the same bytes are one image, which is asked about once. A file that was renamed or
+came back keeps its id and labels. The split is drawn from the salted hash when a content is first seen, and then kept.
+So images added later get fair splits too. Later events of an image (removed, back, moved to another split) are rows of
+the annotation log, which decides. The tables here only say where the bytes are.
 
-It reads no pixels: `file_index` reads files, `scanner` decides when, `file_registry` keeps which were seen.
+This module reads no pixels: `file_index` reads files, `scanner` decides when, and `file_registry` records them.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ class Catalog:
 
     @property
     def duplicates(self) -> int:
-        """The number of files whose content another file has too."""
+        """The number of files beyond the first of each content."""
         return max(0, self.files.readable + len(self.missing) - len(self._present.splits))
 
     def record(
         self, root: Root, found: Sequence[Found], split: Split | Mapping[str, Split | None] | None = None
     ) -> list[Outcome]:
-        """Record files that were just read; new contents become images in the queue. One transaction per 500 files.
+        """Record files that were just read, in one transaction per 500 files. New contents become images in the queue.
 
-        They go into `split`, which may be given per URI; None draws it.
+        New images go into `split`, which may be given per URI; None draws it.
         """
         with self._store.lock:
             outcomes: list[Outcome] = []
@@ -109,7 +109,7 @@ class Catalog:
         return f"exceeds the limit of {self._max_images:,} images set by max_images"
 
     def unlisted(self, root: Root, census: Census) -> Iterator[Unmet]:
-        """Files of `root` that a list (`census`) does not have, and whose image is answered."""
+        """Files of `root` that a listing (`census`) does not have, and whose image is answered."""
         for some in self.files.unmet(root, census):
             yield from (each for each in some if self._is_answered(each.image_id))
 
@@ -137,7 +137,7 @@ class Catalog:
             return sorted(self.missing)[:limit]
 
     def bring_back(self) -> None:
-        """Log which removed images have a file again; missing ones that do are no longer missing."""
+        """Log which removed images have a file again. Missing images with a file are no longer `missing`."""
         with self._store.lock:
             away = self._log.fold.removed | self.missing
             with self._store.write() as connection:
@@ -153,7 +153,7 @@ class Catalog:
         annotator: str = "",
         reason: str | None = None,
     ) -> None:
-        """Log that these images are in `split` (their own, if None); removed ones are then back."""
+        """Log that these images are in `split`; None keeps each in its own. Removed images are then back."""
         with self._store.lock:
             drawn = self._drawn(image_ids)
             splits = {image_id: split or self._split_now(image_id, drawn[image_id][0]) for image_id in drawn}
@@ -174,16 +174,16 @@ class Catalog:
             )
 
     def drawn(self, image_ids: Collection[int]) -> dict[int, Split]:
-        """The split into which each image was originally drawn, whatever the log changed since."""
+        """The split into which each image was originally drawn, whatever the log has changed since."""
         return {image_id: split for image_id, (split, _) in self._drawn(image_ids).items()}
 
     def page(self, after: int, limit: int) -> ImagePage:
-        """Images in order of change; continue with `next`."""
+        """Images whose last change came after version `after`, in that order; `next` continues the list."""
         entries: list[ImageEntry] = []
         while True:
             size = min(_AT_ONCE, limit - len(entries))
             statement = select(IMAGE).where(IMAGE.c.changed > after).order_by(IMAGE.c.changed).limit(size)
-            with self._store.lock, self._store.read() as connection:  # so that nobody waits for a whole page
+            with self._store.lock, self._store.read() as connection:  # freed after each part
                 rows = connection.execute(statement).mappings().all()
                 entries += [self._entry(row) for row in rows]
                 version = self.version
@@ -241,8 +241,8 @@ class Catalog:
         found: Sequence[Found],
         split: Split | Mapping[str, Split | None] | None,
     ) -> tuple[list[Outcome], list[dict[str, Any]]]:
-        """The outcome for each file, and the images added; one statement each, because a statement costs as much as
-        reading a file."""
+        """The outcome for each file, and the images added. Each statement covers all files, because one statement costs
+        as much as reading a file."""
         hashes = [each.inspected.sha256 for each in found if each.inspected is not None]
         images = connection.execute(select(IMAGE.c.sha256, IMAGE.c.id).where(IMAGE.c.sha256.in_(hashes)))
         image_of = {row.sha256: row.id for row in images}

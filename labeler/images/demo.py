@@ -13,7 +13,7 @@ from PIL import Image
 
 CLASSES = [str(digit) for digit in range(10)]
 SCALE = 8
-"""Each of the 8 × 8 pixels becomes a square with this side, so that a person can recognize the digit."""
+"""Each of the 8 × 8 pixels becomes a square with this side in pixels, so that a person can recognize the digit."""
 
 
 def truth() -> dict[str, str]:

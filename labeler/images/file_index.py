@@ -1,8 +1,9 @@
 """Reads the files of the roots: their location, their content, and their bytes for a page.
 
-A root is a place with images, usually a folder (`shared.images.sources` has the others): `images`, the given `test`
-set, `uploads` in the workspace, and added places, `images/NAME`, whose URIs are NAME/file so that two may contain files
-of the same name. Nothing is read from anywhere else, whatever a request or a link says.
+A root is a place with images, usually a folder (`shared.images.sources` supports other kinds). The roots are `images`,
+the given `test` set, `uploads` in the workspace, and added places, `images/NAME`. The URIs of an added place are
+NAME/file, so that two places may contain files of the same name. Nothing is read from outside the roots, whatever a
+request or a link says.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Files:
 
     @property
     def image_roots(self) -> dict[Root, Place]:
-        """The places with images, without uploads and the test set."""
+        """All roots except uploads and the test set."""
         return {root: place for root, place in self.roots.items() if root.startswith("images")}
 
     @property
@@ -81,7 +82,7 @@ class Files:
         return {root: place for root, place in self.roots.items() if isinstance(place, Path)}
 
     def is_far(self, located: Located) -> bool:
-        """Whether reading the image crosses a network, because no file of this machine contains it."""
+        """Whether the image must be read over a network, because no file on this machine contains it."""
         roots = [root for root, _ in located.files if root in self.roots]
         try:
             return bool(roots) and all(isinstance(self.roots[root], str) or self.source(root).far for root in roots)
@@ -89,11 +90,11 @@ class Files:
             return False
 
     def allows(self, address: str) -> bool:
-        """Whether a page may add this address: the settings allow it."""
+        """Whether the settings allow a page to add this address."""
         return self._opener.allows(address)
 
     def source(self, root: Root) -> ImageSource:
-        """The source of a root. Raises ImageProblem if it cannot be one."""
+        """The source of a root. Raises ImageProblem if the place cannot be a source."""
         source = self._sources.get(root)
         if source is None or source.place != self.roots[root]:
             source = self._sources[root] = self._opener.source(self.roots[root], lambda: self._others(root))
@@ -120,7 +121,7 @@ class Files:
         try:
             size, mtime_ns = stamp or self.stamp(root, uri)
             if stamp is not None:
-                check_bytes(size, self.limits)  # nothing that is too large is fetched
+                check_bytes(size, self.limits)  # before anything too large is fetched
             inspected = opening.inspect(self._read(root, uri), self.limits)
         except (ImageAway, ImageWaits) as problem:  # no stamp, so that the next scan reads it again
             return Found(uri, 0, 0, None, str(problem), away=isinstance(problem, ImageAway))
@@ -129,8 +130,8 @@ class Files:
         return Found(uri, size, mtime_ns, inspected)
 
     def stamp(self, root: Root, uri: str) -> Stamp:
-        """Size (bytes) and modification time (ns) of a file, which is read again if either changes; zeros without a
-        file. Other sources have other marks. Raises ImageAway."""
+        """Size (bytes) and modification time (ns) of a file; zeros if there is none. If either changes, the file is
+        read again. Other sources have other stamps. Raises ImageAway."""
         try:
             return self.source(root).stamp(uri.removeprefix(prefix(root)))
         except ImageAway:
@@ -161,7 +162,7 @@ class Files:
         raise Missing(f"The image cannot be read: {reason}.")
 
     def original(self, located: Located) -> bytes | BufferedReader:
-        """The image's bytes, or its open file if larger than IN_MEMORY. Raises like `content`."""
+        """The image's bytes, or its open file if it is larger than IN_MEMORY. Raises like `content`."""
         for root, uri in located.files:
             if not isinstance(self.roots.get(root), Path) or self.stamp(root, uri)[0] <= IN_MEMORY:
                 continue
@@ -178,10 +179,10 @@ class Files:
         return self.content(located)
 
     def uri_of(self, given: str) -> tuple[Root, str]:
-        """Root and URI of a path that is relative to the image folder, or absolute and inside a root, or an address
-        inside a root.
+        """Root and URI of a path or address.
 
-        Raises ImageProblem if it is outside all roots.
+        A path is relative to the image folder, or absolute and inside a root; an address is inside a root. Raises
+        ImageProblem for anything outside all roots.
         """
         if is_address(given):
             return self._at_address(given)
@@ -198,7 +199,7 @@ class Files:
         raise ImageProblem("is outside the project's image folders")
 
     def root_of(self, uri: str) -> Root:
-        """The root of a relative URI: the added folder it begins with, else the first folder."""
+        """The root of a relative URI: the added folder whose name it begins with, else the first folder."""
         further = FURTHER + uri.partition("/")[0]
         return further if further in self.roots else "images"
 
@@ -236,14 +237,14 @@ class Files:
         suffix = SUFFIX_OF.get(inspected.format, ".bin")
         hashed = f"{inspected.sha256[:2]}/{inspected.sha256}{suffix}"
         given = _upload_name(name, suffix)
-        with self._storing:  # two uploads with one name must not take it at once
+        with self._storing:  # two uploads must not take the same name at once
             for uri in [given, _with_hash(given, inspected.sha256), hashed] if given else [hashed]:
                 if self._keep(uri, data):
                     return Found(uri, *self.stamp("uploads", uri), inspected)
         raise ImageProblem("cannot be stored in the workspace under any name")
 
     def _keep(self, uri: str, data: bytes) -> bool:
-        """Store the upload under this name; False if the name belongs to another image or is not possible."""
+        """Store the upload under this name; False if another image has the name, or no file can have it."""
         path = self.folders["uploads"] / uri
         try:
             if path.is_file():
@@ -257,9 +258,9 @@ class Files:
 
 
 def missing_images(catalog: Catalog, files: Files, limit: int = 1_000) -> list[Rejection]:
-    """Images that somebody answered and whose file is not found any more, with the reason; their answers are kept.
+    """The first answered images by id whose file is no longer found, with the reason. Their answers are kept.
 
-    The first of them by id, each under the file that it was seen in last.
+    Each is listed under the file in which it was last seen.
     """
     found = []
     for image_id in catalog.first_missing(limit):

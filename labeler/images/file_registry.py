@@ -35,7 +35,7 @@ class Found:
     mtime_ns: int
     inspected: Inspected | None
     reason: str | None = None
-    away: bool = False  # its store does not answer now; the file itself may be fine
+    away: bool = False  # its store does not answer now; the file may be intact
 
 
 class Known(NamedTuple):
@@ -46,7 +46,7 @@ class Known(NamedTuple):
 
 
 class Unmet(NamedTuple):
-    """A file that a list no longer has, and the image that it contained."""
+    """A file that is no longer in a listing, and the image that it contained."""
 
     file_id: int
     uri: str
@@ -61,12 +61,12 @@ class Census:
         self._met = bytearray(last // 8 + 1)
 
     def meet(self, file_id: int) -> None:
-        """The list has this file."""
+        """Note that the listing has this file."""
         if file_id <= self.last:
             self._met[file_id >> 3] |= 1 << (file_id & 7)
 
     def has_met(self, file_id: int) -> bool:
-        """Whether the list has this file."""
+        """Whether the listing has this file."""
         return bool(self._met[file_id >> 3] & 1 << (file_id & 7))
 
 
@@ -85,11 +85,11 @@ class FileRegistry:
 
     @property
     def rejected(self) -> int:
-        """Number of files that contain none."""
+        """Number of files that contain no image."""
         return self._rejected
 
     def known(self, root: Root, uris: Sequence[str]) -> dict[str, Known]:
-        """Those of these files that were read before."""
+        """The files among `uris` that were read before."""
         statement = select(FILE.c.uri, FILE.c.id, FILE.c.size, FILE.c.mtime_ns).where(FILE.c.root == root)
         known: dict[str, Known] = {}
         with self._store.read() as connection:
@@ -99,7 +99,7 @@ class FileRegistry:
         return known
 
     def census(self) -> Census:
-        """To find the files that a list no longer has; begin it before the list."""
+        """Start a census, which finds the files that a listing no longer has. Call this before the listing."""
         with self._store.read() as connection:
             return Census(connection.execute(select(func.coalesce(func.max(FILE.c.id), 0))).scalar_one())
 

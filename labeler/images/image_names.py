@@ -1,7 +1,7 @@
-"""Finds the image for a name: by exact name, or else the only match (`shared.images.names`).
+"""Finds the image for a name: the exact match, else the only similar one (`shared.images.names`).
 
-Every way into a project that names images uses this. The index of names is built at the first name without an exact
-match, then kept and extended by new files.
+All imports and requests that name images use this. The index of names is built for the first name without an exact
+match. It is then kept, and extended by new files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHOWN = 3  # candidates shown
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """The match of a name: one file, whose name differs in `difference`; or several, with some as `candidates`."""
+    """What a name may mean: one file, whose name differs by `difference`, or several, some of them in `candidates`."""
 
     difference: str
     root: Root = "images"
@@ -99,7 +99,7 @@ class ImageNames:
         return found
 
     def _follow(self) -> None:
-        """Add new files to the index; rebuild it if the last ones have been removed."""
+        """Add new files to the index; rebuild it if the files added last have been removed."""
         with self._store.read() as connection:
             newest = connection.execute(select(func.coalesce(func.max(FILE.c.id), 0))).scalar_one()
             if newest < self._index.last:

@@ -1,8 +1,8 @@
 """The places with a project's images: the first one, and others added while the labeler runs.
 
-Most are folders; `shared.images.sources` has the others. `project.toml` lists them. A place is added on a page, or by
-`flywheel add` on this machine, which only edits that file; `refresh` reads it again. HTTP requests cannot add a place:
-whoever may only talk to the labeler must not make it read other folders of the machine, nor other addresses.
+Most are folders; `shared.images.sources` supports other kinds. `project.toml` lists them. A page adds a place, or
+`flywheel add` on this machine does: it only edits that file, and `refresh` reads it again. HTTP requests cannot add a
+place: a client must not make the labeler read other folders of the machine, or other addresses.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Folders:
 
     @property
     def watched(self) -> dict[Root, Path]:
-        """The places of this machine in which new files may appear, by root."""
+        """Root → place on this machine in which new files may appear."""
         return {root: place for root, place in self._files.image_roots.items() if isinstance(place, Path)}
 
     def add(self, folder: str) -> None:
-        """Add a place with images of this machine, or an allowed address. Raises Invalid with a sentence."""
+        """Add a place on this machine, or an allowed address. Raises Invalid with a sentence."""
         if not folder.strip():
             raise Invalid("Name a folder.")
         try:
@@ -83,7 +83,7 @@ class Folders:
                 self._changed()
 
     def scan(self, root: Root, uris: list[str] | None = None) -> None:
-        """Scan a folder for new files, or only `uris`, after the current scan."""
+        """After the current scan, scan a folder for new files, or only `uris`."""
         self._scanner.ask(lambda: self._scanner.scan(root, uris))
 
     def view(self) -> list[FolderView]:
@@ -96,7 +96,7 @@ class Folders:
 
 
 def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog) -> dict[Root, Place]:
-    """Every root at the start; creates the upload folder. Raises SettingsError if a new folder does not exist."""
+    """Root → place at the start; creates the upload folder. Raises SettingsError if a new folder does not exist."""
     uploads = settings.workspace / "uploads"
     uploads.mkdir(exist_ok=True)
     first = place_of(settings.images) if settings.images else settings.workspace / "demo" / "images"
@@ -107,7 +107,7 @@ def roots_of(settings: LabelerSettings, test_set: Path | None, catalog: Catalog)
 
 
 def _further_roots(settings: LabelerSettings) -> dict[Root, Place]:
-    """The added places at the start: those of the project, then those of the settings."""
+    """The added places when the labeler starts: those of the project, then those of the settings."""
     project = ProjectFile.read(settings.workspace) or ProjectFile(labeler={"images": settings.images})
     for given in settings.more_images:
         project.join(given, settings.workspace)

@@ -1,11 +1,11 @@
 """Scans the roots in the background, so that labeling can begin while a large folder is still being read.
 
-A place is listed first: what is new or has changed waits in a file, and a bit for each known file says whether it is
-still there, so that memory does not grow with the addresses. Then two workers (more for a store that is far away) read,
-hash and check files ahead, some at a time; results are written in batches. A file whose size and modification time are
-unchanged is not read again. Only a complete scan removes vanished files, and never if the folder is missing or suddenly
-empty: unplugging a disk must not remove all images. What a store does not give now is tried again later, and changes
-nothing until then.
+A scan first lists the place. New and changed files wait in a spool on disk, and one bit for each known file says
+whether it still exists, so that names do not fill the memory. Then two workers (more for a remote store) read, hash and
+check files ahead, several at a time. Results are written in batches. A file with unchanged size and modification time
+is not read again. Only a complete scan removes vanished files, and never if the folder is missing or suddenly empty:
+unplugging a disk must not remove all images. An image that its store cannot deliver now is tried again later, and its
+entry stays unchanged until then.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ BATCH = 500
 BATCH_SECONDS = 0.5
 CLOSING_SECONDS = 2
 _AHEAD = 32  # tasks of the workers ahead of the next result
-_TASK_SECONDS, _TASK_FILES = 0.02, 64  # of one task: small files one by one took twice the time
+_TASK_SECONDS, _TASK_FILES = 0.02, 64  # maximum of one task; one small file per task took twice the time
 PAUSES = (1.0, 4.0, 15.0)  # seconds before images that a store did not deliver are tried again in the same scan
-LATER = 60.0  # seconds before another scan tries it
+LATER = 60.0  # seconds before another scan tries them
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """How far the scan of a root is."""
+    """The progress of the scan of a root."""
 
     done: int
     total: int
     began: float
-    unread: int = 0  # files in `done` that had not changed, which took no time
+    unread: int = 0  # files in `done` that were unchanged and took no time
 
     def seconds_left(self) -> float | None:
-        """At the rate so far."""
+        """Remaining seconds at the rate so far; None before the first file was read."""
         read = self.done - self.unread
         return (self.total - self.done) * (time.monotonic() - self.began) / read if read > 0 else None
 
@@ -70,7 +70,7 @@ class Scanner:
         trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
         """`steps` are run by `start`; they scan with `scan`. `changed` is called on progress. `trouble` says what
-        else cannot be read now."""
+        else cannot be read at the moment."""
         self._trouble = trouble
         self._files = files
         self._catalog = catalog
@@ -83,7 +83,7 @@ class Scanner:
         self._running = False
         self._progress = _Progress(0, 0, time.monotonic())  # replaced as a whole, by the scanner's thread
         self._error: str | None = None
-        self._waits = False  # a store did not answer, and another scan will ask it
+        self._waits = False  # a store did not answer; another scan will try it
         self._failed = False  # a step failed in a way that a retry may fix
         self._left_out: dict[Root, list[str]] = {}  # sentences about skipped files
 
@@ -152,7 +152,7 @@ class Scanner:
                 self._fail(f"The folder {place} {problem}; its images are kept.", again=isinstance(problem, ImageAway))
                 return
             if self._closing.is_set():
-                return  # the list may not be whole
+                return  # the listing may be incomplete
             if uris is None:
                 self._tell(root, passed.sentences())
             if not total and self._catalog.files.has(root):
@@ -190,19 +190,19 @@ class Scanner:
                         if before.stamp == (stamp or self._files.stamp(root, uri)):
                             continue
                     except ImageAway:
-                        pass  # looking at it finds out the same, and says why
+                        pass  # `look_at` meets the same problem and reports it
                 unread.append((uri, stamp))
         return total
 
     def _still_there(self, root: Root, census: Census) -> Iterator[Listed]:
-        """Answered images that the walk did not list and that are there, for example under a link that it left out."""
+        """Answered images that exist though the walk did not list them, for example behind a link that it skipped."""
         for each in self._catalog.unlisted(root, census):
             stamp = self._files.stamp(root, each.uri)
             if stamp != NONE:
                 yield each.uri, None
 
     def _read(self, pool: ThreadPoolExecutor, root: Root, unread: Spool, away: Spool, split: Split | None) -> None:
-        """Read and record new and changed files. Those that their store does not deliver now are put into `away`."""
+        """Read and record new and changed files. Put those that their store cannot deliver now into `away`."""
         pending: list[Found] = []
         written = time.monotonic()
         for found in self._look_at(pool, root, ((uri, stamp and (stamp[0], stamp[1])) for uri, stamp in unread)):

@@ -1,4 +1,4 @@
-"""Draws the split of a new image from its salted content hash, so that the same picture always gets the same split.
+"""Draws the split of a new image from its salted content hash, so that the same content always gets the same split.
 
 The shares are fixed when the workspace is created. Each workspace has its own salt, so that nobody can choose the test
 images.

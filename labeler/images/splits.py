@@ -1,10 +1,10 @@
-"""Draws new train, validation and test splits when somebody requests it.
+"""Draws new train, validation and test splits on request.
 
 Images answered here stay in their split: a test label is valid only if it was given without suggestions, and a train
-label was given beside one. So only images without an answer, or with imported labels alone, are dealt out, such that
-each split gets as close as possible to its share of all images. Images of a folder or group stay together: if some were
-answered here, the others follow. Each move is a row of the log that says how it was drawn; the same seed gives the same
-draw.
+label may have been given with one. So only images without an answer, or with only imported labels, are dealt out. Each
+split gets as close as possible to its share of all images. Images of a folder or group stay together: if some were
+answered here, the others follow them. Each move is a row of the log, which says how it was drawn. The same seed gives
+the same draw.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Splitting:
         self._kept: tuple[UUID, dict[int, str]] | None = None  # groups for which more parts or another post may follow
 
     def take(self, post: SplitPart) -> SplitReceipt:
-        """Draw, or keep the groups of a part if more follow. Raises Conflict if the groups are no longer kept, and
-        Invalid."""
+        """Draw the splits, or only keep the groups of this part if more parts follow. Raises Conflict if the earlier
+        groups are no longer kept, and Invalid if there are too many."""
         groups, groups_id = post.groups, post.groups_id
         with self._keeping:
             if groups_id is not None:
@@ -60,7 +60,7 @@ class Splitting:
         return drawn.model_copy(update={"groups_id": groups_id if post.dry_run else None})
 
     def draw(self, post: SplitPost) -> SplitReceipt:
-        """Deal the images out, or only count with `dry_run`."""
+        """Deal the images out; with `dry_run`, only count them."""
         shares: dict[Split, float] = {"test": post.test, "validation": post.validation}
         with self._store.lock:
             now = dict(self._tally.splits)
@@ -114,7 +114,7 @@ class Splitting:
 def deal(
     units: Sequence[list[int]], shares: dict[Split, float], here: Sequence[Split], rng: random.Random
 ) -> dict[int, Split]:
-    """Image → split for shuffled `units`, so that together with `here` each share is nearly met."""
+    """Image → split for shuffled `units`, so that each share is nearly met together with `here`."""
     total = sum(map(len, units)) + len(here)
     left = {split: round(share * total) - here.count(split) for split, share in shares.items()}
     dealt: dict[int, Split] = {}

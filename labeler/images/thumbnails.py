@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 SIZES = (160, 320, 640)
 LARGE_PIXELS = 12_000_000
-"""Images larger than this are decoded on separate threads, because that takes long."""
+"""Images larger than this are decoded on separate threads, because decoding them takes long."""
 _SUFFIXES = {".jpg": "image/jpeg", ".webp": "image/webp"}
 
 
@@ -75,7 +75,7 @@ class Thumbnails:
         for suffix, media_type in _SUFFIXES.items():
             try:
                 return self._path(sha256, size, suffix).read_bytes(), media_type
-            except OSError:  # missing, or no file can be opened: it is then made again
+            except OSError:  # missing or unreadable: it is made again
                 continue
         return None
 

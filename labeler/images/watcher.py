@@ -1,9 +1,9 @@
 """Watches the image folders, so that a new file joins within seconds.
 
 The operating system reports changes where it can. Otherwise (network drives, or more folders than it allows to watch),
-the folders are read every few seconds. Archives and stores are listed again when `far.relisting` says so. Only new and
-changed files are added here. A vanished file is noticed by the next scan of its whole folder, because a disk that is
-unplugged for a moment must not take its labels away.
+the folders are read every few seconds. Archives and stores are listed again when `far.relisting` says so. This module
+only adds new and changed files. Vanished files are left to the next scan of the whole folder, because labels must not
+be lost when a disk is unplugged for a moment.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Watcher:
     """One thread that watches the folders of `folders`, and the file that names them."""
 
     def __init__(self, folders: Folders, workspace: Path, relisted: Callable[[], Iterable[Root]] = tuple) -> None:
-        """`relisted` gives the roots that the operating system does not watch, and that are to be listed now."""
+        """`relisted` returns the roots to list now, among those that the operating system does not watch."""
         self._relisted = relisted
         self._folders = folders
         self._workspace = workspace
@@ -43,7 +43,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._thread.start()
 
     def close(self) -> None:

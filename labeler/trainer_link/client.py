@@ -28,7 +28,7 @@ from shared.wire.trainer import Saved, TrainerStatus
 LONG_SECONDS = 120.0
 """Timeout of requests that load or write a network."""
 EXPORT_SECONDS = 700.0
-"""Timeout for a model file that may have to be created first; the trainer gives up sooner."""
+"""Timeout for a model file that may have to be created first. The trainer's own limit is shorter."""
 T = TypeVar("T")
 _STATUS = TypeAdapter(TrainerStatus)
 _ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
@@ -58,7 +58,7 @@ class Away(TrainerProblem):
 
 
 class Rewind(TrainerProblem):
-    """The trainer has the log only up to `acked_seq`, so the rest must be sent again."""
+    """The trainer has the log only up to `acked_seq`: send the rest again."""
 
     def __init__(self, acked_seq: int) -> None:
         super().__init__(f"The trainer has the log up to {acked_seq}. Sending the rows after that again.")
@@ -106,7 +106,7 @@ class ModelFile:
 
 
 class TrainerClient:
-    """Talks to the trainer at `url`, which may change at any time; thread-safe. The headers `sender` say who asks."""
+    """Talks to the trainer at `url`, which may change at any time. The headers `sender` say who asks. Thread-safe."""
 
     def __init__(self, url: str, *, timeout: float, token: str | None, sender: Mapping[str, str] | None = None) -> None:
         self.url = url
@@ -118,7 +118,7 @@ class TrainerClient:
         return _understood(_STATUS, self._request("GET", "/status"))
 
     def send(self, batch: AnnotationBatch) -> int:
-        """Send rows of the log; returns up to where the trainer then has it. Raises Rewind, Taken, TrainerProblem."""
+        """Send rows of the log; returns the last `seq` that the trainer has. Raises Rewind, Taken, TrainerProblem."""
         answer = self._request("POST", "/annotations", batch.model_dump(mode="json"))
         try:
             if answer.status_code == httpx.codes.CONFLICT and "acked_seq" not in answer.json():
@@ -153,7 +153,7 @@ class TrainerClient:
                 return PredictionColumns.from_bytes(answer.content)
             except ValueError as error:
                 raise _garbled(error) from None
-        said = _understood(_PREDICTIONS, answer)  # an earlier version
+        said = _understood(_PREDICTIONS, answer)  # from a trainer of an earlier version
         columns = (np.array(each) for each in (said.image_ids, said.labels, said.confidences))
         return PredictionColumns(said.model_version, *columns)
 
@@ -190,7 +190,7 @@ class TrainerClient:
         return _understood(_SAVED, self._request("POST", "/models", {"name": name}, LONG_SECONDS))
 
     def train(self, name: str, request: TrainRequest) -> Job:
-        """Start to train a version. Raises Refusal, NotYet, TrainerProblem."""
+        """Start training a version. Raises Refusal, NotYet, TrainerProblem."""
         body = {"name": name, "train": request.model_dump(mode="json")}
         return _understood(_JOB, self._request("POST", "/models", body, LONG_SECONDS))
 
@@ -200,7 +200,7 @@ class TrainerClient:
         return _understood(_MODELS, self._request("POST", path, timeout=LONG_SECONDS))
 
     def compare(self, request: ComparisonRequest) -> Job:
-        """Start to compare two versions. Raises Refusal, NotYet, TrainerProblem."""
+        """Start comparing two versions. Raises Refusal, NotYet, TrainerProblem."""
         body = request.model_dump(mode="json")
         return _understood(_JOB, self._request("POST", "/models/compare", body, LONG_SECONDS))
 
@@ -279,7 +279,7 @@ class TrainerClient:
 def _understood(expected: TypeAdapter[T], answer: httpx.Response) -> T:
     try:
         return expected.validate_python(_checked(answer))
-    except ValueError as error:  # not JSON, or of another shape
+    except ValueError as error:  # not JSON, or not of the expected type
         raise _garbled(error) from None
 
 

@@ -21,7 +21,7 @@ FLUSH_SECONDS = 3.0
 
 
 class Trainer:
-    """Each method that asks or orders something is one finite request, and raises Unreachable if the trainer fails."""
+    """Each method that sends a request has a timeout, and raises Unreachable if the trainer fails."""
 
     def __init__(self, client: TrainerClient, outbox: LogSender) -> None:
         self._client = client
@@ -116,7 +116,7 @@ class Trainer:
             return self._client.save_model(name)
 
     def train(self, name: str, request: TrainRequest) -> Job:
-        """Start to train a version. Raises Invalid and Conflict with the trainer's sentence."""
+        """Start training a version. Raises Invalid and Conflict with the trainer's sentence."""
         with _told():
             return self._client.train(name, request)
 
@@ -136,7 +136,7 @@ class Trainer:
             return self._client.model_file(version, format)
 
     def compare(self, request: ComparisonRequest) -> Job:
-        """Start to compare two versions. Raises Invalid and Conflict with the trainer's sentence."""
+        """Start comparing two versions. Raises Invalid and Conflict with the trainer's sentence."""
         with _told():
             return self._client.compare(request)
 

@@ -1,11 +1,11 @@
 """The log sender: one thread that keeps the trainer's copy of the log up to date and knows the trainer's status.
 
-The only thing to reconcile is how much of the log the trainer has. That is never stored here, because the trainer
-reports it. A full buffer is sent at once, a partly filled one after `buffer_seconds`. Failed requests are retried with
+Both sides only need to agree on how much of the log the trainer has. The trainer reports it, so it is never stored
+here. A full buffer is sent at once, a partly filled one after `buffer_seconds`. Failed requests are retried with
 growing pauses (up to five seconds), and annotators never wait for them. The thread reads the trainer's status about
-once a second, so that it notices a trainer that lost its copy or follows another workspace even while nobody labels.
+once a second. So it notices a trainer that lost its copy or follows another workspace, even while nobody labels.
 
-One lock guards every field that changes. It is taken after the store's lock and never held during a request.
+One lock guards every field that changes. It is taken after the store's lock, and never held during a request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shared.wire.trainer import TrainerStatus
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 START_SECONDS = 20.0
-"""Time for a trainer that was started together with the labeler, before the log says that it is missing."""
+"""Seconds that a trainer started together with the labeler may take, before a warning that it is missing."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,15 +64,15 @@ class LogSender:
         self._sent_catalog = -1
         self._sent_at = -1e9  # time of the last message
         self._waiting_since: float | None = None  # when the oldest unsent row was written
-        self._force = False  # send even without rows: the trainer must learn where the log ends
-        self._wanted_seq = 0  # send up to here without waiting for more
+        self._force = False  # send even without rows, because the trainer must learn where the log ends
+        self._wanted_seq = 0  # send rows up to here without waiting for more
         self._asked = 0  # number of requests for an immediate turn
         self._failures = 0
         self._not_before = 0.0
         self._next_poll = 0.0
         self._error: str | None = None
         self._warned: str | None = None  # the last warning about the trainer; None if there is none
-        self._patient_until = 0.0  # a trainer that does not answer yet may still be starting
+        self._patient_until = 0.0  # until then, a trainer that does not answer may still be starting
         self._status: TrainerStatus | None = None
         self._taken = False  # the trainer refused the log because it follows another labeler
 
@@ -95,7 +95,7 @@ class LogSender:
             self._thread.join(timeout=2)
 
     def flush(self, timeout: float) -> bool:
-        """Send everything now; returns whether the trainer has it all within `timeout` seconds."""
+        """Send everything now; returns whether the trainer had received all of it within `timeout` seconds."""
         with self._changed:
             goal = self._wanted_seq = self._log.last_seq
             self._not_before = 0.0
@@ -148,7 +148,7 @@ class LogSender:
         )
 
     def _ask(self) -> None:
-        """Let the thread take a turn now; a failure of the current turn does not delay it."""
+        """Let the thread take a turn now, even if its current turn fails."""
         self._asked += 1
         self._next_poll = 0.0
         self._notify()
@@ -176,7 +176,7 @@ class LogSender:
                 asked = self._asked
             try:
                 self._turn()
-            except NoRoom:  # its status and log say why; it still does what needs no disk
+            except NoRoom:  # the trainer's status and log say why; it still does what needs no disk
                 with self._changed:
                     if asked == self._asked:
                         self._not_before = time.monotonic() + LONGEST_PAUSE
@@ -289,8 +289,8 @@ class LogSender:
         self._changed.notify_all()
 
     def _failed(self, message: str, asked: int, *, taken: bool | None = None, away: bool = False) -> None:
-        """Retry after a pause; at once if somebody asked for a turn (`asked` is the earlier count) while this one
-        failed."""
+        """Retry after a pause, or at once if somebody asked for a turn since this one began, when the count was
+        `asked`."""
         with self._changed:
             self._failures += 1
             self._error = message

@@ -1,7 +1,7 @@
 """The live model's predictions for the pool, as last fetched from the trainer.
 
-They are fetched when a page needs them, and kept while the model is the same. If the model changes with every batch,
-they are fetched at most once every few seconds: a hundred thousand predictions are a megabyte.
+They are fetched when a page needs them, and kept until the model changes. If the model changes with every batch, they
+are fetched at most once every few seconds, because a hundred thousand predictions take a megabyte.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from shared.settings.project_file import trainer_command
 
 KEPT_SECONDS = 5.0
 SOON = 0.5
-"""Seconds for which a page waits for predictions that it only shows next to its images."""
+"""Seconds that a page waits for predictions that it can do without."""
 PATIENCE = 10
-"""Cache time as a multiple of the fetch time, because the trainer needs seconds for a million images."""
+"""Cache time as a multiple of the fetch time. For a million images, a fetch takes the trainer seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Prediction:
 
 
 class PredictedImages(Mapping[int, Prediction]):
-    """Predictions by image id, as columns: 16 bytes an image, where a dict of objects takes 200."""
+    """Predictions by image id, as columns: 16 bytes per image, where a dict of objects takes 200."""
 
     def __init__(self, ids: ArrayLike, labels: ArrayLike, confidences: ArrayLike) -> None:
         given = np.array(ids, np.int64)
@@ -86,7 +86,7 @@ NOTHING = Predicted(None, PredictedImages([], [], []))
 
 
 class Predictions:
-    """The predictions for the log `log_id`; thread-safe, does not need the store's lock."""
+    """The predictions for the log `log_id`. Thread-safe without the store's lock."""
 
     def __init__(self, trainer: Trainer, log_id: UUID, workspace: Path) -> None:
         self._start = trainer_command(workspace)
@@ -94,13 +94,13 @@ class Predictions:
         self._log_id = log_id
         self._fetching = threading.Lock()
         self._starting = threading.Lock()
-        self._running: Future[None] | None = None  # the fetch that `soon` began last
+        self._running: Future[None] | None = None  # the latest fetch that `soon` started
         self._last = NOTHING
         self._fetched_at = 0.0
-        self._kept = 0.0  # seconds that they are kept though the model changed
+        self._kept = 0.0  # seconds for which they are kept although the model has changed
 
     def check(self) -> None:
-        """Raise Unreachable without a trainer, and Conflict if it has another project's images or none."""
+        """Raise Unreachable without a trainer, and Conflict if it has another project or none."""
         status = self._trainer.status()
         if status is not None and status.log_id != self._log_id:
             status = self._trainer.status_now()  # it may have changed since the last status
@@ -112,7 +112,7 @@ class Predictions:
             raise Conflict("The trainer does not know this project yet. Try again in a moment.")
 
     def get(self) -> Predicted:
-        """The newest model's predictions, at most a few seconds old. Raises Unreachable, and Conflict without a
+        """The predictions of the latest model, at most a few seconds old. Raises Unreachable, and Conflict without a
         model."""
         self.check()
         # While another thread is fetching, use the last predictions, if any.
@@ -125,7 +125,7 @@ class Predictions:
         return self._last
 
     def soon(self) -> Predicted:
-        """Like `get`, but waits for `SOON` seconds only, and then gives the last ones: a page can do without."""
+        """Like `get`, but waits only `SOON` seconds, and then returns the last ones fetched."""
         self.check()
         if self._stale():
             with self._starting:

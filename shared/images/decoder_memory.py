@@ -1,8 +1,8 @@
-"""Estimates from a file's header how much memory its decoder takes. Knows formats and decoders; decodes nothing.
+"""Estimates from a file's header how much memory its decoder takes. It knows formats and decoders, but decodes nothing.
 
-Width × height is not enough. A TIFF of 16 × 16 pixels may hold one tile of 26,000 × 26,000, a JPEG 2000 file sixty
-thousand tiles, and some decoders hold a picture several times. The figures were measured with Pillow 13, libwebp 1.6,
-libavif 1.4 and OpenJPEG 2.5; tests/shared/images/test_decoder_memory.py measures them again.
+Width × height is not enough. A TIFF of 16 × 16 pixels may hold one tile of 26,000 × 26,000. A JPEG 2000 file may
+hold sixty thousand tiles. Some decoders hold a picture several times. The figures were measured with Pillow 13, libwebp
+1.6, libavif 1.4 and OpenJPEG 2.5; tests/shared/images/test_decoder_memory.py measures them again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_COMPONENTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What decoding takes: `pixels`, to compare with the pixel limit, and `peak` bytes, without the file itself."""
+    """What decoding needs: `pixels`, to compare with the pixel limit, and `peak` bytes besides the file itself."""
 
     pixels: int
     peak: int

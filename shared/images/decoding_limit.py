@@ -1,4 +1,4 @@
-"""One limit, in bytes, on all decoding of a service at a time. Knows nothing about images.
+"""Limits the bytes that all decoding in a process takes at once. This module knows nothing about images.
 
 There are two lanes, so that a small image's thumbnail never waits behind a panorama, and small images never keep a
 panorama waiting forever. Each lane is first come, first served. A need larger than its lane waits until the lane is
@@ -18,7 +18,7 @@ WAIT_SECONDS = 300.0
 
 
 class NoRoom(Exception):  # noqa: N818 - it says what is the case
-    """Others used all the memory for WAIT_SECONDS."""
+    """Other images used all the memory for WAIT_SECONDS."""
 
 
 class Lane:
@@ -58,8 +58,9 @@ _only_small = threading.Event()
 
 
 def refuse_large() -> None:
-    """Let `room` raise NoRoom at once for a large need, from now on: in one of several processes that decode together,
-    of which each has limits of its own.
+    """From now on, let `room` raise NoRoom at once for a large need.
+
+    Call this in each of several processes that decode in parallel, because each has limits of its own.
     """
     _only_small.set()
 

@@ -1,4 +1,4 @@
-"""Find and read the image files of a folder. Knows names, links and folders; of the content, only the first bytes.
+"""Finds and reads the image files of a folder. It knows names, links and folders, and only the first bytes of files.
 
 A scan, an import, a test set and `flywheel predict` all walk folders here, so that they agree on what is an image file
 and what is skipped. Everything not listed is counted in `Passed`, with its reason. A file with an image extension is
@@ -54,21 +54,21 @@ class Passed:
     links: dict[str, list[str]] = field(default_factory=dict)  # reason why a link is not followed → names of links
     others: Counter[str] = field(default_factory=Counter)  # extensions of files that are not images
     unread: Counter[str] = field(default_factory=Counter)  # folders that cannot be read
-    unusable: Counter[str] = field(default_factory=Counter)  # names in an archive or store that no file can have
+    unusable: Counter[str] = field(default_factory=Counter)  # names in an archive or store that are not valid for files
     cut: Counter[str] = field(default_factory=Counter)  # archives without an end mark
 
     def add(self, other: Passed) -> None:
-        """Count what another walk did not list, too."""
+        """Add what another walk skipped."""
         for name, its in other.counts().items():
             getattr(self, name).update(its)
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """What is counted in an archive, to keep it."""
+        """The counts of a walk through an archive, as plain values to store."""
         return {name: dict(getattr(self, name)) for name in ("hidden", "others", "unusable", "cut")}
 
     @classmethod
     def of(cls, counts: dict[str, dict[str, int]]) -> Self:
-        """From what was kept."""
+        """Restore what `counts` returned."""
         kept: dict[str, Any] = {name: Counter(its) for name, its in counts.items()}
         return cls(**kept)
 
@@ -108,7 +108,7 @@ def find_images(root: Path, passed: Passed | None = None, also: Collection[Path]
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a folder or file of this name is skipped anywhere."""
+    """Whether folders and files of this name are always skipped."""
     return name.startswith(".") or name.lower() in LEFT_BEHIND
 
 
@@ -119,7 +119,7 @@ def is_image_file(path: Path) -> bool:
 
 
 def counted(name: str, passed: Passed) -> bool:
-    """Whether a name alone says that this is an image; else `passed` counts it."""
+    """Whether the name alone says that this is an image; if not, `passed` counts it."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in SUFFIXES or suffix in _UNREAD:
         return True
@@ -137,7 +137,7 @@ def locate(uri: str, root: Path, also: Collection[Path] = ()) -> Path:
     relative = PurePosixPath(uri)
     if relative.is_absolute() or ".." in relative.parts:
         raise ImageProblem("is outside the image folder")
-    try:  # with functions of os, because pathlib takes twice as long, and a scan comes here a million times
+    try:  # os instead of pathlib, which takes twice as long: a scan comes here a million times
         base = os.path.realpath(root, strict=True)
         path = os.path.realpath(f"{base}/{relative}", strict=True)
         is_file = stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
@@ -183,7 +183,7 @@ def opened(uri: str, root: Path, also: Collection[Path] = ()) -> BufferedReader:
         raise ImageProblem("no longer exists") from None
     except OSError as error:
         if error.errno in _NO_MORE:
-            raise  # says nothing about the image
+            raise  # the fault is not the image's
         raise ImageProblem(f"cannot be read ({error.strerror})") from None
     raise ImageProblem("is not a file")
 

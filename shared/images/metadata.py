@@ -1,4 +1,4 @@
-"""Removes metadata that no pixel depends on (text, profiles, comments): it may be broken while the image is sound."""
+"""Removes metadata that no pixel depends on (text, profiles, comments), because it may be broken in a sound image."""
 
 from __future__ import annotations
 

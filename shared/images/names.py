@@ -2,9 +2,9 @@
 
 Tables, exports and scripts often name the files of another system: accents composed differently, `\\` for `/`, `%20` or
 `+` for a space, a leading space, other capital letters, other parent folders, another extension or none. An exact name
-always wins. Otherwise the smallest of these differences that leads to a file counts, and only if it leads to a single
-image; the result names the difference. If folders contradict each other, the file name alone counts only if we have no
-folder of that name; otherwise the file is missing from that folder.
+always wins. Otherwise the smallest of these differences that leads to a file counts, but only if it leads to a single
+image. The result names the difference. If the folders differ, the file name alone counts only if the project has no
+folder of the given name. If it has one, the file is simply missing there.
 
 The index holds 16 bytes per file; only the few candidates that it finds are compared as text.
 """
@@ -51,7 +51,7 @@ _DRIVE: Final = re.compile(r"^[A-Za-z]:(?=/)")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The files that a name may refer to, by number, and how their names differ. One file is a match."""
+    """The files that a name may mean, by number, and how their names differ. It is a match if there is one file."""
 
     difference: str
     files: tuple[int, ...]
@@ -149,7 +149,7 @@ class NamesInList:
         self._index: NameIndex | None = None  # created when a name has no exact match
 
     def find(self, name: str) -> tuple[str | None, list[int]]:
-        """The difference (None for an exact match or none at all), and the positions in the list that the name may
+        """The difference (None for an exact match, or for no match), and the positions in the list that the name may
         mean."""
         if name in self._exact:
             return None, [self._exact[name]]

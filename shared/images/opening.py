@@ -1,4 +1,4 @@
-"""Check and open images. Knows pixels; knows nothing about folders, the catalogue, labels or models.
+"""Checks and opens images. It knows pixels, but nothing about folders, the catalogue, labels or models.
 
 Every image file passes through here, including damaged and hostile content. Whatever is wrong with it is raised as an
 `ImageProblem` whose text ends the sentence "this file …"; no other exception leaves this module. Design choices:
@@ -46,7 +46,7 @@ from shared.images.decoder_memory import pixel_bytes
 from shared.images.metadata import jpeg_without_segments, png_without_notes
 
 LOSSLESS_BELOW = 128
-"""Pixels. Thumbnails this small are enlarged on screen, where JPEG artifacts would show."""
+"""Pixels. Thumbnails up to this size are enlarged on screen, where JPEG artifacts would show."""
 HEAD_BYTES = 64
 """Number of first bytes that identify an image."""
 BYTES_A_PIXEL = 10
@@ -89,7 +89,7 @@ def is_image(head: bytes) -> bool:
 
 
 def check_bytes(size: int, limits: ImageLimits) -> None:
-    """Raises ImageProblem if a file is empty or too large."""
+    """Raise ImageProblem if a file is empty or too large."""
     if size == 0:
         raise ImageProblem("is empty")
     if size > limits.max_bytes:
@@ -122,12 +122,12 @@ def dimensions(data: bytes, limits: ImageLimits) -> tuple[int, int]:
 
 @contextmanager
 def hold_rgb(data: bytes, limits: ImageLimits, *, at_least: int | None = None) -> Iterator[Image.Image]:
-    """The image of `open_rgb`, while it is in use: others wait for the memory that it takes. Raises ImageProblem."""
+    """The image of `open_rgb`, with its memory reserved until the end of the block. Raises ImageProblem."""
     with _held(data, limits, at_least) as image:
         try:
             yield image
         finally:
-            image.close()  # closed even if still referenced: the next one starts at once
+            image.close()  # close it even if still referenced, because the next one starts at once
 
 
 @contextmanager
@@ -318,7 +318,7 @@ def _peak(image: ImageFile.ImageFile, data: bytes) -> int:
     own = pixel_bytes(image.mode) * image.width * image.height
     deep = sixteen_bits.is_deep(image)
     decoding = decoder_memory.of(image, data).peak + (own if deep else 0)
-    turned = "exif" in image.info or "xmp" in image.info or b"eXIf" in data  # perhaps; certainty would need decoding
+    turned = "exif" in image.info or "xmp" in image.info or b"eXIf" in data  # perhaps: only decoding could tell
     if image.mode == "RGB" and not turned and not image.has_transparency_data:
         return decoding
     return max(decoding, own * (2 if deep and image.has_transparency_data else 1) + 4 * image.width * image.height)
@@ -326,8 +326,8 @@ def _peak(image: ImageFile.ImageFile, data: bytes) -> int:
 
 @contextmanager
 def _room(peak: int, read: int, limits: ImageLimits) -> Iterator[None]:
-    """Reserve memory for `peak` bytes and the `read` bytes of the file. Raises ImageProblem for too much, and
-    NoRoom.
+    """Reserve memory for `peak` bytes and the `read` bytes of the file. Raises ImageProblem if that exceeds the limit,
+    and NoRoom.
     """
     most = BYTES_A_PIXEL * limits.max_pixels
     if peak > most:

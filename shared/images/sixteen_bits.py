@@ -1,5 +1,5 @@
-"""Converts colour and grey with 16 bits per channel to 8 bits. For colour, Pillow keeps only the high byte, so that
-12-bit values come out almost black.
+"""Converts colour and grey with 16 bits per channel to 8 bits. For colour, Pillow keeps only the high byte, which makes
+12-bit values almost black.
 
 The brightest channel determines how many bits are in use; the same rule applies to grey. Pillow has no mode for three
 16-bit channels, but it reads the other byte of each number if told the other byte order.
@@ -42,7 +42,7 @@ def is_deep(image: ImageFile.ImageFile) -> bool:
 
 
 def high_bytes(image: ImageFile.ImageFile) -> None:
-    """Decode the image; of 16-bit channels, keep the high byte. Raises what Pillow raises."""
+    """Decode the image; 16-bit channels keep only their high byte. Raises what Pillow raises."""
     _mend_planes(image)
     image.load()
 
@@ -108,7 +108,7 @@ def _to_8_bits(high: NDArray[np.uint8], low: NDArray[np.uint8], bits: int) -> ND
 def _low_bytes(image: ImageFile.ImageFile, *, with_grey: bool) -> ImageFile.ImageFile | None:
     """The low byte of each number; None if not available: the picture is then coarse, but not black."""
     _mend_planes(image)
-    if with_grey:  # no mode swaps its byte order, but its two numbers have the size of one RGBA pixel
+    if with_grey:  # no mode swaps its byte order, but its two channels have the size of one RGBA pixel
         image.tile = [_with_rawmode(tile, "RGBA") for tile in image.tile]
     elif (
         isinstance(image, TiffImagePlugin.TiffImageFile)

@@ -1,1 +1,1 @@
-"""Databases and files that survive a kill, and what to say when the disk refuses."""
+"""Databases and files that survive a killed process, and clear errors when the disk refuses writes."""

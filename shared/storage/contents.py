@@ -1,8 +1,8 @@
 """Tables of contents of large files, in a database on the disk.
 
-The names of a million members take 400 MB in memory, and reading them from a store takes a while at each start. So they
-are read once for each version of a file. Everything here can be read again: a database that is damaged is deleted, and
-without a place for one, it is temporary.
+The names of a million members take 400 MB in memory, and reading them from a store takes a while. So each version of a
+file is read once, and its table is kept. All tables can be read again, so a damaged database is simply deleted. Without
+a file of its own, the database is temporary.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 VERSION = 1
-"""Of the tables: others are deleted."""
+"""Version of the tables; those of any other version are deleted."""
 MOST_MEMBERS = 20_000_000
-"""Members that are kept of files that are not in use: about 2 GB."""
+"""Maximum number of members kept when the database is opened, about 2 GB; the tables used longest ago are deleted."""
 UNFINISHED_SECONDS = 86_400.0
-"""After this time, whoever wrote a table without an end does not go on."""
+"""After this time, an unfinished table counts as abandoned."""
 _AT_ONCE = 10_000
 _PAGE = 1_000
 _TABLES = """
@@ -40,7 +40,7 @@ class ContentsLost(Exception):  # noqa: N818 - it says what happened
 
 
 class Contents:
-    """The tables of a process, by place and stamp of a file. Thread-safe; processes may share a database."""
+    """The tables of one process, by place and stamp of a file. Thread-safe; processes may share a database."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -51,7 +51,7 @@ class Contents:
         weakref.finalize(self, _close, self._open)
 
     def find(self, place: str, stamp: object) -> tuple[int, Any] | None:
-        """The number of a table that was written, and what was said about it."""
+        """The number of a finished table, and its `about`; None if there is no such table."""
 
         def look(database: sqlite3.Connection) -> tuple[int, Any] | None:
             row = _finished(database, place, stamp)
@@ -66,9 +66,12 @@ class Contents:
     def write(
         self, place: str, stamp: object, members: Iterable[tuple[str, Any]], about: Callable[[], Any]
     ) -> tuple[int, Any]:
-        """Write the members (name, facts) of a file; a later one of the same name counts. What is said `about` them is
-        asked for at the end. Tables of earlier versions of the file are deleted. If another process has written the
-        same version meanwhile, its table is returned."""
+        """Write the members (name, facts) of a file; returns the table's number and what `about` returned.
+
+        If several members have one name, the last one counts. `about` is called after the last member. Tables of
+        earlier versions of the file are deleted. If another process has written the same version meanwhile, its table
+        is returned.
+        """
         number, count = secrets.randbits(62), 0
         begin = (number, place, json.dumps(stamp), time.time())
         self._ask(lambda database: database.execute("INSERT INTO file VALUES (?, ?, ?, NULL, 0, ?)", begin))
@@ -99,7 +102,7 @@ class Contents:
         return self._ask(end)
 
     def has(self, number: int) -> bool:
-        """Whether a table that was found or written is still there."""
+        """Whether a table that was found or written still exists, as far as this process knows."""
         return number in self._live
 
     def get(self, number: int, name: str) -> Any:
@@ -114,7 +117,7 @@ class Contents:
     def members(self, number: int) -> Iterator[tuple[str, Any]]:
         """All members with their facts, in code point order of the names.
 
-        Raises ContentsLost if another table takes its place meanwhile: a part is never taken for the whole.
+        Raises ContentsLost if another table replaces it meanwhile, so that a part is never mistaken for the whole.
         """
         query = "SELECT name, facts FROM member WHERE file = ? AND name > ? ORDER BY name LIMIT ?"
         last = ""
@@ -158,7 +161,7 @@ class Contents:
             for _ in range(2):
                 try:
                     return _open(str(self._path))
-                except sqlite3.OperationalError:  # the folder cannot be written
+                except sqlite3.OperationalError:  # the folder is not writable
                     break
                 except sqlite3.DatabaseError:
                     _remove(self._path)

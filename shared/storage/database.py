@@ -1,13 +1,13 @@
 """Opens databases so that a committed row is on disk and no writer overwrites another.
 
-With default settings, SQLite loses updates under concurrency: pysqlite opens transactions late and upgrades them on the
-first write, so that read-modify-write lost 353 of 800 updates in a trial, and without a busy timeout 186 of 800 failed.
+With default settings, SQLite loses updates under concurrency, because pysqlite opens transactions late and upgrades
+them on the first write. In a trial, read-modify-write lost 353 of 800 updates; without a busy timeout, 186 failed.
 Here each connection runs in WAL mode with `synchronous=FULL` (a commit survives a power loss), enforces foreign keys
-and waits while the file is busy; `write` begins with BEGIN IMMEDIATE. Reads see one snapshot and never wait for a
+and waits while the file is busy. `write` begins with BEGIN IMMEDIATE. Reads see one snapshot and never wait for a
 writer. This module knows no tables; the labeler's store and the trainer's replica both use it.
 
-PostgreSQL commits durably by itself. Its reads see one snapshot here, too. A server that does not answer is given up
-after seconds, and gives us up as quickly, so that it frees our locks.
+PostgreSQL commits durably by itself. Its reads see one snapshot here, too. After seconds without an answer, we drop the
+connection. The server drops it as quickly on its side, so that it frees our locks.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ MAX_OVERFLOW = 40
 """Connections beyond the pool: one for each thread that may serve a request."""
 PATIENCE: dict[str, Any] = {
     "connect_timeout": 5,  # seconds
-    "keepalives_idle": 10,  # seconds without a word until the server is asked whether it is still there
+    "keepalives_idle": 10,  # idle seconds before we check that the server is still there
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,  # milliseconds until sent data must have arrived
+    "tcp_user_timeout": 15_000,  # milliseconds within which sent data must arrive
     "options": "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",  # the server's side
 }
 """How long a PostgreSQL server and its client may be silent, as the client library names it."""

@@ -2,7 +2,7 @@
 
 Each service has one `Disk` for its workspace. Code that meets an error hands it to `notice`, which recognizes disk
 errors, says in one sentence what is wrong and what to do, and keeps checking until the disk accepts files again.
-Meanwhile, the log gets one line instead of a traceback for each attempt. It does not know what was being written.
+Meanwhile, the log gets one line instead of a traceback for each attempt. This module does not know what is written.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from shared.wire.fields import DiskKind, DiskTrouble
 logger = logging.getLogger(__name__)
 
 ROOM_BYTES: Final = 1 << 20
-"""Free space from which a full disk counts as usable again. The next few labels would use up less."""
+"""Free bytes from which a full disk counts as usable again; a few labels would soon use up less."""
 LOOK_SECONDS: Final = 1.0
 REPEAT_SECONDS: Final = 60.0
-"""A disk that is full again sooner than this does not get another line in the log."""
+"""A disk that is full again sooner than this gets no further line in the log."""
 _ERRNO: Final[dict[int, DiskKind]] = {
     errno.ENOSPC: "full",
     errno.EFBIG: "full",
@@ -75,7 +75,7 @@ _SAFE: Final = "Everything that was confirmed is safe."
 
 
 def kind_of(error: BaseException | None) -> DiskKind | None:
-    """The kind of disk error that `error`, or one of its causes, is; None if it is something else."""
+    """The kind of disk error in `error` or its causes; None if there is none."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -93,7 +93,7 @@ def kind_of(error: BaseException | None) -> DiskKind | None:
 
 
 def status_of(trouble: DiskTrouble) -> int:
-    """The HTTP status of a request that failed: 507, or 503 if waiting is enough."""
+    """The HTTP status for a request that failed: 507, or 503 if waiting is enough."""
     return 503 if trouble.kind == "descriptors" else 507
 
 
@@ -123,7 +123,7 @@ class Disk:
         self._logged: dict[DiskKind, float] = {}
         self._logs_end = False  # the log says that this trouble began
         self._told: dict[tuple[str, str], tuple[int, float]] = {}  # (logger, message): number of the trouble, and when
-        self._number = 0  # of the current trouble
+        self._number = 0  # number of the current trouble
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._quiet = _Quiet(self)
@@ -148,7 +148,7 @@ class Disk:
             handler.removeFilter(self._quiet)
 
     def on_recovery(self, act: Callable[[], None]) -> None:
-        """Call `act`, which must be quick, each time that the disk recovers."""
+        """Call `act` each time that the disk recovers; it must be quick."""
         self._recovered.append(act)
 
     def notice(self, error: BaseException) -> DiskTrouble | None:
@@ -177,7 +177,7 @@ class Disk:
         return trouble
 
     def told(self, logger_name: str, message: str) -> bool:
-        """Whether the log already has this message, from this trouble or the last minute; remembers it."""
+        """Whether the log already has this message, from this trouble or the last minute. Remembers the message."""
         with self._lock:
             now = time.monotonic()
             number, at = self._told.get((logger_name, message), (-1, -REPEAT_SECONDS))
@@ -187,8 +187,8 @@ class Disk:
             return False
 
     def _looked_at(self, kind: DiskKind, error: BaseException) -> tuple[DiskKind, Path] | None:
-        """Find what is wrong, and where, by a test write if the error leaves it open; None if it is not about our
-        files."""
+        """Find what is wrong, and where, by a test write if the error does not say it. None if our files are not
+        affected."""
         named = getattr(error, "filename", None)
         own = [Path(named).parent] if isinstance(named, str) and self._is_ours(Path(named)) else []
         for folder in (*own, self.folder, Path(tempfile.gettempdir())):
@@ -196,7 +196,7 @@ class Disk:
             if found is not None:
                 return (kind if kind in ("quota", "damaged") else found), folder
         if kind == "read_only" and isinstance(error, OSError) and not own:
-            return None  # a folder that is not ours
+            return None  # the folder is not ours
         return kind, own[0] if own else self.folder
 
     def _is_ours(self, path: Path) -> bool:
@@ -239,7 +239,7 @@ class _Quiet(logging.Filter):
 
 
 class LogFile(RotatingFileHandler):
-    """Stays silent while the disk refuses: stderr and the pages have the messages that cannot be written here."""
+    """Stays silent while the disk refuses writes; stderr and the pages show what cannot be written here."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Called when a record could not be written."""
@@ -255,11 +255,11 @@ def refusal(trouble: DiskTrouble) -> JSONResponse:
 
 
 def answer_for(api: Starlette, disk: Disk, *also: type[Exception]) -> None:
-    """Make `api` answer requests that fail because of the disk with what is wrong; other errors are unchanged.
+    """Make `api` say what is wrong when a request fails because of the disk. Other errors are unchanged.
 
-    `also` are exceptions of libraries that may be about the disk.
+    `also` lists exceptions of libraries that may be caused by the disk.
     """
-    from sqlalchemy.exc import DBAPIError  # the command line does not need it
+    from sqlalchemy.exc import DBAPIError  # not needed by the command line
 
     async def answer(_: Request, error: Exception) -> JSONResponse:
         trouble = disk.notice(error)

@@ -2,8 +2,8 @@
 
 A name has at most 255 bytes (not characters). It is not a Windows device (`CON`, `nul.txt`), does not end in a dot or
 space, and has no characters that a path cannot hold. No two names differ only in capital letters or in how Unicode
-composes an accent. What `escaped` changes can be read back from the name; a cut or numbered name needs the table of
-names in the export.
+composes an accent. What `escaped` changes can be decoded from the name. A shortened or numbered name can only be
+looked up in the table of names in the export.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class SafeNames:
         self._taken: set[str] = set()
 
     def of(self, wanted: str) -> str:
-        """The name for `wanted`, the same each time."""
+        """The unique name for `wanted`; the same on each call."""
         if wanted not in self._names:
             whole = escaped(wanted, self._reserved)
             name, number = cut(whole), 1
@@ -91,7 +91,7 @@ class SafeNames:
         return self._names[wanted]
 
     def tells(self, wanted: str) -> bool:
-        """Whether `wanted` can be read back from its name alone."""
+        """Whether `wanted` can be decoded from its name alone."""
         return meant(self.of(wanted), self._reserved) == wanted
 
 

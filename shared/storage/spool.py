@@ -1,6 +1,6 @@
-"""A list that is kept on the disk instead of in memory.
+"""A list that is kept on disk instead of in memory.
 
-The addresses of a million images take 150 MB as a list of texts, and a place may have more.
+The addresses of a million images take 150 MB in memory, and a place may have even more images.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, Self
 
 
 class Spool:
-    """JSON values that are appended, and then read from the first one. The file is temporary: it ends with the `with`
-    block, or with `close`."""
+    """JSON values that are appended, and then read in order. The temporary file is deleted at the end of the `with`
+    block, or by `close`."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed by `__exit__`
@@ -36,7 +36,7 @@ class Spool:
         return self._count
 
     def append(self, value: Any) -> None:
-        """Add a value; a tuple is read as a list."""
+        """Add a value; a tuple is read back as a list."""
         self._file.write(json.dumps(value) + "\n")
         self._count += 1
 

@@ -1,4 +1,4 @@
-"""Atomic file writes: a kill or a power cut while writing leaves the earlier file."""
+"""Atomic file writes: if the process is killed or the power fails while writing, the earlier file remains."""
 
 from __future__ import annotations
 

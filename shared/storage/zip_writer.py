@@ -1,7 +1,7 @@
 """Writes a zip of any number of members with little memory.
 
-`zipfile` keeps 700 bytes of each member until the end, when it writes the table of contents. Here, they wait on the
-disk.
+`zipfile` keeps 700 bytes of each member in memory until the end, when it writes the table of contents. Here, they wait
+on disk.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class ZipWriter(zipfile.ZipFile):
 
 
 class _Members(list[zipfile.ZipInfo]):
-    """What `zipfile` does with its list of members: it appends, counts, and goes through it once."""
+    """A list of members on disk. It supports what `zipfile` does with it: append, count, and iterate once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _Members(list[zipfile.ZipInfo]):
 
 
 class _Nothing(dict[str, zipfile.ZipInfo]):
-    """Replaces the list of members by name, which is never used."""
+    """Replaces the dict of members by name, which is never used."""
 
     def __setitem__(self, name: str, member: zipfile.ZipInfo) -> None:
-        """Forget it."""
+        """Store nothing."""

@@ -1,1 +1,1 @@
-"""What both services share about HTTP: who may ask, how much, and how errors are answered."""
+"""HTTP code of both services: who may send requests, how large they may be, and how errors are answered."""

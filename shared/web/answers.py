@@ -54,7 +54,7 @@ MEANINGS: Final[Mapping[int, str]] = {
 }
 """Status → its meaning on the routes that declare it."""
 NOT_OPEN: Final = (401, 403, 507)
-"""Statuses of `EVERY` that `/health` never answers with."""
+"""Statuses of `EVERY` that `/health` never returns."""
 
 
 class Refusal(BaseModel):
@@ -79,8 +79,8 @@ class StrictRoute(APIRoute):
 
 
 class StrictRequest(Request):
-    """A request whose JSON may not contain NaN or lone surrogates, which no store accepts, and at most 200 levels of
-    nesting. Python's own parser accepts all of these, and overflows on deeply nested lists."""
+    """A request whose JSON may contain neither NaN nor lone surrogates, which no store accepts, nor more than 200
+    levels of nesting. Python's own parser accepts the former, and overflows on deeply nested lists."""
 
     async def json(self) -> Any:
         """Parse the body. Raises JSONDecodeError."""
@@ -123,12 +123,12 @@ class PlainText:
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Value of `responses=` for a route that refuses with these statuses, in addition to those of every route."""
+    """The `responses=` of a route that refuses with these statuses, in addition to those of every route."""
     return {status: {"description": MEANINGS[status]} for status in statuses}
 
 
 def content(*media_types: str) -> dict[int | str, dict[str, Any]]:
-    """Value of `responses=` for a route that answers 200 with something other than JSON."""
+    """The `responses=` of a route that answers 200 with something other than JSON."""
     binary: dict[str, Any] = {"type": "string", "format": "binary"}
     kinds = {media_type: {} if media_type == "application/json" else binary for media_type in media_types}
     return {200: {"content": {media_type: {"schema": schema} for media_type, schema in kinds.items()}}}

@@ -24,7 +24,7 @@ FORGET_SECONDS: Final = 900.0
 
 
 class TooManyAttempts(Exception):  # noqa: N818 - a state of a client, named as one
-    """Too many wrong tokens of this address are still delayed; this one was not checked."""
+    """Too many answers to wrong tokens of this address are still delayed; this token was not checked."""
 
 
 class Attempts:
@@ -71,7 +71,7 @@ class Attempts:
 
 
 def delay_after(failures: int) -> float:
-    """Delay in seconds of the n-th wrong token in a row: doubles from 0.1 up to MAX_DELAY."""
+    """Delay in seconds after the n-th wrong token in a row: it doubles from 0.1 up to MAX_DELAY."""
     return float(min(MAX_DELAY, 0.1 * 2 ** min(failures - 1, 10)))
 
 

@@ -1,8 +1,9 @@
 """The audit trail: who changed settings, classes, splits and versions, when, and from which address.
 
 Each change is one line of JSON in `WORKSPACE/logs/SERVICE-audit.jsonl`, apart from the program's log, so that people
-and programs find changes without reading the rest. Labels are not here: the annotation log keeps each with its
-annotator. The trail is a Python logger, so that an application that embeds a service can send it elsewhere too.
+and programs find changes without reading the rest. Labels are not in the trail: the annotation log
+has them, each with its annotator. The trail is a Python logger, so that an application that embeds a service can send
+it elsewhere too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 from shared.storage.disk_errors import LogFile
 
 MAX_BYTES: Final = 5_000_000
-KEPT: Final = 20  # files of that size, the newest
+KEPT: Final = 20  # number of files of that size; older ones are deleted
 HEADER: Final = "Flywheel-Asked-From"  # how the labeler tells the trainer whose request it forwards
 _asked_from: ContextVar[str] = ContextVar("asked_from", default="")
 _asked_for: ContextVar[str] = ContextVar("asked_for", default="")
@@ -62,7 +63,7 @@ def pages_come_from(address: Callable[[], str | None]) -> None:
 
 
 def note(what: str, *, by: str = "", **more: Any) -> None:
-    """Record a change: `what` in two or three words, `by` whom if known, and details in `more`."""
+    """Record a change: `what` in two or three words, the person in `by` if known, and details in `more`."""
     when = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = {"at": when, "from": origin(), "for": _asked_for.get(), "by": by, "what": what, **more}
     _logger.info(json.dumps({name: value for name, value in line.items() if value != ""}, default=str))

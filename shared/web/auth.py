@@ -153,9 +153,10 @@ class Guard:
         return authority is not None and authority[0] in self._names and own_port in (None, authority[1])
 
     def _cross_site(self, scope: Scope, headers: Headers) -> str | None:
-        """Refuse what the browser itself marks as another site's request; browsers send this to loopback since 2020–23.
+        """Refuse what the browser itself marks as another site's request.
 
-        A link that a person followed may come from anywhere, but only to a page.
+        Browsers have sent this mark to loopback since 2020–23. A link that a person
+        followed may come from anywhere, but only to a page.
         """
         if headers.get("sec-fetch-site") not in {"cross-site", "same-site"}:
             return None
@@ -165,8 +166,8 @@ class Guard:
         return "Another web page may not use this service."
 
     async def _signed_in(self, scope: Scope, headers: Headers) -> bool:
-        """Whether the request carries the token or its cookie. A wrong token is answered late, a missing one at
-        once."""
+        """Whether the request carries the token or its cookie. The answer to a wrong token is delayed; a missing one is
+        answered at once."""
         token = self._token
         if token is None:
             return True

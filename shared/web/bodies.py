@@ -1,8 +1,8 @@
 """Limits on request bodies: how large one may be, and how many bytes may be in progress at once.
 
-A form carries files, which are written to disk as they arrive, and may be large. Everything else is JSON, which grows
-to many times its length in memory and blocks all others while it is parsed, so it has a limit of its own. A body that
-is refused here has not been read by anything else.
+A form carries files, which are written to disk as they arrive, so it may be large. Everything else is JSON. It takes
+many times its length in memory and blocks all other requests while it is parsed, so it has a limit of its own. A body
+that is refused here has not been read by anything else.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class _Body:
         self._expect(self._read)
 
     def release(self) -> None:
-        """Free the reservation: the request is answered."""
+        """Free the reservation, because the request is answered."""
         self._bodies.release(self._held)
         self._held = 0
 

@@ -1,10 +1,10 @@
 """Limits on connections of unknown clients: how many, how large a head, how slow.
 
-The parser accepts a head of any size and waits for it forever, and the memory that this takes needs no token. So this
-subclass of uvicorn's protocol counts bytes until a part is complete, and the server checks all connections once a
+The parser accepts a head of any size and waits for it forever, so a client without a token could fill the memory. Hence
+this subclass of uvicorn's protocol counts bytes until a part is complete, and the server checks all connections once a
 second (`look`). Time is counted in these checks, so that no client times out while this process is busy. If there is no
 room for another connection, the one that has kept us waiting longest is closed, so that silent connections never keep
-out an active one. It knows nothing about routes, tokens or WebSocket messages.
+out an active one. This module knows nothing about routes, tokens or WebSocket messages.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Connection(HttpToolsProtocol):
     refusals: ClassVar[Counter[str]] = Counter()  # since they were last logged
     silent: ClassVar[dict[int, Connection]] = {}  # those that we wait for, longest wait first
     most: ClassVar[int] = 1_000  # connections, WebSockets included
-    most_per_address: ClassVar[int] = 250  # beyond loopback; a proxy or a whole office may be one address
+    most_per_address: ClassVar[int] = 250  # for addresses beyond loopback; one may be a proxy or a whole office
     most_head_bytes: ClassVar[int] = 65_536  # also of trailers; 5,000 ids in an address fit
     most_headers: ClassVar[int] = 100
     most_waiting: ClassVar[int] = 4  # requests sent ahead on one connection
-    head_seconds: ClassVar[int] = 15  # since its first byte, or since connecting
-    body_seconds: ClassVar[int] = 20  # after that, it must have come at …
-    body_rate: ClassVar[int] = 1_000  # … so many bytes a second on average
-    unread_seconds: ClassVar[int] = 120  # without the client reading its answer
+    head_seconds: ClassVar[int] = 15  # to send a head, since its first byte or since connecting
+    body_seconds: ClassVar[int] = 20  # after that, a body must have come at …
+    body_rate: ClassVar[int] = 1_000  # … this many bytes per second on average
+    unread_seconds: ClassVar[int] = 120  # that a client may leave its answer unread
 
     @classmethod
     def of_one_server(cls, most: int | None = None) -> type[Connection]:

@@ -1,7 +1,6 @@
-"""HTTP client for requests to a Flywheel service: answers are bounded, and a "try again later" is obeyed.
+"""HTTP client for requests to a Flywheel service: it bounds answers, and obeys a "try again later".
 
-Every program of this project uses this client to call a service, so that an endless answer, whoever sends it, cannot
-fill the memory.
+Every program of this project calls services through this client, so that no endless answer can fill the memory.
 """
 
 from __future__ import annotations
@@ -83,6 +82,6 @@ def _check_plain(answer: httpx.Response) -> None:
 
 
 def _wait(answer: httpx.Response) -> float | None:
-    """Seconds to wait before retrying, or None if the answer does not ask for it."""
+    """Seconds to wait before a retry, or None if the answer asks for none."""
     told = answer.headers.get("retry-after", "")
     return float(told) if answer.status_code in _COME_AGAIN and told.isascii() and told.isdecimal() else None

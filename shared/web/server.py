@@ -41,8 +41,8 @@ SUPERVISED = "FLYWHEEL_SUPERVISOR"
 def bind(host: str, port: int, *, option: str = "--port") -> socket.socket:
     """Bind a socket to the address; it refuses connections until it is served. Raises SettingsError.
 
-    It does not listen yet: a client that asks while we still load should learn at once that nobody is there. `option`
-    is the command-line option that chooses another port.
+    It does not listen yet: a client that connects while we still load should learn at once that nobody is there.
+    `option` is the command-line option that chooses another port.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -99,7 +99,7 @@ TELLING = (
     *("httpx", "httpcore", "aiohttp", "urllib3", "botocore", "aiobotocore", "boto3", "s3fs", "fsspec", "gcsfs"),
     *("google", "adlfs", "azure", "msal", "huggingface_hub"),
 )
-"""Loggers of libraries that write signed addresses, and the headers with credentials, at the level debug or info."""
+"""Loggers of libraries that write signed addresses, or headers with credentials, at the level debug or info."""
 
 
 def serve(app: ASGIApp, sock: socket.socket, *, name: str) -> None:
@@ -140,7 +140,7 @@ def log_to(workspace: Path, service: str, level: LogLevel) -> None:
 
 
 class _Stream(logging.StreamHandler):  # type: ignore[type-arg]
-    """Stays silent while the disk cannot be written to, since stderr may be a file on it."""
+    """Stays silent while the disk refuses writes, since stderr may be a file on it."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Called when a record could not be written."""
@@ -149,7 +149,7 @@ class _Stream(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def _end_with_supervisor() -> None:
-    """Stop in order when the `flywheel up` that started us has ended, so that no orphan holds the workspace lock."""
+    """Shut down when the `flywheel up` that started us has ended, so that no orphan holds the workspace lock."""
     supervisor = os.environ.get(SUPERVISED)
     if not supervisor:
         return

@@ -1,1 +1,1 @@
-"""Images that are not on this machine: fetched without keeping anybody waiting, and listed again by the clock."""
+"""Images that are not on this machine: fetched in the background, and listed again at regular intervals."""

@@ -1,8 +1,8 @@
 """Images in a remote store: fetched on separate threads, so that no request and no page waits for a store.
 
-A request waits a moment. If the image has not come by then, the fetching goes on, and a later request finds the copy on
-the disk. An image that its store does not give now rests for a while: the queue gives other images meanwhile. Nothing
-here concludes that an image is broken.
+A request waits a moment. If the image has not arrived by then, the fetch continues, and a later request finds the copy
+on disk. If its store cannot deliver an image now, the image rests for a while: the queue skips it. Nothing here
+concludes that an image is broken.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from shared.figures import many
 
 THREADS = 16
 REST_SECONDS = 10.0
-"""Seconds until the queue gives an image again that its store did not give."""
+"""Seconds for which the queue skips an image that its store could not deliver."""
 T = TypeVar("T")
 
 
 class FarImages:
-    """The fetching of one labeler; calls `changed` when an image begins to rest."""
+    """Fetches the images of one labeler. Calls `changed` when images begin or stop resting."""
 
     def __init__(self, files: Files, changed: Callable[[], None]) -> None:
         self._files = files
@@ -37,7 +37,7 @@ class FarImages:
         self._resting: dict[int, tuple[float, str]] = {}  # image id → until when, and why
 
     def fetch(self, key: Hashable, image_id: int, work: Callable[[], T]) -> Future[T]:
-        """Begin `work`, or join the one that runs under this key. Whether it raises Busy decides if the image rests."""
+        """Start `work`, or join the work that already runs under this key. If it raises Busy, the image rests."""
         with self._lock:
             known = self._coming.get(key)
             if known is None:
@@ -51,12 +51,12 @@ class FarImages:
         return self._files.original(located)
 
     def rests(self, image_id: int) -> bool:
-        """Whether its store did not give this image just now."""
+        """Whether the image rests, because its store could not deliver it."""
         known = self._resting.get(image_id)
         return known is not None and known[0] > time.monotonic()
 
     def why(self) -> str | None:
-        """How many images rest, and why the last of them does; None if none does."""
+        """How many images rest, and why the latest of them does. None if no image rests."""
         now = time.monotonic()
         resting = [why for until, why in list(self._resting.values()) if until > now]
         if not resting:
@@ -64,7 +64,7 @@ class FarImages:
         return f"{many(len(resting), 'image')} cannot be shown now. {resting[-1]}"
 
     def close(self) -> None:
-        """Fetch nothing more."""
+        """Cancel what has not started, and accept no new work."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _run(self, key: Hashable, image_id: int, work: Callable[[], T]) -> T:
@@ -78,7 +78,7 @@ class FarImages:
                 self._coming.pop(key, None)
         with self._lock:
             back = image_id in self._resting
-            if back:  # its store answers again, and so the others need not rest
+            if back:  # a store answers again, so the others may be tried too
                 self._resting = {}
         if back:
             self._changed()

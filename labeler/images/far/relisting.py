@@ -1,8 +1,8 @@
-"""When a place that the operating system does not watch is listed again: an archive when it has changed, a store by the
-clock.
+"""Decides when to list a place again that the operating system does not watch: an archive when it has changed, a store
+at regular intervals.
 
-An archive is listed once its size and time stand still for a look, so that one that is being written is not read in
-between.
+A changed archive is listed once two checks in a row find the same size and time. So it is not read while it is being
+written.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Mark = tuple[tuple[str, int, int], ...]  # name, size and time of each file
 
 
 class Relisting:
-    """The places of `files` that are not folders. `seconds`: between two lists of a store; 0: never.
+    """The places of `files` that are not folders. `seconds` is the interval between two listings of a store; 0: never.
 
-    Make it before the first scan, which may read an archive that changes right after.
+    Create it before the first scan. Otherwise, a change to an archive right after that scan would be missed.
     """
 
     def __init__(self, files: Files, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,8 +31,8 @@ class Relisting:
         self._seconds = seconds
         self._clock = clock
         self._listed = {root: _mark(place) for root, place in files.image_roots.items() if isinstance(place, Path)}
-        self._seen: dict[Root, Mark] = {}  # as of the last look
-        self._next: dict[Root, float] = {}  # when a store is listed again
+        self._seen: dict[Root, Mark] = {}  # at the last check
+        self._next: dict[Root, float] = {}  # when each store is due
 
     def due(self) -> Iterator[Root]:
         """The roots to list now. Ask about once a second."""

@@ -1,9 +1,9 @@
 """COCO's JSON with boxes: annotations have a `bbox` [x, y, width, height] in pixels.
 
 The format cannot tell whether an image without an annotation is empty or not annotated yet. Our exports add a `status`;
-in other files, such images are left out unless the user says that they are empty. A crowd region (`iscrowd`) is no box
-of one object, so its image is rejected: its objects are not all boxed. Coordinates belong to an image of the size given
-in the file. An image of another size is rejected, including one that its EXIF orientation turns.
+in other files, such images are left out unless the user says that they are empty. A crowd region (`iscrowd`) is not
+the box of one object, so its image is rejected: some of its objects have no box. Coordinates are for the image size
+given in the file. An image of another size is rejected, including one that its EXIF orientation turns.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NAMED_BY_SPLIT = re.compile(r"instances_([a-z]+)\d*\.json")
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
-    """Write one JSON object; category ids count from 1 in the order of the project's classes. A class that was added or
-    renamed meanwhile comes after them."""
+    """Write one JSON object; category ids count from 1 in the order of the project's classes. A class that is added or
+    renamed during the export comes last."""
     categories = {name: number for number, name in enumerate(classes, start=1)}
     return coco.write(rows, extras, ("uri", BOXES), _annotations, categories)
 

@@ -3,7 +3,7 @@ a box.
 
 Columns are called x, y, w, h (or width, height), or xmin, ymin, xmax, ymax, or x1, y1, x2, y2, or bbox with a list [x,
 y, width, height]; the corners may be in either order. Coordinates that are all from 0 to 1 are shares of the image. The
-rows of an image need not be adjacent. So the table is read as a whole, with a size limit.
+rows of an image need not be adjacent, so the table is read as a whole, with a size limit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _names(column: str) -> Sequence[str]:
 
 
 def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
-    """Rows of a table; `line` is that of an image's first box. Raises SettingsError if it has no columns for boxes."""
+    """Rows of a table; `line` is where an image's first box is. Raises SettingsError if it has no columns for boxes."""
     yield from BoxTable(path, chosen, left).rows()
 
 
@@ -86,7 +86,7 @@ class BoxTable:
         self._share = False
 
     def told(self) -> list[str]:
-        """How it is read and, after reading, what was left out."""
+        """How the table is read and, after reading, what was left out."""
         called = [self.dialect.names[at] if self.dialect.has_header else f"column {at + 1}" for at in self._at]
         said = f"read with {self.dialect}, boxes from {', '.join(map(repr, called))}"
         if self._columns == ("bbox",):
@@ -103,7 +103,7 @@ class BoxTable:
         for given in self._table.cells():
             if isinstance(given, ImportIssue):
                 yield given
-                if given.uri:  # without this row, its boxes would be incomplete
+                if given.uri:  # without this row, the image's boxes would be incomplete
                     images.setdefault(given.uri, _Image(given.line, {"uri": given.uri})).unread.append(given.line)
                 continue
             at, cells = given

@@ -2,7 +2,7 @@
 
 CVAT shows images upright, as Flywheel does, and lists every image of a task, annotated or not. Our exports store the
 status of an image as an attribute, which CVAT ignores. A polygon is read as its bounding box. An image with another
-shape, or with a rotated box, is rejected, because its objects would not all be boxed.
+shape, or with a rotated box, is rejected, because some of its objects would have no box.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _image(number: int, row: ExportRow) -> tuple[str, str]:
 
 
 def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
-    """Rows of the file; `line` counts images from 1. Raises SettingsError for one that is too large."""
+    """Rows of the file; `line` counts images from 1. Raises SettingsError for a file that is too large."""
     for given in images(path, left):
         if isinstance(given, ImportIssue):
             yield given

@@ -23,7 +23,7 @@ from shared.wire.imports import NamedBox, NamedBoxes
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
-    """Write answered images as they come, and the label files at the end."""
+    """Write each answered image as its row arrives, and the label files at the end."""
 
     def sample(row: ExportRow, name: str) -> Mapping[str, Any]:
         about = {"_cls": "ImageMetadata", "width": row.width, "height": row.height}

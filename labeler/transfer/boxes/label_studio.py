@@ -1,8 +1,8 @@
 """Label Studio's JSON with `RectangleLabels`: coordinates in percent of the upright image.
 
 Every annotation of a task is a row. A submitted annotation without a result means that nothing is in the image. A
-polygon is read as its bounding box. An annotation with a rotated box or another region is rejected, because its objects
-would not all be boxed. In `JSON-MIN`, the control with the boxes is a key of the task.
+polygon is read as its bounding box. An annotation with a rotated box or another region is rejected, because some
+objects would have no box. In `JSON-MIN`, the control with the boxes is a key of the task.
 """
 
 from __future__ import annotations

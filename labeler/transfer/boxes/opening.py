@@ -1,4 +1,4 @@
-"""Files and folders with boxes: finds the module that reads each, as `labeler.transfer.sources` does for classes."""
+"""Finds the module that reads a file or folder with boxes, as `labeler.transfer.sources` does for classes."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def _in_folder(path: Path, chosen: Chosen | None) -> Callable[[LeftOut], Iterato
 
 
 def _in_files(folder: Path, files: Sequence[Path], chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
-    """Rows of several files of one dataset. Names are relative to the folder of a file, whose name may be a split, or
-    to the dataset's folder.
+    """Rows of several files of one dataset. Image names are relative to the folder of their file, which may be named
+    after a split, or to the dataset's folder.
     """
     for file, prefix, split in placed(folder, files):
         for row in READERS[file.suffix.lower()](file, chosen, left):

@@ -1,10 +1,10 @@
 """Pascal VOC: an XML file per image, with its name, its size, and `object`s with a name and a `bndbox`.
 
-VOC itself counts whole pixels from 1, with both corners inside: 1 to 500 is the whole width of 500. Most tools count
-from 0 instead. The dataset reveals which: if all of its corners are whole numbers without a decimal point, and none is
-0, it counts from 1, and a report says so. Exports count from 0 and have a decimal point, so that reading them gives the
-same boxes. The image is searched in `JPEGImages`, beside the XML file, and in the place that corresponds to the XML
-file's place in `Annotations`.
+VOC itself counts whole pixels from 1, with both corners inside: 1 to 500 is the full width of 500 pixels. Most tools
+count from 0 instead. The dataset reveals which: if all of its corners are whole numbers without a decimal point, and
+none is 0, it counts from 1, and a report says so. Exports count from 0 and have a decimal point, so that reading them
+gives the same boxes. The image is looked up in `JPEGImages`, beside the XML file, and in the folder that corresponds to
+the XML file's folder in `Annotations`.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> 
 
 
 def _name(row: ExportRow, taken: Collection[int]) -> str:
-    """The name of an image without its ending, as VOC has it; with its ending if another has the same.
+    """The name of an image without its ending, as VOC has it; with its ending if another image has the same name.
 
     `taken` has a number for each name in lower case, which takes less memory.
     """
@@ -105,7 +105,7 @@ def is_ours(path: Path) -> bool:
 
 
 def read(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
-    """Rows of a folder, or of one file; `line` counts files. Raises SettingsError for one that is too large."""
+    """Rows of a folder, or of one file; `line` counts files. Raises SettingsError for a file that is too large."""
     root, files = (path, files_in(path)) if path.is_dir() else (path.parent, [path])
     from_one = _counts_from_one(files)
     place, split_of = partial(_uri, root), partial(_split_of, root, _splits(root))
@@ -176,7 +176,7 @@ def _counts_from_one(files: Sequence[Path]) -> bool:
 
 
 def _uri(root: Path, file: Path, name: str) -> str:
-    """The image of an XML file, relative to the dataset's folder if it is in there."""
+    """The image of an XML file, relative to the dataset's folder if it is inside it."""
     base, below = _place(root, file)
     folders = [base / folder for folder in _PLACES]
     places = [folder / inside for folder in folders for inside in (PurePosixPath(), below)]

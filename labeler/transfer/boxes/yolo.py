@@ -45,8 +45,8 @@ _MOST_CLASSES = 100_000
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
-    """Write labeled images, each with its text file, uncompressed; classes are numbered as in the project. One that was
-    added or renamed meanwhile comes after them.
+    """Write labeled images uncompressed, each with its text file. Classes are numbered as in the project. A class
+    that is added or renamed during the export comes last.
 
     YOLO needs images to train and to validate: a project without validation images names its test images, else its
     train images, as `val`.
@@ -130,10 +130,9 @@ class _About:
     folders: Sequence[tuple[str, str]] = ()
 
     def split_of(self, uri: str) -> str | None:
-        """The split of an image: the one whose folder contains it, else the one that a folder in its path is named
-        after.
+        """The split of an image: the one whose folder contains it, else the one named by a folder in its path.
 
-        A folder may serve several splits, because YOLO needs one for `val`. Then the folder's name decides.
+        One folder may serve several splits, because YOLO requires `val`. Then the folder's name decides.
         """
         inside = list(dict.fromkeys(split for folder, split in self.folders if f"/{folder}/" in f"/{uri}"))
         called = next((part for part in PurePosixPath(uri).parent.parts if part.lower() in SPLITS), None)
@@ -160,7 +159,7 @@ def _boxes(text: Path, names: Mapping[int, str], number: int, left: LeftOut) -> 
 
 
 class _Files:
-    """The files of a dataset folder. Caches the names in one folder, because its files are read one after another."""
+    """The files of a dataset folder. It caches the names of one folder, whose files are read one after another."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -168,7 +167,7 @@ class _Files:
         self._stems: dict[str, list[str]] = {}
 
     def texts(self) -> Iterator[Path]:
-        """The text files with boxes: those in folders `labels`; if there is no such folder, those beside images."""
+        """The text files with boxes: those in `labels` folders, or those beside images if there is no such folder."""
         every = [
             each for each in sorted(self._folder.rglob("*.txt")) if each.name not in _NOT_LABELS and each.is_file()
         ]
@@ -176,7 +175,7 @@ class _Files:
         yield from inside or (each for each in every if self.image_of(each) is not None)
 
     def images(self) -> Iterator[str]:
-        """The images in folders `images`."""
+        """The images in `images` folders."""
         for each in sorted(self._folder.rglob("*")):
             uri = each.relative_to(self._folder)
             if IMAGES in uri.parts[:-1] and is_image_file(each) and each.is_file():
@@ -215,7 +214,7 @@ def _about(folder: Path) -> _About | None:
 
 
 def _yaml(path: Path) -> _About | None:
-    """Read a YAML file: `names` is a list, or maps number to name. Raises SettingsError if it is no YAML."""
+    """Read a YAML file: `names` is a list, or maps number to name. Raises SettingsError if it is not YAML."""
     try:
         said = yaml.safe_load(content_of(path, _LARGEST))
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -75,7 +75,7 @@ class Table:
     def __init__(
         self, path: Path, chosen: Chosen | None = None, left: LeftOut | None = None, *, naming: bool = False
     ) -> None:
-        """`naming`: whether the issue of an unreadable row names its image, if possible."""
+        """`naming`: whether the issue for an unreadable row names its image, if possible."""
         self.path = path
         self._naming = naming
         self.dialect = dialect_of(path, chosen)
@@ -83,11 +83,11 @@ class Table:
         self._several = chosen is not None and chosen.several
 
     def told(self) -> list[str]:
-        """How it is read and, after reading, how many rows have no label."""
+        """How the table is read and, after reading, how many rows have no label."""
         return [f"read with {self.dialect}", *self._left.told()]
 
     def rows(self) -> Iterator[Read]:
-        """Its rows. An unreadable optional cell gives a CellIssue before its row."""
+        """The rows of the table. An unreadable optional cell gives a CellIssue before its row."""
         dialect, columns = self.dialect, tuple(self.dialect.columns.items())
         for given in self.cells():
             if isinstance(given, ImportIssue):

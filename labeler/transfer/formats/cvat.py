@@ -1,7 +1,7 @@
-"""CVAT's XML with a tag per class of an image. CVAT's ImageNet export is a folder per class.
+"""CVAT's XML with a tag for each class of an image. (CVAT's ImageNet export is a folder per class instead.)
 
-In a multi-label project, the attribute `absent` of an image has the classes that it lacks, which CVAT ignores.
-Skipped, flagged and unanswered images have no tag.
+In a multi-label project, the attribute `absent` of an image lists the classes that it lacks; CVAT ignores it. Skipped,
+flagged and unanswered images have no tag.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _image(number: int, row: ExportRow) -> tuple[str, str]:
 
 
 def read(path: Path, chosen: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of the file; `line` counts images from 1. Raises SettingsError for one with a document type."""
+    """Rows of the file; `line` counts images from 1. Raises SettingsError for a file with a document type."""
     several = chosen is not None and chosen.several
     counted = LeftOut() if left is None else left
     for given in images(path, counted):

@@ -14,5 +14,5 @@ from labeler.transfer.rows.exported import ExportRow, Extras
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """Write images as they come, and each split's table at the end."""
+    """Write each image as its row arrives, and each split's table at the end."""
     return write_splits(rows, extras, {}, ("uri",))

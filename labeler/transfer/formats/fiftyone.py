@@ -1,8 +1,8 @@
 """FiftyOne's dataset folders with classes: FiftyOneDataset, FiftyOneImageClassificationDataset.
 
 When reading, only the single classification field of a sample counts, or `ground_truth` if there are several; a tag
-with a split's name gives the split. Everything else in a sample (detections, predictions beside the truth) is counted
-by field.
+with a split's name gives the split. Everything else in a sample (detections, predictions next to the truth) is
+ignored, and counted by field.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.wire.imports import ImportIssue
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """Write answered images as they come, and the label files at the end."""
+    """Write each answered image as its row arrives, and the label files at the end."""
     classes: dict[str, None] = {}
 
     def sample(row: ExportRow, name: str) -> Mapping[str, Any]:

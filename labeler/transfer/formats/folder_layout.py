@@ -1,8 +1,8 @@
 """Reads class folders: determines which folder level is the class, and which one is the split, if any.
 
-The layouts are `train/cat/1.jpg`, `cat/1.jpg` and `cat/train/1.jpg`, each possibly inside one more folder, as archives
-unpack. Folder names and contents decide; a user can give another layout as `split/class`, `class`, `*/class` and so on.
-Sentences report how the folder was read, and every photo and folder without a label.
+The layouts are `train/cat/1.jpg`, `cat/1.jpg` and `cat/train/1.jpg`, each possibly inside one more folder, because many
+archives unpack into one. Folder names and contents decide; a user can give another layout as `split/class`, `class`,
+`*/class` and so on. Sentences report how the folder was read, and every photo and folder without a label.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class FolderLabels:
 
 
 def split_of(name: str) -> Split | None:
-    """The split that a folder name stands for: train, val, valid, test and so on, in upper or lower case."""
+    """The split that a folder name stands for (train, val, valid, test and so on), ignoring case."""
     found = _SPLIT.fullmatch(name.strip())
     return None if found is None else SPLITS[found[1].lower()]
 
@@ -157,7 +157,7 @@ def _is_class_of_splits(folder: Path) -> bool:
 
 
 def _folders(folder: Path) -> list[Path]:
-    """The folders in it that contain an image at any depth."""
+    """The subfolders that contain an image at any depth."""
     try:
         inside = sorted(each for each in folder.iterdir() if not is_left_out(each.name) and each.is_dir())
     except OSError:
@@ -166,7 +166,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _holds_images(folder: Path, below: int = 0) -> bool:
-    """Whether an image is in it, or in its subfolders down to depth `below`."""
+    """Whether the folder, or a subfolder down to depth `below`, contains an image."""
     inside: list[Path] = []
     try:
         for each in folder.iterdir():

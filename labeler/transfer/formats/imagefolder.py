@@ -1,11 +1,11 @@
 """A zip with a folder per split and class, as torchvision's ImageFolder, timm and fastai read it.
 
-It contains only labeled images, such as `train/shirt/17-photo.jpg`. The id keeps files of the same name apart. What a
-folder name cannot hold is percent-encoded: `a/b` is `a%2Fb` (`shared.storage.safe_names`). Names that cannot be
-decoded, because they were too long or differ from another only in capital letters, are listed in `names.csv`. The zip
-is sent while it is written. Images that can no longer be read are skipped and listed in `left_out.txt`.
-`commands.labels.folders` writes the same as a folder on this machine, `yolo` is a variant, and `folder_layout` reads it
-back.
+It contains only labeled images, such as `train/shirt/17-photo.jpg`. The id keeps files of the same name apart.
+Characters that a folder name cannot hold are percent-encoded: `a/b` is `a%2Fb` (`shared.storage.safe_names`). Names
+that cannot be decoded, because they were too long or differ from another only in capital letters, are listed in
+`names.csv`. The zip is sent while it is written. Images that can no longer be read are skipped and listed in
+`left_out.txt`. `commands.labels.folders` writes the same layout as a folder on this machine, `yolo` writes a variant,
+and `folder_layout` reads it back.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from shared.storage.zip_writer import ZipWriter
 NAMES = "names.csv"
 _AS_NAMED: Mapping[str, str] = MappingProxyType({})
 NO_CLASS = frozenset({"no_label", "no-label", "no label", "nolabel", "unlabeled", "unlabelled", "_unlabeled"})
-"""Names, lower case, of folders with photos that have no class yet: they are photos to label, not a class."""
+"""Names, in lower case, of folders that are not a class: their photos are still to be labeled."""
 RESERVED = NO_CLASS | LEFT_BEHIND
-"""Folders that reading skips: a class with such a name is written differently."""
+"""Folders that are skipped on reading, so a class with such a name is written differently."""
 
 
 def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
-    """Write images uncompressed: their formats are compressed already."""
+    """Write images without zip compression, because their formats are already compressed."""
     return write_folders(rows, ExportNames(), lambda uri, data: "")
 
 
 def write_folders(
     rows: Iterator[ExportRow], names: ExportNames, ending: Callable[[str, bytes], str]
 ) -> Iterator[bytes]:
-    """The zip, with these names. `ending` returns what is appended to an image's name, or raises Problem to skip it."""
+    """The zip, with these names. `ending` returns a suffix for an image's name, or raises Problem to skip the image."""
     pipe = Pipe()
     left_out: list[str] = []
     with names, ZipWriter(pipe) as archive:
@@ -80,7 +80,7 @@ class ExportNames:
     def __init__(self, splits: Mapping[str, str] = _AS_NAMED, *, every_class: bool = False) -> None:
         self._splits, self._every_class = splits, every_class
         self._folders = SafeNames(RESERVED)
-        self._used: dict[str, set[str]] = {}  # split → its folders of classes
+        self._used: dict[str, set[str]] = {}  # split → its class folders
         self._told: set[str] = set()  # folders listed in the table
         self._table = spool()
         self._note("path", "label", "uri")
@@ -97,7 +97,7 @@ class ExportNames:
         self._table.close()
 
     def member(self, image_id: int, uri: str, split: str, label: str, ending: str = "") -> str:
-        """The path of an image in the export; `ending` is appended to its name."""
+        """The path of an image in the export, with `ending` appended to its name."""
         named = self._splits.get(split, split)
         self._used.setdefault(named, set()).add(self._folders.of(label))
         folder = f"{named}/{self._folders.of(label)}"

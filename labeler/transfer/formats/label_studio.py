@@ -1,8 +1,7 @@
 """Label Studio's JSON for image classification.
 
-A class is a single choice, whatever its control is called, or one path of a taxonomy, whose parts are joined by
-slashes. Everything else in a task (regions, text, ratings, predictions) gives the image no class and is counted by
-kind.
+A class is a single choice, whatever its control is called, or one path of a taxonomy, with its parts joined by slashes.
+Everything else in a task (regions, text, ratings, predictions) gives the image no class, and is counted by kind.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ def _full(number: int, task: Task, *, left: LeftOut, several: bool) -> Iterator[
 
 
 def _classes_of(annotation: Task, number: int, left: LeftOut, *, several: bool) -> list[str]:
-    """The classes of the whole image. Raises ValueError if several controls give one, and an image has one class."""
+    """The classes of the whole image. Raises ValueError if several controls give one, unless `several`."""
     names: dict[str, list[str]] = {}
     results = [result for result in listed(annotation.get("result")) if isinstance(result, dict)]
     for result in results:
@@ -112,7 +111,7 @@ def _classes_of(annotation: Task, number: int, left: LeftOut, *, several: bool) 
 
 
 def _minimal(number: int, task: Task, *, left: LeftOut, several: bool) -> Iterator[Read]:
-    """A task of the JSON-MIN export, one flat object: each control is a key beside those of the data."""
+    """A task of the JSON-MIN export: one flat object, where each control is a key among those of the data."""
     image = next((name for name in COLUMNS["uri"] if name in task), None)
     flat = {**task} | ({} if image is None else {image: file_of(str(task[image]))})
     control = next((name for name in ("choice", *COLUMNS["label"]) if name in task), None)

@@ -1,8 +1,8 @@
 """A CSV with a column for each class: 1 if the image has it, 0 if it does not, empty if that is unknown.
 
-Notebooks and other tools read such a table without parsing. It contains no history. An image without a label has empty
-cells. The columns are the classes that occur in any label, in order of occurrence; they are known only at the end, so
-the rows wait on disk. If a class has the name of another column, its header begins with `class:`.
+Notebooks and other tools read such a table without parsing labels. It contains no history. An image without a label has
+empty cells. The columns are the classes that occur in any label, in order of occurrence. They are known only at the
+end, so the rows wait on disk. If a class has the name of another column, its header begins with `class:`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
             no = row.answer[1] if row.answer is not None else []
             said = {columns.setdefault(name, len(columns)): "1" for name in row.present}
             said |= {columns.setdefault(name, len(columns)): "0" for name in no}
-            rest = "0" if row.answer is None and row.label is not None else ""  # a single class is a no to all others
+            rest = "0" if row.answer is None and row.label is not None else ""  # a single class means no to all others
             record = row.record(extras)
             kept = [[cell(record[name]) for name in known], [*said.items()], rest]
             spooled.write(json.dumps(kept).encode() + b"\n")
@@ -44,6 +44,6 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 
 def _column(name: str) -> str:
-    """The header of a class, marked if it would be taken for another column."""
+    """The header of a class, marked if it could be mistaken for another column."""
     taken = is_column(name) or name.lower() == ID or name in _BESIDE or name.startswith(CLASS)
     return CLASS + name if taken else name

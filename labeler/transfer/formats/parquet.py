@@ -1,8 +1,8 @@
 """Parquet with columns for image and label, read in batches so that a million rows are never in memory.
 
-Files of Hugging Face `datasets` are supported: the number of a `ClassLabel` is the class in the schema, an embedded
-picture is recognized by its bytes, and shards such as `test-00000-of-00002.parquet` are one dataset, each in the split
-that its name begins with.
+Files of Hugging Face `datasets` are supported. The schema names the class for the number of a `ClassLabel`. An embedded
+picture is recognized by its bytes. Shards such as `test-00000-of-00002.parquet` are one dataset, each in the split that
+its name begins with.
 """
 
 from __future__ import annotations

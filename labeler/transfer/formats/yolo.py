@@ -1,4 +1,4 @@
-"""A zip that, once unpacked, trains a classifier of Ultralytics YOLO: `train/`, `val/` and `test/` with class folders.
+"""A zip to train a classifier of Ultralytics YOLO: `train/`, `val/` and `test/` with class folders.
 
 It differs from `imagefolder` where YOLO requires it. The validation folder is `val`. YOLO numbers the classes of each
 split by that split's folders, so every split has a folder for every class, even if empty. YOLO skips files by
@@ -40,8 +40,8 @@ def names() -> ExportNames:
 
 
 def ending(uri: str, head: bytes) -> str:
-    """The extension to append so that YOLO reads a file with these first bytes. Raises Invalid for an unsupported
-    format."""
+    """The extension to append so that YOLO reads a file with the first bytes `head`. Raises Invalid for a format that
+    YOLO does not read."""
     if _TAKEN.fullmatch(PurePosixPath(uri).suffix):
         return ""
     added = next((each for begins, each in _KINDS if begins.match(head)), None)

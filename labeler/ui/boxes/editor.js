@@ -1,5 +1,5 @@
-// The box editor: handles pointer and keys, changes the boxes, and paints them in the same frame as the image. It is a tool of
-// the stage, which handles zoom, pan and swipes.
+// The box editor handles pointer and keys, changes the boxes, and paints them in the same frame as the image. It is a
+// tool of the stage, which handles zoom, pan and swipes.
 
 import { afterPaint, find, tell } from "../lib/dom.js";
 import { Edits, isOpen } from "./edits.js";
@@ -48,8 +48,8 @@ export class Editor {
     this.frame = { left: 0, top: 0, width: 1, height: 1 };
     /** @type {Point | null} */
     this.cursor = null; // where the mouse is, on the stage
-    this.spaced = false; // the space bar is held, so the mouse pans the image
-    this.left = false; // Esc was pressed, so that Tab leaves the boxes
+    this.spaced = false; // whether the space bar is held, so that the mouse pans the image
+    this.left = false; // whether Esc was pressed, so that Tab leaves the boxes
     this.shift = 0; // pixels by which a swipe has moved the picture
     this.half = false; // whether a first corner was clicked and the second is expected
     this.taken = false; // whether the finger on the screen belongs to a box
@@ -73,12 +73,15 @@ export class Editor {
     area.ownerDocument.defaultView?.addEventListener("blur", release, { signal });
   }
 
-  /** The card is closed. */
+  /** Clean up when the card is closed. */
   close() {
     this.stop.abort();
   }
 
-  /** A press on the image must not focus the surroundings of the card, nor scroll with the middle button. @param {MouseEvent} event */
+  /**
+   * Keep a press on the image from focusing what surrounds the card, and from scrolling (middle button).
+   * @param {MouseEvent} event
+   */
   keepFocus(event) {
     event.preventDefault();
     const focused = /** @type {ShadowRoot | Document} */ (this.area.getRootNode()).activeElement;
@@ -121,7 +124,10 @@ export class Editor {
     return this.mapped;
   }
 
-  /** The picture was zoomed or panned, or a swipe moved it by `shift` pixels. @param {number} [shift] */
+  /**
+   * Called when the picture was zoomed or panned, or when a swipe moved it by `shift` pixels.
+   * @param {number} [shift]
+   */
   moved(shift = 0) {
     this.mapped = null;
     this.shift = shift;
@@ -184,7 +190,7 @@ export class Editor {
     this.changed();
   }
 
-  /** A finger that moved nothing; one that holds a box is heard by `ends`, as the mouse is. @param {Pointer} pointer */
+  /** Handle a tap. For a finger that holds a box, `ends` handles it, as for the mouse. @param {Pointer} pointer */
   tap(pointer) {
     if (this.taken || !this.open) return;
     const at = this.placeOf(pointer);
@@ -243,8 +249,8 @@ export class Editor {
   }
 
   /**
-   * Tab: select the next box, and after the last one none. Returns false if Tab should move the focus: where there are no
-   * boxes, where a control has the focus, and after Esc.
+   * Tab: select the next box, or no box after the last one. Returns false if Tab should move the focus: without boxes,
+   * while a control has the focus, and after Esc.
    * @param {number} by
    */
   walk(by) {
@@ -291,7 +297,7 @@ export class Editor {
 
   // ------------------------------------------------------------ on screen
 
-  /** The boxes or the selection changed. */
+  /** Called when the boxes or the selection changed. */
   changed() {
     this.told();
     this.area.classList.toggle("held", this.edits.picked !== null);
@@ -344,7 +350,7 @@ export class Editor {
     this.point(at, edges, Boolean(pointed));
   }
 
-  /** Set the mouse cursor. @param {Point | null} at @param {string} edges @param {boolean} over a box */
+  /** Set the mouse cursor. @param {Point | null} at @param {string} edges @param {boolean} over if over a box */
   point(at, edges, over) {
     let cursor = "";
     if (this.spaced && this.stage.zoom.closer) cursor = "grab";
@@ -371,5 +377,5 @@ function isFocusElsewhere(area) {
   const root = /** @type {ShadowRoot} */ (area.getRootNode());
   const { activeElement } = area.ownerDocument;
   if (root.host && root.activeElement) return true;
-  return activeElement !== null && !activeElement.contains(root.host ?? area); // the surroundings of the card are no control
+  return activeElement !== null && !activeElement.contains(root.host ?? area); // the card's surroundings do not count
 }

@@ -1,9 +1,9 @@
-// Mouse, pen and fingers on one area. At any moment one gesture owns them: panning, a swipe, a lasso, dragging a row. A
-// second finger ends that gesture and begins a pinch. A finger's tap is heard here as well: browsers send no click for a press
-// longer than half a second.
+// Handles mouse, pen and fingers on one area. At any moment, one gesture owns the pointer: a pan, a swipe, a lasso, or
+// the drag of a row. A second finger cancels that gesture and begins a pinch. Taps are detected here as well, because
+// browsers send no click for a press longer than half a second.
 
 /**
- * Where a pointer is.
+ * The state of a pointer.
  * @typedef {object} Pointer
  * @property {number} id
  * @property {"mouse" | "pen" | "touch" | string} type
@@ -13,28 +13,28 @@
  * @property {number} top
  * @property {boolean} shift
  * @property {number} button of the mouse that was pressed last
- * @property {number} at when, as `performance.now()` counts
+ * @property {number} at the time, as in `performance.now()`
  * @property {Element} target
  */
 
 /**
  * What one pointer can do. The first gesture in the list whose `begins` returns true owns the pointer until it is released.
  * @typedef {object} Gesture
- * @property {(pointer: Pointer, fresh: boolean) => boolean} begins `fresh`: just pressed; else it is already moving
- * @property {(pointer: Pointer, before: Pointer) => unknown} moves false gives the pointer up
+ * @property {(pointer: Pointer, fresh: boolean) => boolean} begins `fresh`: just pressed; otherwise it already moves
+ * @property {(pointer: Pointer, before: Pointer) => unknown} moves returns false to give up the pointer
  * @property {(pointer: Pointer) => void} [ends]
  * @property {() => void} [cancels]
  * @property {() => boolean} [scrolls] whether the page may still scroll with the finger; by default it may not
  */
 
-const TAP = 10; // pixels that a tap may move
+const TAP = 10; // maximum movement of a tap, in pixels
 
 export class Pointers {
   /**
    * @param {HTMLElement} area
    * @param {Gesture[]} gestures
    * @param {object} [options]
-   * @param {(factor: number, x: number, y: number) => void} [options.pinch] two fingers moved apart or together about a point
+   * @param {(factor: number, x: number, y: number) => void} [options.pinch] two fingers moved apart or together
    * @param {(pointer: Pointer) => void} [options.tap] one finger was lifted where it was pressed, after its gesture has ended
    * @param {(pointer: Pointer) => void} [options.hover] a pointer moves over the area with nothing pressed
    * @param {string} [options.ignore] elements in the area that handle their own presses
@@ -55,7 +55,7 @@ export class Pointers {
     /** @type {Gesture | null} */
     this.owner = null;
     /** @type {Pointer | null} */
-    this.tapped = null; // the press of what may become a tap
+    this.tapped = null; // the press that may become a tap
     const options = { signal };
     area.addEventListener("pointerdown", (event) => this.down(event), options);
     area.addEventListener("pointermove", (event) => this.move(event), options);
@@ -71,9 +71,9 @@ export class Pointers {
     const alone = !this.pressed.size;
     this.button = event.button;
     const owner = alone ? this.gestures.find((each) => each.begins(pointer, true)) : undefined;
-    if (!owner && !this.pinch) return; // a captured pointer would not click on elements in the area
+    if (!owner && !this.pinch) return; // if the pointer were captured, elements in the area would get no click
     this.pressed.set(pointer.id, pointer);
-    this.area.setPointerCapture(pointer.id); // so that lifting it outside is heard, too
+    this.area.setPointerCapture(pointer.id); // so that a release outside the area is noticed, too
     this.tapped = alone && pointer.type === "touch" ? pointer : null;
     if (alone) this.owner = owner ?? null;
     else this.give();
@@ -81,7 +81,7 @@ export class Pointers {
 
   /** @param {PointerEvent} event */
   move(event) {
-    const now = { ...read(event), button: this.button }; // move events name no button
+    const now = { ...read(event), button: this.button }; // move events do not name the button
     const before = this.pressed.get(now.id);
     if (!before) {
       if (!this.pressed.size) this.hover?.(now);
@@ -111,16 +111,16 @@ export class Pointers {
   }
 
   /**
-   * Tell the browser that the finger is ours. It takes a quick one for a fling else, also where it may not scroll, and the next
-   * tap only stops that fling: there is no click.
-   * @param {TouchEvent} event comes after the pointer's own
+   * Tell the browser that we handle the finger. Otherwise it takes a quick movement for a fling, even where it may not
+   * scroll. The next tap would then only stop that fling, without a click.
+   * @param {TouchEvent} event comes after the pointer event
    */
   keep(event) {
     const ours = this.pressed.size > 1 || (this.owner && !this.owner.scrolls?.());
     if (ours && event.cancelable) event.preventDefault();
   }
 
-  /** The owner loses the pointer without having ended. */
+  /** Take the pointer from its owner, whose gesture is cancelled. */
   give() {
     const { owner } = this;
     this.owner = null;

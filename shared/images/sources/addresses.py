@@ -1,4 +1,4 @@
-"""Addresses of images that are not in a local folder: which kinds are supported, and which contain which.
+"""Addresses of images that are not in a local folder: which kinds are supported, and whether one contains another.
 
 An address is `scheme://bucket-or-host/path`. It never contains credentials, which come from the environment, so it can
 be stored and shown. Nothing here opens a file or connection.

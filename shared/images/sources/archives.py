@@ -1,9 +1,9 @@
 """The members of a .zip or an uncompressed .tar as a source of images. Nothing is unpacked to disk.
 
 The table of contents is read once, kept on disk, and read again when the archive changes. Members are read by offset.
-Archives are not trusted: the number of members is limited, each may be at most as large as an image may be, however
-well it is compressed, invalid names are skipped, and an archive within an archive is no image. If a name occurs twice,
-the last member counts. A tar without its end mark may be cut off: what it has is listed, and a sentence says so.
+Archives are not trusted. The number of members is limited. The unpacked size of a member is limited like that of any
+image. Invalid names are skipped, and an archive within an archive is not an image. If a name occurs twice, the last
+member counts. A tar without its end mark may be truncated: its members are listed, and a sentence warns about it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Contents:
-    """The table of contents of the archive with this stamp: its number among the kept ones."""
+    """The table of contents of the archive with this stamp: its number in `shared.storage.contents`."""
 
     stamp: Stamp
     size: int
@@ -158,7 +158,7 @@ class ArchiveSource(SourceInFile[_Contents]):
     def _read_contents(self, size: int, stamp: Stamp) -> _Contents:
         passed = Passed()
         place = str(self.place.absolute() if isinstance(self.place, Path) else self.place)
-        place = place.encode("utf-8", "backslashreplace").decode()  # a folder's name may be no UTF-8
+        place = place.encode("utf-8", "backslashreplace").decode()  # a folder's name may not be UTF-8
 
         def images() -> Iterator[tuple[str, Member]]:
             members = _of_zip if self._zip else _of_tar
@@ -185,7 +185,7 @@ class ArchiveSource(SourceInFile[_Contents]):
 
 
 def _identity(place: Place) -> tuple[int, ...]:
-    """Which file is at a local path now: a copy with its times kept may have the same size and time as the old one."""
+    """Identifies the file at a local path, because a copy that keeps its times may have the same size and time."""
     try:
         status = place.stat() if isinstance(place, Path) else None
     except OSError:
@@ -206,21 +206,21 @@ class _Directory(zipfile.ZipFile):
 
     @property
     def filelist(self) -> _Taken:
-        """Where `zipfile` puts each member."""
+        """The list to which `zipfile` appends each member."""
         return self._members
 
     @filelist.setter
     def filelist(self, _: object) -> None:
-        """`zipfile` begins with an empty list."""
+        """Ignore the empty list that `zipfile` sets."""
 
     @property
     def NameToInfo(self) -> dict[str, zipfile.ZipInfo]:  # noqa: N802 - zipfile's name
-        """Where it puts it, too."""
+        """The dict in which `zipfile` also stores each member."""
         return {}
 
     @NameToInfo.setter
     def NameToInfo(self, _: object) -> None:  # noqa: N802
-        """It begins with none."""
+        """Ignore the empty dict that `zipfile` sets."""
 
 
 class _Taken(list[zipfile.ZipInfo]):
@@ -255,7 +255,7 @@ def _of_tar(stream: Any, passed: Passed) -> Iterator[tuple[str, Member]]:
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         last = -1
         for info in archive:
-            archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
+            archive.members = []  # type: ignore[attr-defined]  # `tarfile` would keep all of them
             if info.size < 0 or info.offset <= last:  # a loop of offsets would never end
                 raise tarfile.ReadError
             last = info.offset

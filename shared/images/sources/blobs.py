@@ -89,11 +89,11 @@ class FarBlob:
 
 
 class Stamped(Protocol):
-    """What a file with images says of them."""
+    """Facts that were read from a file with images."""
 
     @property
     def stamp(self) -> Stamp:
-        """The stamp of the file that says it."""
+        """The stamp of the file when they were read."""
 
 
 C = TypeVar("C", bound=Stamped)
@@ -189,7 +189,7 @@ class Stream(io.RawIOBase):
         return data
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """As `read`."""
+        """See `read`."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -1,6 +1,6 @@
 """Chooses the source for a place: a folder, an archive, a table, several of them, or the objects of a store.
 
-All sources of a process share the stores, so that all of them stop asking a store that does not answer.
+All sources of a process share the stores, so that they all pause requests to a store that does not answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FILES = (*ENDINGS, TABLE, *TABLES)
 class Sources:
     """Opens sources. `allowed` are further addresses that may be read.
 
-    The lists of members of archives are kept in the file `kept`; without it, as long as this object is in use.
+    The tables of contents of archives are kept in the file `kept`, or only as long as this object without it.
     """
 
     def __init__(self, allowed: Sequence[str] = (), kept: Path | None = None) -> None:
@@ -102,7 +102,7 @@ def ending(place: Place) -> str:
         return ""
     name = (
         str(place) if isinstance(place, Path) else place.partition("://")[2].partition("/")[2]
-    ).lower()  # no host: its dots
+    ).lower()  # without the host, which has dots
     return next((each for each in (*COMPRESSED, *FILES) if name.endswith(each)), "")
 
 

@@ -21,7 +21,7 @@ DEEPEST = 64
 
 
 class ObjectSource:
-    """The objects under one address. A list of them has their stamps."""
+    """The objects under one address. A listing includes their stamps."""
 
     readers = 16
     far = True

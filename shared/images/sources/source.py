@@ -1,8 +1,8 @@
 """The interface of all sources of images. The services use sources only through it.
 
-A source names each of its images by a URI that is relative to the source, so that the source can move, and that
-contains no credentials. A permanent fault of an image raises `ImageProblem`. If its store does not answer now,
-`ImageAway` is raised, and nobody may conclude that the image is broken or gone.
+A source names each of its images by a URI without credentials. It is relative to the source, so that the source can
+move. A permanent fault of an image raises `ImageProblem`. If its store does not answer now, `ImageAway` is raised, and
+nobody may conclude that the image is broken or gone.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from shared.images.opening import ImageLimits, ImageProblem
 from shared.images.sources.addresses import Place, climbs
 
 Stamp = tuple[int, int]
-"""Two numbers of which one changes with the content: the size, or 1 where it is not known, and another such as the time
-of change. Zeros: there is no such image."""
+"""Two numbers, of which at least one changes with the content: the size (1 if unknown), and another number, such as the
+modification time. Zeros mean that there is no such image."""
 Listed = tuple[str, Stamp | None]
-"""An image of a list: its URI, and its stamp if the list has it, so that nobody has to ask for it or to remember it."""
+"""An image in a listing: its URI, and its stamp if the listing includes it, which saves a request for it."""
 NONE: Stamp = (0, 0)
 LONGEST_NAME = 1_024
 

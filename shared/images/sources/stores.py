@@ -21,9 +21,7 @@ from shared.images.sources.source import ImageAway, Stamp, folded
 
 READ_SECONDS, LIST_SECONDS, CONNECT_SECONDS = 20.0, 60.0, 5.0
 TRIES = 2
-"""Attempts per request. Few, because a scan retries by itself, and a person who waits for an image must not
-wait long.
-"""
+"""Attempts per request. Few, because a scan retries by itself, and a person should not wait long for an image."""
 FAILURES = 3
 """Consecutive failures after which a store is not asked for a while."""
 LONGEST_PAUSE = 10.0
@@ -215,6 +213,6 @@ def _stamp(found: dict[str, Any]) -> Stamp:
         if found.get(tag):
             return size, folded(found[tag]) or 1
     for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
-        if time := found.get(name):  # stores write it in different ways
+        if time := found.get(name):  # its type differs between stores
             return size, folded(time.timestamp() if isinstance(time, datetime) else time) or 1
     return size, 1

@@ -1,7 +1,7 @@
 """The images in a parquet file, such as the files of a Hugging Face dataset, as a source.
 
-A row has the bytes of one image, in a column of bytes or of (bytes, path). Sequential reading takes little memory. To
-read a single row, its row group is read from the start. So row groups must not be large.
+A row has the bytes of one image, in a column of bytes or of (bytes, path). Sequential reading takes little memory. A
+single row requires reading its row group from the start, so row groups must not be large.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def _row(table: _Table, row: int) -> bytes | None:
     try:
         value = known.read(row)[0].as_py()
     except BaseException:
-        del table.reading[group]  # a reader that failed cannot continue
+        del table.reading[group]  # a failed reader cannot continue
         raise
     value = value.get("bytes") if isinstance(value, dict) else value
     return None if value is None else bytes(value)

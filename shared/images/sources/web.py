@@ -1,6 +1,6 @@
-"""Files of web servers, over http and https, from addresses that a person allowed and from nowhere else.
+"""Files of web servers, over http and https, only from addresses that a person allowed.
 
-A redirect is followed only to an allowed address. So no host is contacted that the person has not named, and a list of
+A redirect is followed only to an allowed address. So only hosts that the person named are contacted, and a list of
 addresses from somebody else cannot reach into this machine's network.
 """
 
@@ -135,7 +135,7 @@ class WebStore:
             plain = checked(str(target.copy_with(query=None, fragment=None)))
         except (httpx.InvalidURL, AddressProblem, KeyError):
             raise ImageProblem("is redirected to something that is not an address") from None
-        query = target.query.decode()  # perhaps a signature, which is only used in this request
+        query = target.query.decode()  # perhaps a signature, used only in this request
         return f"{plain}?{query}" if query else plain
 
 
@@ -221,7 +221,7 @@ def _host(address: str) -> str:
 
 
 def _netrc() -> httpx.Auth | None:
-    """Passwords per host from the file that other tools also read. Looked up for each host, even after a redirect."""
+    """Passwords per host from the file that other tools also read. It is read for each host, even after a redirect."""
     try:
         return httpx.NetRCAuth(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
