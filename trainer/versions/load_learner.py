@@ -34,7 +34,7 @@ from safetensors.torch import load_file
 def prepare(path: str, size: int, squeezed: bool) -> Image.Image:
     """An image file as the input of the network, exactly as Flywheel makes it.
 
-    One exception: of colour with 16 bits per channel, Pillow keeps the high byte. Save such a file with 8 bits first.
+    But for colour of 16 bits a channel, of which Pillow keeps the high byte: save such a file with 8 bits first.
     """
     file = Image.open(path)
     file.draft(None, (2 * size, 2 * size))  # a large JPEG at 1/2, 1/4 or 1/8, but no smaller than this
