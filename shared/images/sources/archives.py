@@ -99,7 +99,7 @@ class ArchiveSource(SourceInFile[_Contents]):
             raise
         except ImageProblem:
             if self._current(look=True) is not contents:
-                raise ImageAway("was replaced just now: it is tried again") from None
+                raise ImageAway("cannot be read now, because it was replaced just now") from None
             raise
 
     def _current(self, *, look: bool = False) -> _Contents:

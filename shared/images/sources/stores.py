@@ -160,7 +160,7 @@ def asked(patience: Patience, address: str, request: Callable[[], T]) -> T:
     """Return the answer to a request. Any error becomes an ImageProblem or ImageAway that shows no secret."""
     where = _host(address)
     if patience.exhausted:
-        raise ImageAway(f"cannot be read now, because {where} did not answer: it is tried again")
+        raise ImageAway(f"cannot be read now, because {where} did not answer")
     try:
         answer = request()
     except ImageAway:

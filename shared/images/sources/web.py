@@ -119,7 +119,7 @@ class WebStore:
             elif answer.status_code in _LATER or answer.status_code >= 500:
                 answer.close()
                 said = f"answered with {answer.status_code}"
-                raise ImageAway(f"cannot be read now, because {_host(address)} {said}: it is tried again")
+                raise ImageAway(f"cannot be read now, because {_host(address)} {said}")
             elif answer.status_code >= 400 and answer.status_code != httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
                 answer.close()
                 raise ImageProblem(f"cannot be read: {_host(address)} answered with {answer.status_code}")
