@@ -41,7 +41,7 @@ RIDGE = 0.01
 """Added to the diagonal of the kernel, so that near copies do no harm."""
 
 
-Pupil = TypeVar("Pupil", Head, Sigmoids)
+AnyHead = TypeVar("AnyHead", Head, Sigmoids)
 
 
 def has_teacher(labels: int, classes: int) -> bool:
@@ -54,7 +54,7 @@ def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coo
     return taught(labeled, pupils, coordinates, lambda rows: fit_head(rows, targets, seed=seed))
 
 
-def taught(labeled: Matrix, pupils: Matrix, coordinates: Matrix, fit: Callable[[Matrix], Pupil]) -> Pupil:
+def taught(labeled: Matrix, pupils: Matrix, coordinates: Matrix, fit: Callable[[Matrix], AnyHead]) -> AnyHead:
     """A head that learns a teacher's predictions of the rows `labeled` (n, D) and the unlabeled rows `pupils` (m, D).
 
     `coordinates` (n + m, d) are the diffusion coordinates of both, of unit length. `fit` fits the teacher on rows
