@@ -23,7 +23,7 @@ from commands.labels.exports import FILTERS, Wanted, download, format_of
 from commands.labels.grouping import draw
 from commands.labels.imports import send, task_of
 from shared.class_names import lacking, meant
-from shared.figures import BOX_METRICS
+from shared.figures import BOX_METRICS, many
 from shared.importing import COUNTED, Outcome, one_sentence
 from shared.settings.services import SettingsError
 from shared.tasks.registry import task_named
@@ -232,7 +232,7 @@ class Flywheel(Connection):
             query = {"limit": limit}
             answer: dict[str, Any] = self._trainer.get("/label-issues", params=query).raise_for_status().json()
             if answer["missing"]:
-                raise FlywheelError(f"At least {answer['missing']} more labels are needed before labels can be judged.")
+                raise FlywheelError(f"Labels can be judged after {many(answer['missing'], 'more label')} or more.")
             return answer if answer["judged"] else None
 
         found = self._wait(judged, "labels to be judged", timeout)

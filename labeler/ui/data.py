@@ -39,7 +39,9 @@ def _state() -> None:
     labeler = service.current()
     there = labeler.project()
     st.subheader("Photos here", anchor=False)
-    copies = f" {there.duplicates:,} more files are copies of these." if there.duplicates else ""
+    one = there.duplicates == 1
+    copied = f" {many(there.duplicates, 'more file')} {'is a copy' if one else 'are copies'} of these."
+    copies = copied if there.duplicates else ""
     st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
     waiting.section()
     if there.missing:

@@ -121,7 +121,12 @@ def test_every_class_shows_what_the_model_gives_it_and_why_the_image_is_asked(
     expect(row.locator(".confidence")).to_have_text("60%")
     for part in (".confidence", ".labels"):  # columns: there are two of buttons
         assert len({box(each)["x"] for each in card.part("class").locator(part).all()}) == 2
-    for number in range(11, 27):
+    post(labeler, "/api/classes", {"name": "a long name that takes all of its three lines"})
+    button = card.class_button("a long name that takes all of its three lines")
+    name, whole = box(button.locator(".name")), box(button)
+    assert whole["y"] <= name["y"]
+    assert name["y"] + name["height"] <= whole["y"] + whole["height"]  # no line is cut
+    for number in range(12, 27):
         post(labeler, "/api/classes", {"name": f"another {number} with a name that is too long for its column"})
     expect(card.part("class")).to_have_count(26)
     assert fits(card)

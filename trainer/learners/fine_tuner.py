@@ -33,6 +33,7 @@ from fastai.torch_core import TensorBase, TensorImage, set_seed
 from fastai.vision.augment import aug_transforms
 from numpy.typing import NDArray
 
+from shared.figures import many
 from trainer.embeddings.backbones.torch_networks import Module
 from trainer.gpu.memory import out_of_memory
 from trainer.learners.batch_norm import Statistics, Still, renew
@@ -129,7 +130,7 @@ def fine_tune(
             if not out_of_memory(error) or run.batch_size <= SMALLEST_BATCH:
                 raise
             run.batch_size = max(run.batch_size // 2, SMALLEST_BATCH)
-            run.notes.append(f"Memory ran out, so the batch was reduced to {run.batch_size} images.")
+            run.notes.append(f"Memory ran out, so the batch was reduced to {many(run.batch_size, 'image')}.")
         torch.cuda.empty_cache()
         again = resume(network, checkpoint)
         if again is not None:

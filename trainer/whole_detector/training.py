@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from shared.figures import many
 from shared.images.opening import ImageProblem
 from trainer.detection.detector import Example
 from trainer.detection.loss import class_weights
@@ -111,7 +112,7 @@ def train(
             if not out_of_memory(error) or state.batch_size <= SMALLEST_BATCH:
                 raise
             smaller = max(state.batch_size // 2, SMALLEST_BATCH)
-        note = f"Memory ran out, so the batch was reduced to {smaller} images."
+        note = f"Memory ran out, so the batch was reduced to {many(smaller, 'image')}."
         torch.cuda.empty_cache()
         state = resume(network, checkpoint) or State.of(network, smaller)
         state.batch_size, state.notes = smaller, [*state.notes, note]

@@ -9,7 +9,7 @@ import { count, number, percent } from "../lib/text.js";
 /** @typedef {import("../types.js").Suggestion} Suggestion */
 
 const ONE_COLUMN = 8; // up to this many classes are in one column
-const TWO_LINES = 14; // up to this many classes, rows are high enough for two lines
+const ROOMY = 14; // up to this many classes, rows are higher and names larger
 
 export class ClassList {
   /** @param {Element} root */
@@ -93,7 +93,7 @@ export class ClassList {
     this.filter.hidden = !search.typing;
     this.card.classList.toggle("many", search.typing);
     this.card.classList.toggle("several", this.known.length > ONE_COLUMN);
-    this.card.classList.toggle("roomy", this.known.length <= TWO_LINES);
+    this.card.classList.toggle("roomy", this.known.length <= ROOMY);
     const digits = Math.max(1, ...this.known.map(({ labels }) => worded(labels).length));
     this.list.style.setProperty("--digits", digits); // the same width for the numbers of all classes
     const { matches, typed, found } = search;
