@@ -1,16 +1,18 @@
-"""Fifty people label at once on SQLite and on PostgreSQL: `python -m benchmarks.team`; `--seconds 60` each.
+"""Fifty people and ten browser pages label at once on SQLite and on PostgreSQL: `python -m benchmarks.team`.
 
-Each person asks for images, thinks for about a second and a half, and posts an answer, over HTTP as a page does. On
-PostgreSQL a second labeler stands by; halfway, the first is killed (`kill -9`) and everybody goes on with the second.
-On SQLite the labeler is killed as well, and started again. The table shows the duration of a post, and the seconds
-without an answer at the kill. The exit code is 1 if an image was leased to two pages at once, or if a confirmed answer
-is missing or stored twice.
+Each person asks for images, thinks for about a second and a half, and posts an answer, over HTTP as a page does. A
+script presses keys at the same pace on real pages (`--pages 0`: none), which reach the labeler through a load balancer.
+On PostgreSQL a second labeler stands by; halfway, the first is killed (`kill -9`) and everybody goes on with the
+second. On SQLite the labeler is killed as well, and started again. The table shows the duration of a post, and the
+seconds without an answer at the kill. The exit code is 1 if an image was leased to two people at once, or if an answer
+that was confirmed, or that a page counted as given, is missing or stored twice.
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import secrets
 import sys
 import tempfile
 import threading
@@ -26,6 +28,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import describe, p50_p95
+from benchmarks.team_pages import LoadBalancer, Pages
+from shared.web.auth import TOKEN_VARIABLE, client_headers
 from tests.postgresql import server
 from tests.services import Process, wait_for, write_photos
 
@@ -33,6 +37,8 @@ BUFFER = 3
 """Images that a page holds."""
 THINK_SECONDS = 1.5
 PATIENCE_SECONDS = 60.0
+TOKEN = secrets.token_urlsafe(32)
+"""With a token, a page may reach the labeler at another address than its own."""
 
 
 @dataclass
@@ -44,7 +50,9 @@ class Office:
     questions: list[float] = field(default_factory=list)  # ms
     confirmed: set[str] = field(default_factory=set)
     held: dict[int, str] = field(default_factory=dict)
-    twice: int = 0  # images that two pages held at once
+    pages: list[str] = field(default_factory=list)  # answers that browser pages counted as given
+    painted: list[float] = field(default_factory=list)  # ms from a key to the next image
+    twice: int = 0  # images that two people held at once
     silent: float = 0.0  # longest time in which nobody got an answer, seconds
     last: float = field(default_factory=time.monotonic)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -71,7 +79,7 @@ class Person(threading.Thread):
     def __init__(self, name: str, office: Office, ended: threading.Event) -> None:
         super().__init__(name=name, daemon=True)
         self._office, self._ended, self._rng = office, ended, random.Random(name)
-        self._client = httpx.Client(timeout=10)
+        self._client = httpx.Client(timeout=10, headers=client_headers(TOKEN))
 
     def run(self) -> None:
         """Label."""
@@ -121,7 +129,7 @@ class Person(threading.Thread):
             time.sleep(0.2)
 
 
-def measured(folder: Path, database: str, people: int, seconds: float, images: int) -> Office:
+def measured(folder: Path, database: str, people: int, pages: int, seconds: float, images: int) -> Office:
     """One run, with a kill in its middle. An empty `database` is SQLite."""
     write_photos(folder / "photos", images)
     labelers = [_labeler(folder, name, database) for name in (("first", "second") if database else ("first",))]
@@ -130,8 +138,14 @@ def measured(folder: Path, database: str, people: int, seconds: float, images: i
         wait_for(lambda: _scanned(labelers[0].url, images), "the scan", 600)
         for standby in labelers[1:]:
             standby.start(wait=False)
-            wait_for(lambda: any("stands by at" in line for line in labelers[1].log), "a labeler that stands by")
-        office, ended = Office([each.url for each in labelers]), threading.Event()
+            wait_for(lambda: _get(f"{labelers[1].url}/api/health").status_code == 503, "a labeler on standby")
+        ended = threading.Event()
+        balancer = LoadBalancer([each.port for each in labelers])
+        balancer.start()
+        browser = Pages(balancer.url, TOKEN, pages, THINK_SECONDS, ended)
+        browser.start()
+        browser.opened.wait()
+        office = Office([each.url for each in labelers])
         everybody = [Person(f"person{number}", office, ended) for number in range(people)]
         for person in everybody:
             person.start()
@@ -143,9 +157,12 @@ def measured(folder: Path, database: str, people: int, seconds: float, images: i
         ended.set()
         for person in everybody:
             person.join(PATIENCE_SECONDS)
+        browser.join(2 * PATIENCE_SECONDS)
+        assert browser.error is None, browser.error
+        office.pages, office.painted = browser.answers, browser.painted
         stored = Counter(_stored(labelers[-1].url))
-        missing = office.confirmed - stored.keys()
-        assert not missing, f"{len(missing)} confirmed answers are missing"
+        missing = (office.confirmed | set(office.pages)) - stored.keys()
+        assert not missing, f"{len(missing)} answers are missing"
         assert set(stored.values()) <= {1}, "an answer is stored twice"
         return office
     finally:
@@ -162,16 +179,21 @@ def _labeler(folder: Path, name: str, database: str) -> Process:
         "test_set_frac": 0.0,
         "trainer_url": "http://127.0.0.1:9",
     }
-    return Process("labeler", settings | ({"database_url": database} if database else {}))
+    stored_in = {"database_url": database} if database else {}
+    return Process("labeler", settings | stored_in, environment={TOKEN_VARIABLE: TOKEN})
 
 
 def _scanned(url: str, images: int) -> bool:
-    return bool(httpx.get(f"{url}/api/project", timeout=10).json()["images"]["total"] == images)
+    return bool(_get(f"{url}/api/project").json()["images"]["total"] == images)
+
+
+def _get(url: str, **params: Any) -> httpx.Response:
+    return httpx.get(url, params=params, headers=client_headers(TOKEN), timeout=30)
 
 
 def _stored(url: str) -> list[str]:
     ids, after = list[str](), 0
-    while rows := httpx.get(f"{url}/api/annotations", params={"after": after}, timeout=30).json()["annotations"]:
+    while rows := _get(f"{url}/api/annotations", after=after).json()["annotations"]:
         ids += [row["id"] for row in rows if row["action"] == "label"]
         after = rows[-1]["seq"]
     return ids
@@ -181,18 +203,20 @@ def main() -> int:
     """Run both and show them side by side."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=50)
+    parser.add_argument("--pages", type=int, default=10, help="browser pages beside them")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--images", type=int, default=5_000)
     chosen = parser.parse_args()
     console = Console()
     console.print(describe("sqlalchemy", "psycopg"), highlight=False)
-    table = Table(
-        "labels in", "answers", "a post, p50 / p95", "a question, p50 / p95", "silent at the kill", "leased twice"
+    table = Table("labels in", "answers", "post", "question", "silent", "leased twice", "on pages", "key to image")
+    table.caption = (
+        "p50 / p95 of a post, a question, and from a key to the next image; silent: longest without an answer"
     )
     bad = 0
     for name, database in (("SQLite", ""), ("PostgreSQL", server().new_database())):
         with tempfile.TemporaryDirectory(prefix="flywheel-team-", ignore_cleanup_errors=True) as folder:
-            office = measured(Path(folder), database, chosen.people, chosen.seconds, chosen.images)
+            office = measured(Path(folder), database, chosen.people, chosen.pages, chosen.seconds, chosen.images)
         bad += office.twice
         table.add_row(
             name,
@@ -201,6 +225,8 @@ def main() -> int:
             p50_p95(office.questions),
             f"{office.silent:.1f} s",
             str(office.twice),
+            f"{len(office.pages):,}",
+            p50_p95(office.painted),
         )
     console.print(table)
     return 1 if bad else 0
