@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ MODULES = {
     for package in PACKAGES
     for path in sorted((HOME / package).rglob("*.py"))
 }
+SCRIPTS = sorted((HOME / "labeler" / "ui").rglob("*.js"))
+SCRIPT_IMPORT = re.compile(r'^(?:import|export)\b[^;"]*"(\.[^"]+)";', re.MULTILINE)
+"""An import that the browser follows. Those of types stand in comments."""
 MOST_MODULES, MOST_LINES = 12, 400
 
 
@@ -37,6 +41,18 @@ def imported(path: Path) -> Iterator[str]:
 def imports() -> dict[str, set[str]]:
     """Module → what it imports of ours. To parse all modules takes as long as to collect a tenth of all tests."""
     return {name: {*imported(path)} & MODULES.keys() - {name} for name, path in MODULES.items()}
+
+
+@cache
+def script_imports() -> dict[Path, set[Path]]:
+    """Module of the pages → what it imports."""
+    found = {path: SCRIPT_IMPORT.findall(path.read_text(encoding="utf-8")) for path in SCRIPTS}
+    return {path: {(path.parent / other).resolve() for other in others} for path, others in found.items()}
+
+
+def home(path: Path) -> str:
+    """The path below the checkout, to be read in a message."""
+    return path.relative_to(HOME).as_posix()
 
 
 def room_of(module: str) -> str:
@@ -64,6 +80,19 @@ def test_no_room_imports_itself_by_way_of_others():
     assert_no_circle({room: others - {room} for room, others in rooms.items()})
 
 
+def test_no_script_imports_itself_by_way_of_others():
+    graph = {home(path): {*map(home, others)} for path, others in script_imports().items()}
+    assert sum(map(len, graph.values())) > 200
+    assert_no_circle(graph)
+
+
+def test_no_room_of_the_pages_imports_itself_by_way_of_others():
+    rooms: dict[str, set[str]] = {}
+    for path, others in script_imports().items():
+        rooms.setdefault(home(path.parent), set()).update(home(other.parent) for other in others)
+    assert_no_circle({room: others - {room} for room, others in rooms.items()})
+
+
 @pytest.mark.parametrize(
     ("package", "may"),
     [
@@ -83,12 +112,21 @@ def test_services_share_only_what_stands_in_shared(package, may):
 
 
 def test_a_room_has_a_dozen_modules_at_most():
-    rooms = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
-    assert {str(room.relative_to(HOME)): count for room, count in rooms.items() if count > MOST_MODULES} == {}
+    modules = [path for path in MODULES.values() if path.name != "__init__.py"]
+    sheets = [path for kind in ("*.css", "*.html") for path in (HOME / "labeler" / "ui").rglob(kind)]
+    for files in (modules, SCRIPTS, sheets):
+        rooms = Counter(home(path.parent) for path in files)
+        assert {room: count for room, count in rooms.items() if count > MOST_MODULES} == {}
 
 
 def test_a_module_has_400_lines_at_most():
-    paths = [*MODULES.values(), *(HOME / "tests").rglob("*.py"), *(HOME / "benchmarks").rglob("*.py")]
+    paths = [
+        *MODULES.values(),
+        *SCRIPTS,
+        *(HOME / "tests").rglob("*.js"),
+        *(HOME / "tests").rglob("*.py"),
+        *(HOME / "benchmarks").rglob("*.py"),
+    ]
     lines = {str(path.relative_to(HOME)): len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
     assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
 

@@ -38,6 +38,7 @@ def test_it_holds_every_file_of_every_package(wheel: set[str]) -> None:
         "config/*.toml",
         "labeler/ui/**/*.js",
         "labeler/ui/**/*.css",
+        "labeler/ui/tasks/**/*.html",
         "labeler/ui/.streamlit/*",
         "labeler/store/migrations/*",
         "*/LICENSE",

@@ -1,4 +1,4 @@
-"""The page Label: the card, or a form to name classes if there are none yet.
+"""The page Label: the card, or a form to name classes if there are none yet and answers need them.
 
 Each image has a URL: `/?image=123` opens it to view or correct it (`labeler.labeling.single_image`).
 """
@@ -12,28 +12,20 @@ from labeler.errors import Problem
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import plain
 from shared.class_names import Spellings
-from shared.tasks.detection import DETECTION
-from shared.tasks.multilabel import MULTILABEL
-
-WHICH = {
-    MULTILABEL.name: "that an image may have: several, one, or none",
-    DETECTION.name: "of the objects to find: you will draw a box around each",
-}
 
 
 def page() -> None:
     """Draw the page."""
     labeler = service.current()
     project = labeler.project()
-    if project.classes:
+    if project.classes or labeler.task.which_classes is None:
         components.card(project, labeler.settings, st.query_params.get("image"))
     else:
-        _name_classes(labeler, project.task)
+        _name_classes(labeler, labeler.task.which_classes)
 
 
-def _name_classes(labeler: service.Service, task: str) -> None:
+def _name_classes(labeler: service.Service, which: str) -> None:
     st.subheader("What do the images show?")
-    which = WHICH.get(task, "that you want to tell apart")
     st.write(f"Name the classes {which}. You can add, rename and merge classes at any time.")
     with st.form("classes", border=False, width=560):
         names = st.text_area("One class per line", placeholder="shirt\nshoes\nhat", height=160)

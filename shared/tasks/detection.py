@@ -30,6 +30,8 @@ class Detection(Task):
     """Boxes with classes."""
 
     name = "detection"
+    title = "Object detection"
+    which_classes = "of the objects to find: you will draw a box around each"
     by_box = True
 
     def check(self, given: object, classes: ClassBook) -> Boxes:

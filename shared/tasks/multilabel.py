@@ -69,6 +69,8 @@ class Multilabel(Task):
     """Any number of classes per image."""
 
     name = "multilabel"
+    title = "Several classes per image"
+    which_classes = "that an image may have: several, one, or none"
     by_class = True
 
     def check(self, given: object, classes: ClassBook) -> Classes:

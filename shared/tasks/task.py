@@ -72,6 +72,9 @@ class Task(ABC):
     """Everything in a project that depends on the kind of label."""
 
     name: ClassVar[str]
+    title: ClassVar[str | None] = None  # the task in words, for a page; None for one class per image, the usual one
+    which_classes: ClassVar[str | None] = "that you want to tell apart"
+    """Completes "Name the classes …" where a project begins. None if answers name no classes."""
     by_class: ClassVar[bool] = False  # whether an answer says yes or no to each class by itself
     by_box: ClassVar[bool] = False  # whether an answer is boxes, each of which can be doubted by itself
 

@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { hidden } from "../../labeler/ui/add/dropped.js";
 import { Uploads } from "../../labeler/ui/add/uploads.js";
-import { ChoiceOne } from "../../labeler/ui/card/choice_one.js";
 import { Strip } from "../../labeler/ui/card/strip.js";
 import { ask, isAbort, Lost, Refused } from "../../labeler/ui/lib/api.js";
 import { Live } from "../../labeler/ui/lib/project.js";
 import { Pace } from "../../labeler/ui/lib/time.js";
 import { Doubts } from "../../labeler/ui/review/doubts.js";
-import { verdictsOf } from "../../labeler/ui/review/verdicts.js";
+import { ChoiceOne } from "../../labeler/ui/tasks/classification/choice.js";
+import { taskNamed } from "../../labeler/ui/tasks/registry.js";
 import { forget, Picture, serve, settled, stub } from "./browser.js";
 
 const ONE = new ChoiceOne({ nameOf: String });
@@ -211,7 +211,7 @@ const page = (ids) => ({ items: ids.map(doubt), as_of: 1 });
 async function doubts(ids) {
   const listed = { page: page(ids) };
   const requests = serve(() => [200, listed.page]);
-  const made = new Doubts(() => {}, verdictsOf("classification"));
+  const made = new Doubts(() => {}, taskNamed("classification").verdicts);
   await made.ask();
   made.askSoon = () => {};
   return { made, listed, requests };
@@ -256,7 +256,7 @@ test("a doubt whose image is decoded already keeps it", async () => {
 });
 
 test("with several classes an image, each of its classes is judged by itself, and the opposite is proposed", async () => {
-  const many = verdictsOf("multilabel");
+  const many = taskNamed("multilabel").verdicts;
   const one = (image_id, label, given) => ({
     ...doubt(image_id),
     label,
@@ -283,7 +283,7 @@ test("with several classes an image, each of its classes is judged by itself, an
 });
 
 test("a refusal and a lost connection are kept as the problem", async () => {
-  const made = new Doubts(() => {}, verdictsOf("classification"));
+  const made = new Doubts(() => {}, taskNamed("classification").verdicts);
   made.askSoon = () => {};
   serve(() => [409, { detail: "Wait." }]);
   await made.ask();

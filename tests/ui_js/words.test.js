@@ -18,6 +18,7 @@ import { setName } from "../../labeler/ui/lib/dom.js";
 import { embedded, embeddedShare, heldOut } from "../../labeler/ui/lib/project.js";
 import { capital, timeLeft } from "../../labeler/ui/lib/text.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty as whyNoDoubt } from "../../labeler/ui/review/words.js";
+import { taskNamed } from "../../labeler/ui/tasks/registry.js";
 
 test("the bar says what the challenger does, and how far it is", () => {
   const view = (state, serving = null) => challengerOf({ state, round: 2, done: 50, total: 200, serving });
@@ -119,12 +120,18 @@ test("the card says why an image is asked, how far the goal is, and whether all 
   assert.match(whyAsked({ reason: null }), /^Drawn at random/);
   assert.equal(whyAsked(null), "");
   assert.equal(untilTarget(null), "");
-  assert.equal(untilTarget({ accuracy: 0.95, labels: 120, minutes: 6 }), "about 6 min to 95.0% accuracy (120 labels)");
-  assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "detection"), "9 labels to 80.0% mAP");
-  assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "multilabel"), "9 labels to 80.0% macro F1");
+  assert.equal(
+    untilTarget({ accuracy: 0.95, labels: 120, minutes: 6 }, "accuracy"),
+    "about 6 min to 95.0% accuracy (120 labels)",
+  );
+  assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "mAP"), "9 labels to 80.0% mAP");
+  assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "macro F1"), "9 labels to 80.0% macro F1");
   assert.equal(untilTarget({ accuracy: null, labels: 1, minutes: null }), "1 label to the label budget");
   assert.equal(untilTarget({ accuracy: null, labels: 0, minutes: 0 }), "label budget reached");
-  assert.equal(untilTarget({ accuracy: 0.95, labels: 0, minutes: 0 }), "95.0% accuracy about reached (forecast)");
+  assert.equal(
+    untilTarget({ accuracy: 0.95, labels: 0, minutes: 0 }, "accuracy"),
+    "95.0% accuracy about reached (forecast)",
+  );
   const outbox = (items, problem = null, durable = true) => whetherSaved({ items, problem, durable }, "label");
   assert.equal(outbox([]), "All saved");
   assert.equal(outbox([1, 2]), "2 being saved");
@@ -133,7 +140,7 @@ test("the card says why an image is asked, how far the goal is, and whether all 
 });
 
 test("the review says how many errors there are, and when going on finds little", () => {
-  const page = (more) => foundOf({ errors: 12, expected_low: 15, expected_high: 21, enough: true, ...more });
+  const page = (more) => foundOf({ errors: 12, expected_low: 15, expected_high: 21, enough: true, ...more }, true);
   assert.equal(page({}), "12 errors found, 3 to 9 more expected (95% interval)");
   assert.equal(page({ errors: 0 }), "No error found yet, 15 to 21 expected (95% interval)");
   assert.equal(page({ errors: 1, expected_low: 3, expected_high: 3 }), "1 error found, 2 more expected (95% interval)");
@@ -153,6 +160,7 @@ test("the review says how many errors there are, and when going on finds little"
 });
 
 test("the review says why there is nothing to judge", () => {
+  const { verdicts } = taskNamed("classification");
   const project = (more) => ({ images: { total: 9, labeled: 5 }, scanning: { running: false }, ...more });
   const doubts = (more) => ({ current: null, page: { labels: 5, judged: 3 }, problem: null, ...more });
   const missing = { labels: 0, missing: 4 };
@@ -170,9 +178,14 @@ test("the review says why there is nothing to judge", () => {
     ["Looking for label errors … 50%", doubts({ page: { labels: 5, renewing: true, progress: 0.5 } })],
     ["No label is in doubt", doubts()],
   ])
-    assert.equal(whyNoDoubt(given, now ?? project(), "flywheel trainer").title, title);
-  assert.equal(whyNoDoubt(doubts({ current: {} }), project(), ""), null);
-  const away = whyNoDoubt(doubts({ problem: { status: 503, message: "Away." } }), project(), "flywheel trainer");
+    assert.equal(whyNoDoubt(given, now ?? project(), "flywheel trainer", verdicts).title, title);
+  assert.equal(whyNoDoubt(doubts({ current: {} }), project(), "", verdicts), null);
+  const away = whyNoDoubt(
+    doubts({ problem: { status: 503, message: "Away." } }),
+    project(),
+    "flywheel trainer",
+    verdicts,
+  );
   assert.equal(away.text, "Away. Start it with: flywheel trainer");
 });
 

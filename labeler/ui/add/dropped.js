@@ -1,25 +1,25 @@
 // What somebody dropped or chose: files, each with its folders in its name.
 
-/** @typedef {{ file: File, name: string }} Given */
+/** @typedef {{ file: File, name: string }} Dropped */
 
-/** All files of a drop, those in folders too. @param {any} transfer @returns {Promise<Given[]>} */
+/** All files of a drop, those in folders too. @param {any} transfer @returns {Promise<Dropped[]>} */
 export async function droppedFiles(transfer) {
   const entries = Array.from(transfer.items, (/** @type {any} */ item) => item.webkitGetAsEntry?.()).filter(Boolean); // before any await
   if (!entries.length) return chosenFiles(transfer.files);
-  /** @type {Given[]} */
+  /** @type {Dropped[]} */
   const found = [];
   for (const entry of entries) await walk(entry, found);
   return found;
 }
 
-/** Files of an input; those of a folder with its name. Hidden files are nobody's photos. @param {FileList} files @returns {Given[]} */
+/** Files of an input; those of a folder with its name. Hidden files are nobody's photos. @param {FileList} files @returns {Dropped[]} */
 export function chosenFiles(files) {
   return Array.from(files, (file) => ({ file, name: file.webkitRelativePath || file.name })).filter(
     ({ name }) => !hidden(name),
   );
 }
 
-/** @param {any} entry @param {Given[]} found */
+/** @param {any} entry @param {Dropped[]} found */
 async function walk(entry, found) {
   if (hidden(entry.name)) return;
   if (entry.isFile) {

@@ -4,7 +4,7 @@
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { pause } from "../lib/time.js";
 
-/** @typedef {import("./dropped.js").Given} Given */
+/** @typedef {import("./dropped.js").Dropped} Dropped */
 /** @typedef {{ image: number, request: number, noImages: Set<string> }} Limits in bytes, and extensions that no photo has */
 
 const REQUEST_BYTES = 4 << 20; // of photos in one request; a larger one goes alone
@@ -23,9 +23,9 @@ export class Uploads {
   files = [];
   /** @type {string | null} why the last command for a label file was refused */
   refused = null;
-  /** @type {Given[]} still to be sent */
+  /** @type {Dropped[]} still to be sent */
   photos = [];
-  /** @type {Given[]} still to be sent */
+  /** @type {Dropped[]} still to be sent */
   labels = [];
   bytes = 0; // of all photos
   sent = 0; // of these
@@ -63,10 +63,10 @@ export class Uploads {
     for (const listener of this.listeners) listener(this);
   }
 
-  /** Add files. Every possible photo is sent; the labeler checks it. @param {Given[]} given @param {Limits} limits of the labeler */
-  add(given, limits) {
+  /** Add files. Every possible photo is sent; the labeler checks it. @param {Dropped[]} dropped @param {Limits} limits of the labeler */
+  add(dropped, limits) {
     if (!this.running && !this.problem) this.reset();
-    for (const { file, name } of given) {
+    for (const { file, name } of dropped) {
       const last = name.split("/").pop() ?? "";
       const noPhoto = last.startsWith(".") || limits.noImages.has(/\.[^.]*$/.exec(last)?.[0].toLowerCase() ?? "");
       const noLabels = last.startsWith(".") || !LABELS.test(name);
@@ -126,7 +126,7 @@ export class Uploads {
 
   /** @param {object} turn */
   async sendPhotos(turn) {
-    /** @type {Given[]} */
+    /** @type {Dropped[]} */
     const batch = [];
     let bytes = 0;
     for (const each of this.photos) {
@@ -162,7 +162,7 @@ export class Uploads {
     await this.poll();
   }
 
-  /** @param {string} address @param {string} field @param {Given[]} batch @returns {Promise<any>} undefined when it was refused */
+  /** @param {string} address @param {string} field @param {Dropped[]} batch @returns {Promise<any>} undefined when it was refused */
   async post(address, field, batch) {
     for (let tries = 0; ; tries++) {
       const form = new FormData();

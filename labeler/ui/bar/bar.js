@@ -2,22 +2,12 @@
 // trainer and the page can follow.
 
 import { find, setText } from "../lib/dom.js";
-import { leaveFields, silenceSingleKeys } from "../lib/keys.js";
+import { leaveFields, silenceSingleKeys } from "../lib/input/keys.js";
 import { hearNavigation, isLeaving } from "../lib/leaving.js";
 import { live } from "../lib/project.js";
 import { annotator as annotatorHere, setAnnotator } from "../lib/storage.js";
 import { capital } from "../lib/text.js";
-import {
-  buttonsOf,
-  challengerOf,
-  diskTrouble,
-  embeddingOf,
-  lagOf,
-  paceOf,
-  scanOf,
-  stoppedBecause,
-  taskOf,
-} from "./words.js";
+import { buttonsOf, challengerOf, diskTrouble, embeddingOf, lagOf, paceOf, scanOf, stoppedBecause } from "./words.js";
 
 const BAR = Symbol("bar");
 
@@ -25,6 +15,7 @@ const BAR = Symbol("bar");
 export default function ({ parentElement, data, setStateValue, setTriggerValue }) {
   const bar = (parentElement[BAR] ??= new Bar(parentElement));
   bar.words = data.words;
+  bar.task = data.task;
   bar.press = (/** @type {string} */ name) => setTriggerValue("pressed", name);
   bar.asWhom(data, (/** @type {string} */ name) => setStateValue("annotator", name));
   bar.draw();
@@ -40,6 +31,8 @@ class Bar {
     this.root = root;
     /** @type {Record<string, [string, string]>} */
     this.words = {}; // trainer state → its name and meaning
+    /** @type {string | null} */
+    this.task = null; // in words; null for one class per image
     /** @type {any} */
     this.project = null;
     this.connected = false;
@@ -114,7 +107,7 @@ class Bar {
     const error = disk ?? trainer.last_error ?? outbox.last_error ?? scanning.error;
     this.drawState(this.connected ? trainer.state : "lost", Boolean(error), Boolean(trainer.disk));
     this.drawStopped(trainer);
-    this.drawNote("task", taskOf(this.project.task));
+    this.drawNote("task", this.task);
     this.drawLag();
     this.drawPace();
     this.drawWork("embedding", embeddingOf(embedding));

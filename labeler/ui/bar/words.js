@@ -4,11 +4,6 @@ import { capital, duration, megabytes, number, percent, timeLeft } from "../lib/
 
 /** @typedef {{ text: string, share?: number }} Work current work, and its progress */
 
-/** The project's task in words; null for one class per image, the usual case. @param {string} task */
-export function taskOf(task) {
-  return { multilabel: "Several classes per image", detection: "Object detection" }[task] ?? null;
-}
-
 /**
  * The challenger's work; null if there is none. The page Models has the details.
  * @param {any} view

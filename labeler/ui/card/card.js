@@ -4,7 +4,7 @@
 import { ask, Refused } from "../lib/api.js";
 import { afterPaint, tell, uuid } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
-import { leaveFields, listenForKeys } from "../lib/keys.js";
+import { leaveFields, listenForKeys } from "../lib/input/keys.js";
 import { outboxOf } from "../lib/outbox.js";
 import { live } from "../lib/project.js";
 import { count } from "../lib/text.js";
@@ -14,7 +14,7 @@ import { Questions } from "./questions.js";
 import { View } from "./view.js";
 import { whyRefused } from "./words.js";
 
-/** @typedef {import("../lib/keys.js").Key} Key */
+/** @typedef {import("../lib/input/keys.js").Key} Key */
 
 const AHEAD_PERIOD = 1 / 3; // of a lease: how often leases are renewed while the page is open
 const ASK_AGAIN_MS = 2000; // after a request for questions that failed
@@ -226,7 +226,7 @@ class Card {
     this.take(choice.accept(this.view.suggestions), at);
   }
 
-  /** Process the task's answer. @param {ReturnType<import("./choice.js").Choice["accept"]>} given @param {number} at */
+  /** Process the task's answer. @param {ReturnType<import("../tasks/task.js").Choice["accept"]>} given @param {number} at */
   take(given, at) {
     if (given === "keep") {
       this.view.choice.gave?.();
@@ -263,17 +263,17 @@ class Card {
 
   /**
    * @param {string} action
-   * @param {import("./choice.js").Given} given
+   * @param {import("../tasks/task.js").Answer} fields
    * @param {number} at
    * @param {string} [reason]
    */
-  answer(action, given, at, reason) {
+  answer(action, fields, at, reason) {
     const { current } = this.questions;
     const refusal =
       this.whyNot() ?? (current && this.painted ? whyRefused(current, action, this.view.choice) : this.whyTooQuick(at));
     if (refusal) return this.refuse(refusal);
     if (!current || !this.painted) {
-      this.held = () => this.answer(action, given, at, reason); // sent once the image is painted
+      this.held = () => this.answer(action, fields, at, reason); // sent once the image is painted
       return;
     }
     const { item } = current;
@@ -281,7 +281,7 @@ class Card {
       id: uuid(),
       image_id: item.image_id,
       action: current.opened?.settles ? "settle" : action,
-      ...given,
+      ...fields,
       annotator: this.view.annotator,
       session: this.outbox.session,
       seconds: Math.max(0, at - this.paintedAt) / 1000,

@@ -1,7 +1,7 @@
 // Remarks beside a label: a note on the image, which is sent with its answer, and the reason why an image gets no label.
 
 import { element, find } from "../lib/dom.js";
-import { digitOf } from "../lib/keys.js";
+import { digitOf } from "../lib/input/keys.js";
 import { singleKeysOn } from "../lib/storage.js";
 
 export class Remarks {

@@ -12,7 +12,7 @@ const PAUSE_MS = 80; // after an image is on screen; quick keys come every 40 ms
 /** @type {Record<string, string>} */
 const WITHOUT_LABEL = { skip: "skipped", flag: "flagged" };
 
-/** @param {Answer | undefined} answer @param {Pick<import("./choice.js").Choice, "words">} choice */
+/** @param {Answer | undefined} answer @param {Pick<import("../tasks/task.js").Choice, "words">} choice */
 export function inWords(answer, choice) {
   return answer ? (WITHOUT_LABEL[answer.action] ?? choice.words(answer)) : "";
 }
@@ -21,7 +21,7 @@ export class Strip {
   /**
    * @param {Element} root
    * @param {string} logId
-   * @param {Pick<import("./choice.js").Choice, "words" | "relabel">} choice
+   * @param {Pick<import("../tasks/task.js").Choice, "words" | "relabel">} choice
    * @param {(entry: Entry) => void} open called when an answer is clicked
    */
   constructor(root, logId, choice, open) {

@@ -1,17 +1,17 @@
 // The card's view. It sends nothing: it receives the question, the project and the state of the outbox, and calls back when the
 // person acts. User-entered words (class names, reasons) are inserted as text, never as markup.
 
+import { ClassList } from "../classes/list.js";
+import { ClassPanel } from "../classes/panel.js";
 import { element, find, renew, setText } from "../lib/dom.js";
-import { KeyTable } from "../lib/key_table.js";
+import { KeyTable } from "../lib/input/key_table.js";
 import { live } from "../lib/project.js";
 import { annotator, setAnnotator } from "../lib/storage.js";
 import { accuracyIn, count, number, percent } from "../lib/text.js";
 import { Stage } from "../stage/stage.js";
-import { choiceOf } from "./choice.js";
-import { ClassList } from "./class_list.js";
+import { taskOn } from "../tasks/registry.js";
 import { FileLine } from "./file.js";
 import { Guide } from "./guide.js";
-import { ClassPanel } from "./manage.js";
 import { Remarks } from "./remarks.js";
 import { Similar } from "./similar.js";
 import { inWords, Strip } from "./strip.js";
@@ -39,6 +39,7 @@ const NEED_AN_IMAGE = [
 export class View {
   /** @param {Element} root @param {any} data @param {Person} person */
   constructor(root, { log_id, display_pixels, guidelines, task, palette }, person) {
+    this.task = taskOn(root, task);
     this.root = root;
     this.person = person;
     this.card = find(root, ".card");
@@ -53,6 +54,7 @@ export class View {
     this.topk = find(root, ".topk");
     this.reason = find(root, ".reason");
     this.add = find(root, ".add");
+    this.add.hidden = !this.task.namesClasses;
     this.saved = find(root, ".saved");
     this.message = find(root, ".message");
     this.who = find(root, ".who input");
@@ -63,8 +65,8 @@ export class View {
     });
     this.classes = new ClassList(root);
     const say = (/** @type {string} */ words) => this.say(words);
-    this.choice = choiceOf(task, root, this.classes, this.stage, { palette, logId: log_id, say });
-    this.panel = new ClassPanel(root, person.change, () => live.refresh(), task !== "classification");
+    this.choice = this.task.choice(root, this.classes, this.stage, { palette, logId: log_id, say });
+    this.panel = new ClassPanel(root, person.change, () => live.refresh(), this.task.severalClasses);
     this.remarks = new Remarks(root, this.choice.reasons, person.act);
     this.strip = new Strip(root, log_id, this.choice, person.revisit);
     this.similar = new Similar(root);
@@ -223,7 +225,7 @@ export class View {
     this.accuracy.textContent = figure ? `${this.choice.measure} ${accuracyIn(figure)}` : "";
     const alone = project.people.length < 2; // otherwise the bar shows each person's speed
     this.pace.textContent = pace && alone ? `${count(Math.round(pace), "label")} a minute` : "";
-    this.target.textContent = untilTarget(project.target, project.task);
+    this.target.textContent = untilTarget(project.target, this.task.metric);
     if (this.blind !== project.blind_mode) {
       this.blind = project.blind_mode;
       this.drawHint();

@@ -74,11 +74,10 @@ export function whyAsked(item) {
 /**
  * "about 6 min to 95.0% accuracy (120 labels)", or less if less is known.
  * @param {Project["target"]} target
- * @param {string} [task]
+ * @param {string} metric the task's
  */
-export function untilTarget(target, task) {
+export function untilTarget(target, metric) {
   if (!target) return "";
-  const metric = { detection: "mAP", multilabel: "macro F1" }[task ?? ""] ?? "accuracy";
   const goal = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} ${metric}`;
   if (!target.labels) return target.accuracy === null ? "label budget reached" : `${goal} about reached (forecast)`;
   const labels = count(target.labels, "label");

@@ -3,13 +3,13 @@
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
-import { KeyTable } from "../lib/key_table.js";
-import { leaveFields, listenForKeys } from "../lib/keys.js";
-import { Pointers } from "../lib/pointer.js";
+import { KeyTable } from "../lib/input/key_table.js";
+import { leaveFields, listenForKeys } from "../lib/input/keys.js";
+import { Pointers } from "../lib/input/pointer.js";
 import { drawHeldOut, embeddedShare, live } from "../lib/project.js";
 import { store, stored } from "../lib/storage.js";
-import { keepFor } from "../lib/task.js";
 import { count, number, timeLeft } from "../lib/text.js";
+import { taskOn } from "../tasks/registry.js";
 import { legendOf } from "./legend.js";
 import { itemsOf } from "./legend_items.js";
 import { Overlay } from "./overlay.js";
@@ -48,7 +48,7 @@ class Chart {
     this.points = new Points(this.part(".points"));
     this.overlay = new Overlay(this.part(".overlay"), this.points);
     this.keys = new KeyTable(root);
-    keepFor(data.task, root); // a detector predicts boxes, and no class of an image
+    taskOn(root, data.task);
     this.layout = this.part("[data-testid=layout]");
     this.layout.value = stored(LAYOUT) === "umap" ? "umap" : "pca";
     /** @type {any} the trainer's answer */
@@ -301,7 +301,7 @@ class Chart {
     this.draw();
   }
 
-  /** Dragging over the map. @returns {import("../lib/pointer.js").Gesture} */
+  /** Dragging over the map. @returns {import("../lib/input/pointer.js").Gesture} */
   drawing() {
     const { overlay } = this;
     return {
@@ -352,7 +352,7 @@ class Chart {
     if (index !== this.overlay.pointed) this.resting = setTimeout(() => this.tell(index), HOVER_MS);
   }
 
-  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/keys.js").Key} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/input/keys.js").Key} key */
   key(key) {
     const by = key.shift ? 4 * STEP : STEP;
     /** @type {Record<string, Place>} */

@@ -37,7 +37,7 @@ export class Bulk {
    * Answer for the images `ids`. Returns the outcome, or null if nothing was saved.
    * @param {number[]} ids
    * @param {string} action
-   * @param {import("./marking.js").Mark["of"]} of the answer for an image; undefined leaves it out
+   * @param {import("../tasks/task.js").Mark["of"]} of the answer for an image; undefined leaves it out
    * @returns {Promise<import("./words.js").Outcome | null>}
    */
   async give(ids, action, of) {
@@ -48,8 +48,8 @@ export class Bulk {
       await this.persist(() => this.tiles.need(ids), ids.length);
       const answers = ids.flatMap((id) => {
         const tile = this.tiles.get(id);
-        const given = tile && (action === "label" ? of(tile) : { label: null });
-        return tile && given ? [this.answer(tile, action, given)] : [];
+        const fields = tile && (action === "label" ? of(tile) : { label: null });
+        return tile && fields ? [this.answer(tile, action, fields)] : [];
       });
       const gone = ids.filter((id) => !this.tiles.get(id));
       return answers.length
@@ -63,13 +63,13 @@ export class Bulk {
     }
   }
 
-  /** @param {Tile} tile @param {string} action @param {import("../card/choice.js").Given} given @returns {Annotation} */
-  answer(tile, action, given) {
+  /** @param {Tile} tile @param {string} action @param {import("../tasks/task.js").Answer} fields @returns {Annotation} */
+  answer(tile, action, fields) {
     return {
       id: uuid(),
       image_id: tile.image_id,
       action: action === "label" && tile.settles ? "settle" : action,
-      ...given,
+      ...fields,
       annotator: annotator(),
       source: "grid",
       as_of: tile.as_of,

@@ -1,13 +1,12 @@
 // Draws tiles, the class buttons, and the notice over an empty grid.
 
+import { placeKey } from "../classes/search.js";
 import { has, sized } from "../lib/api.js";
 import { element, setName, setText } from "../lib/dom.js";
 import { embedded, embeddedShare } from "../lib/project.js";
 import { pause } from "../lib/time.js";
-import { pathsOf } from "./mark_boxes.js";
 
 const RETRY_MS = 2000;
-const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * Fill a tile. Its picture is created once; its caption may change.
@@ -15,16 +14,16 @@ const SVG = "http://www.w3.org/2000/svg";
  * @param {number} id
  * @param {import("./tiles.js").Tile | null} tile null for an image that no longer exists
  * @param {string} words
- * @param {import("../types.js").ClassEntry[]} [classes]
+ * @param {import("../tasks/task.js").Marking} marking
  */
-export function drawTile(node, id, tile, words, classes = []) {
+export function drawTile(node, id, tile, words, marking) {
   const [picture, caption] = node.children;
   node.setAttribute("aria-label", `${tile?.name ?? `Image ${id}`}, ${words}`);
   node.title = [tile?.name, words].filter(Boolean).join("\n");
   node.dataset.status = tile?.status ?? "gone";
   node.classList.toggle("held", Boolean(tile?.held));
   drawCaption(caption, words);
-  if (tile) drawBoxes(picture, tile, classes);
+  if (tile) marking.drawOver?.(picture, tile);
   if (!tile || picture.querySelector("img") || picture.dataset.broken) return;
   const image = new Image();
   const size = devicePixelRatio > 1 ? 320 : 160;
@@ -49,36 +48,6 @@ export function drawTile(node, id, tile, words, classes = []) {
   picture.prepend(image);
 }
 
-/**
- * Draw the boxes of the image's answer over its picture, if they changed.
- * @param {any} picture
- * @param {import("./tiles.js").Tile} tile
- * @param {import("../types.js").ClassEntry[]} classes
- */
-function drawBoxes(picture, { answer, width, height }, classes) {
-  const boxes = answer && "boxes" in answer && width && height ? answer.boxes : [];
-  const places = pathsOf(boxes);
-  const colours = new Map(classes.map(({ id, colour }) => [id, colour ?? ""]));
-  const signature = JSON.stringify([...places].map(([id, path]) => [path, colours.get(id)]));
-  if ((picture.dataset.boxes ?? "[]") === signature || picture.dataset.broken) return;
-  picture.dataset.boxes = signature;
-  picture.querySelector("svg")?.remove();
-  if (!places.size) return;
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  svg.setAttribute("aria-hidden", "true");
-  for (const [id, path] of places) {
-    for (const look of ["rim", "line"]) {
-      const drawn = document.createElementNS(SVG, "path");
-      drawn.setAttribute("d", path);
-      drawn.setAttribute("class", look);
-      if (look === "line" && colours.get(id)) drawn.style.stroke = String(colours.get(id));
-      svg.append(drawn);
-    }
-  }
-  picture.append(svg);
-}
-
 /** @param {any} caption @param {string} words */
 function drawCaption(caption, words) {
   if (caption.dataset.words === words) return;
@@ -93,7 +62,7 @@ function drawCaption(caption, words) {
  * @param {{ does: string, active: number | null | undefined }} press what pressing it does, before its name; `active`:
  *   the class that is asked about, undefined if there is none
  */
-export function classButton({ id, name, colour, description }, hotkey, { does, active }) {
+function classButton({ id, name, colour, description }, hotkey, { does, active }) {
   const button = element("button");
   button.style.setProperty("--colour", colour ?? "transparent");
   button.title = description ? `${name}: ${description}` : name;
@@ -104,6 +73,24 @@ export function classButton({ id, name, colour, description }, hotkey, { does, a
   if (active !== undefined) button.ariaPressed = String(id === active);
   button.append(element("kbd", hotkey ?? ""), setName(element("span", "", "name"), name));
   return button;
+}
+
+/**
+ * The classes that the search leaves, as buttons, if they can be pressed here.
+ * @param {any} list
+ * @param {import("../classes/search.js").ClassSearch} search
+ * @param {import("../tasks/task.js").Marking} marking
+ * @param {boolean} known whether the classes are known yet
+ */
+export function drawClasses(list, { matches, typed, unmatched }, { buttons: does, active }, known) {
+  list.dataset.none = known && !matches.length ? (unmatched ?? "No classes yet. Add them on the page Label.") : "";
+  list.hidden = does === null;
+  const signature = JSON.stringify([Boolean(typed), active, matches.map(({ labels, ...each }) => each)]);
+  if (does === null || list.dataset.drawn === signature) return;
+  list.dataset.drawn = signature;
+  const keyOf = (/** @type {string | null | undefined} */ hotkey, /** @type {number} */ at) =>
+    typed ? placeKey(at) : hotkey;
+  list.replaceChildren(...matches.map((each, at) => classButton(each, keyOf(each.hotkey, at), { does, active })));
 }
 
 /** @param {Element} root @param {string} selector @param {boolean} can whether these buttons are enabled */

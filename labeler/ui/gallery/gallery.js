@@ -1,25 +1,26 @@
 // The grid: thousands of images; one key labels all selected ones. The listing is kept and only grows, so that
 // images stay in place. Labeled images leave it, and the tiles show other people's answers.
 
+import { ClassSearch } from "../classes/search.js";
 import { isAbort, Refused } from "../lib/api.js";
-import { ClassSearch, placeKey } from "../lib/classes.js";
 import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
-import { KeyTable } from "../lib/key_table.js";
-import { leaveFields, listenForKeys } from "../lib/keys.js";
+import { KeyTable } from "../lib/input/key_table.js";
+import { leaveFields, listenForKeys } from "../lib/input/keys.js";
 import { drawHeldOut, live } from "../lib/project.js";
 import { count, number } from "../lib/text.js";
+import { taskOn } from "../tasks/registry.js";
 import { Bulk } from "./bulk.js";
-import { classButton, drawNotice, drawTile, enable, enlarge } from "./draw.js";
+import { drawClasses, drawNotice, drawTile, enable, enlarge } from "./draw.js";
 import { Filters } from "./filters.js";
 import { Groups } from "./groups.js";
-import { markBy, markingOf } from "./marking.js";
+import { markBy } from "./marking.js";
 import { Pages } from "./pages.js";
 import { Scroller } from "./scroller.js";
 import { Selection } from "./selection.js";
 import { Tiles } from "./tiles.js";
 import { Unread } from "./unread.js";
-import { leaving, outcome, whyEmpty } from "./words.js";
+import { leaving, outcome, whyEmpty, wordsOf } from "./words.js";
 
 const AGAIN_LISTING_MS = 3000; // pause after a listing that failed
 const NEWS_OF_TILES_MS = 1000;
@@ -61,7 +62,6 @@ class Gallery {
     this.inSight = [];
     this.can = { choose: false, answer: false }; // whether classes and Enter can be used
     this.given = ""; // the URL as Python saw it
-    this.signature = ""; // of the classes as drawn
     this.total = 0;
     this.loading = false;
     /** @type {Error | null} */
@@ -75,7 +75,8 @@ class Gallery {
     this.selection = new Selection(data.most);
     this.pages = new Pages((ids) => this.hold([...this.list, ...ids]));
     this.bulk = new Bulk(data.log_id, this.tiles, (words, trouble) => this.say(words, trouble));
-    this.marking = markingOf(data.task, root, () => this.filters.query);
+    this.task = taskOn(root, data.task);
+    this.marking = this.task.marking(root, () => this.filters.query);
     this.filters = new Filters(root, () => this.load());
     this.groups = new Groups(root, (cluster, clusters) =>
       this.filters.set({ cluster, clusters, similar_to: null, images: null }),
@@ -196,7 +197,7 @@ class Gallery {
     return new ClassSearch((this.marking.buttons !== null && this.project?.classes) || [], this.finder.value);
   }
 
-  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/keys.js").Key} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/input/keys.js").Key} key */
   key(key) {
     const to = key.command === null ? this.scroller.target(key.name) : undefined;
     if (to !== undefined) return this.move(to, key.shift);
@@ -214,7 +215,7 @@ class Gallery {
     return true;
   }
 
-  /** @param {import("../lib/keys.js").Key} key @param {ClassSearch} search */
+  /** @param {import("../lib/input/keys.js").Key} key @param {ClassSearch} search */
   otherKey({ name, shift }, search) {
     const { typed } = search;
     if (typed && name !== "Enter") return this.type(name, search);
@@ -299,7 +300,7 @@ class Gallery {
   enlarge(id) {
     const tile = this.tiles.get(id);
     if (!tile) return;
-    const words = `${tile.name} – ${this.marking.words(tile)}`;
+    const words = `${tile.name} – ${this.words(tile)}`;
     enlarge(this.part("dialog.large"), tile, words, this.data.display_pixels);
   }
 
@@ -311,7 +312,7 @@ class Gallery {
     this.draw();
   }
 
-  /** Answer for the selected images. @param {import("./marking.js").Mark | { refusal: string }} mark */
+  /** Answer for the selected images. @param {import("../tasks/task.js").Mark | { refusal: string }} mark */
   async give(mark) {
     const ids = this.list.filter((id) => this.selection.has(id));
     if (!ids.length) return this.say("Choose images first: click them, or press A for all.");
@@ -358,21 +359,10 @@ class Gallery {
   }
 
   drawClasses() {
-    const { matches, typed, typing, unmatched } = this.search;
-    this.finder.hidden = !typing;
-    this.root.classList.toggle("many", typing);
-    const none = unmatched ?? "No classes yet. Add them on the page Label.";
-    this.part(".classes").dataset.none = this.project && !matches.length ? none : "";
-    const { buttons: does, active } = this.marking;
-    this.part(".classes").hidden = does === null;
-    if (does === null) return;
-    const signature = JSON.stringify([Boolean(typed), active, matches.map(({ labels, ...each }) => each)]);
-    if (signature !== this.signature) {
-      this.signature = signature;
-      this.part(".classes").replaceChildren(
-        ...matches.map((each, index) => classButton(each, typed ? placeKey(index) : each.hotkey, { does, active })),
-      );
-    }
+    const { search } = this;
+    this.finder.hidden = !search.typing;
+    this.root.classList.toggle("many", search.typing);
+    drawClasses(this.part(".classes"), search, this.marking, this.project !== null);
     enable(this.root, ".classes button", this.can.choose);
   }
 
@@ -380,13 +370,20 @@ class Gallery {
   drawTile(node, id) {
     const tile = this.tiles.get(id);
     node.ariaSelected = String(this.selection.has(id));
-    const words = tile ? this.marking.words(tile) : "no longer there";
-    if (tile !== undefined) drawTile(node, id, tile, words, this.marking.classes);
+    const words = tile ? this.words(tile) : "no longer there";
+    if (tile !== undefined) drawTile(node, id, tile, words, this.marking);
+  }
+
+  /** @param {import("./tiles.js").Tile} tile */
+  words(tile) {
+    return this.marking.words?.(tile) ?? wordsOf(tile, this.marking.classes);
   }
 
   drawNotice() {
     const narrowed = this.filters.query.narrowed || this.status !== "unlabeled";
-    const words = this.list.length ? null : whyEmpty(this.project, { ...this, narrowed });
+    const words = this.list.length
+      ? null
+      : whyEmpty(this.project, { ...this, narrowed, needsClasses: this.task.namesClasses });
     drawNotice(this.part(".notice"), words, this.project);
   }
 

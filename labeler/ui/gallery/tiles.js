@@ -6,7 +6,7 @@ import { annotator } from "../lib/storage.js";
 
 /**
  * @typedef {{ image_id: number, url: string, name: string, status: string, label: number | null,
- *   answer?: import("../types.js").Classes | { boxes: import("../boxes/edits.js").AnswerBox[] } | null,
+ *   answer?: import("../types.js").Classes | { boxes: import("../tasks/detection/boxes/edits.js").AnswerBox[] } | null,
  *   width?: number | null, height?: number | null, predicted: number | null,
  *   confidence: number | null, held?: boolean, settles?: boolean, as_of?: number }} Tile
  */

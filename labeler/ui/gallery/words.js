@@ -49,10 +49,11 @@ export function leaving({ given, answered, gone }, action, status, relabeled) {
 /**
  * Why the grid shows no image.
  * @param {Project | null} project
- * @param {{ loading: boolean, problem: Error | null, narrowed: boolean }} view `narrowed`: filters leave some out
+ * @param {{ loading: boolean, problem: Error | null, narrowed: boolean, needsClasses?: boolean }} view `narrowed`: filters
+ *   leave some out; `needsClasses`: answers name classes
  * @returns {Notice}
  */
-export function whyEmpty(project, { loading, problem, narrowed }) {
+export function whyEmpty(project, { loading, problem, narrowed, needsClasses = true }) {
   if (loading || !project) return { title: "Looking …" };
   if (problem instanceof Refused) {
     /** @type {Record<number, string>} */
@@ -78,7 +79,7 @@ export function whyEmpty(project, { loading, problem, narrowed }) {
       "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
     return { title: "No images yet", text };
   }
-  if (!classes.length) return { title: "No classes yet", text: "Add them on the page Label first." };
+  if (!classes.length && needsClasses) return { title: "No classes yet", text: "Add them on the page Label first." };
   if (narrowed) return { title: "No images match", text: "Change the filters above.", back: true };
   return { title: "Nothing left to label", text: "See Progress for how good the model is, and Finish to save it." };
 }

@@ -124,9 +124,15 @@ def shortcuts(keys: dict[str, str], shifted: dict[str, str]) -> None:
 
 def bar(*, asks: bool) -> Press | None:
     """Mount the bar; returns the pressed button, once. `asks`: whether it has a field for the annotator's name."""
+    current = service.current()
     result: Any = _BAR(
         key=BAR,
-        data={"words": wording.trainer(service.current().settings.workspace), "asks": asks, "annotator": annotator()},
+        data={
+            "words": wording.trainer(current.settings.workspace),
+            "asks": asks,
+            "annotator": annotator(),
+            "task": current.task.title,
+        },
         default={"annotator": NOBODY},
         on_annotator_change=lambda: None,
         on_pressed_change=lambda: None,
@@ -145,18 +151,27 @@ def annotator() -> str:
 
 
 def _component(name: str, *styles: str, html: str | None = None) -> Any:
-    """A component of `NAME/NAME.html`, whose module is `NAME/NAME.js`; `styles` are further style sheets."""
+    """A component of `NAME/NAME.html`, whose module is `NAME/NAME.js`; `styles` are further style sheets.
+
+    What its HTML holds for one task stands in `tasks/TASK/NAME.html`. The component takes what is its
+    project's from there (`labeler/ui/tasks/task.js`).
+    """
+    parts = (
+        f'<template data-task="{path.parent.name}">{path.read_text("utf-8")}</template>'
+        for path in sorted(FOLDER.glob(f"tasks/*/{name}.html"))
+    )
     css = ("component.css", *(f"{style}.css" for style in styles)) if styles else ()
     return st.components.v2.component(
         f"flywheel.{name}",
-        html=html or UNMOUNTED + (FOLDER / f"{name}/{name}.html").read_text("utf-8"),
+        html=html or UNMOUNTED + (FOLDER / f"{name}/{name}.html").read_text("utf-8") + "".join(parts),
         css="\n".join((FOLDER / path).read_text("utf-8") for path in css) or None,
         js=loader(f"{name}/{name}.js"),
     )
 
 
-_CARD = _component("card", "card/card", "card/stage", "card/panel", "card/dialogs", "card/guide", "boxes/boxes", "keys")
-_REVIEW = _component("review", "card/card", "card/stage", "card/panel", "review/review", "keys")
+_BOXES = "tasks/detection/boxes/boxes"
+_CARD = _component("card", "card/card", "stage/stage", "card/panel", "card/dialogs", "card/guide", _BOXES, "keys")
+_REVIEW = _component("review", "card/card", "stage/stage", "card/panel", "review/review", "keys")
 _GALLERY = _component("gallery", "gallery/gallery", "keys")
 _CHART = _component("chart", "chart/chart", "keys")
 _ADD = _component("add", "add/add")

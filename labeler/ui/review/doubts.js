@@ -17,8 +17,8 @@ import { loadPicture } from "../lib/picture.js";
  * @property {boolean} confident
  * @property {boolean | null} [given] with several classes per image: whether its label has this class
  * @property {"missing" | "class" | "place" | null} [kind] boxes: the kind of doubt
- * @property {import("./box_overlay.js").Place | null} [box] the proposed place
- * @property {import("./box_overlay.js").Place | null} [at] the drawn box
+ * @property {import("../tasks/detection/overlay.js").Place | null} [box] the proposed place
+ * @property {import("../tasks/detection/overlay.js").Place | null} [at] the drawn box
  * @property {any} [kept] the current answer
  * @property {any} [answer] the answer with the proposal
  * @property {number | null} [width] of the upright original
@@ -40,7 +40,7 @@ const ASK_AGAIN_MS = 3000; // while there is nothing to show
 export class Doubts {
   /**
    * @param {() => void} changed called when a doubt or the labeler's answer has arrived
-   * @param {import("./verdicts.js").Verdicts} verdicts
+   * @param {import("../tasks/task.js").Verdicts} verdicts
    */
   constructor(changed, verdicts) {
     this.changed = changed;

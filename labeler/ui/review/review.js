@@ -1,23 +1,21 @@
 // The review: one doubtful label after the other, each judged with one key. A verdict goes into the outbox, and the next doubt
 // is shown at once. No verdict counts before its image has been painted.
 
-import { ClassList } from "../card/class_list.js";
 import { whetherSaved } from "../card/words.js";
+import { ClassList } from "../classes/list.js";
 import { ask, Refused } from "../lib/api.js";
 import { afterPaint, element, find, setName, setText, tell, uuid } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
-import { KeyTable } from "../lib/key_table.js";
-import { leaveFields, listenForKeys } from "../lib/keys.js";
+import { KeyTable } from "../lib/input/key_table.js";
+import { leaveFields, listenForKeys } from "../lib/input/keys.js";
 import { outboxOf } from "../lib/outbox.js";
 import { embedded, embeddedShare, live } from "../lib/project.js";
 import { annotator } from "../lib/storage.js";
-import { keepFor } from "../lib/task.js";
 import { capital, count, number, percent, timeLeft } from "../lib/text.js";
 import { Pace } from "../lib/time.js";
 import { Stage } from "../stage/stage.js";
-import { drawOver } from "./box_overlay.js";
+import { taskOn } from "../tasks/registry.js";
 import { Doubts } from "./doubts.js";
-import { verdictsOf } from "./verdicts.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty } from "./words.js";
 
 /** @typedef {import("./doubts.js").Doubt} Doubt */
@@ -43,14 +41,13 @@ class Review {
   /** @param {Element} root @param {any} data */
   constructor(root, data) {
     this.data = data;
-    this.verdicts = verdictsOf(data.task);
+    this.verdicts = taskOn(root, data.task).verdicts;
     this.card = find(root, ".card");
     this.part = (/** @type {string} */ selector) => find(this.card, selector);
     this.stage = new Stage(root, data.display_pixels, {
       words: (direction) => this.swipeWords(direction),
       done: (direction) => this.act(direction === "right" ? "accept" : "keep"),
     });
-    keepFor(data.task, root);
     this.classes = new ClassList(root);
     this.classes.list.hidden = !this.verdicts.other;
     this.keys = new KeyTable(root);
@@ -141,7 +138,7 @@ class Review {
 
   // ------------------------------------------------------------ what the person does
 
-  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/keys.js").Key} key */
+  /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/input/keys.js").Key} key */
   press(key) {
     const { classes, stage } = this;
     const { search } = classes;
@@ -189,8 +186,8 @@ class Review {
     if (current) this.judge("settle", classId === current.label ? "keep" : "fix", { label: classId });
   }
 
-  /** @param {string} action @param {string} verdict @param {import("../card/choice.js").Given} given */
-  judge(action, verdict, given) {
+  /** @param {string} action @param {string} verdict @param {import("../tasks/task.js").Answer} answer */
+  judge(action, verdict, answer) {
     const { current } = this.doubts;
     if (!current || this.undoing) return;
     if (this.outbox.full) return this.say("The verdicts before this one are not saved yet: it was not counted.");
@@ -199,7 +196,7 @@ class Review {
       id: uuid(),
       image_id: current.image_id,
       action,
-      ...given,
+      ...answer,
       annotator: annotator(),
       session: this.outbox.session,
       seconds: (performance.now() - this.paintedAt) / 1000,
@@ -280,7 +277,7 @@ class Review {
       this.shown = current;
       this.painted = false;
       this.stage.show(current);
-      drawOver(this.part(".picture"), current);
+      this.verdicts.drawOver?.(this.part(".picture"), current);
       if (current) this.wait(current);
       this.drawVerdicts();
     }
@@ -311,7 +308,7 @@ class Review {
     proposed.classList.toggle("confident", Boolean(current?.confident));
     proposed.style.setProperty("--confidence", current?.confidence ?? 0);
     const [words, list] = this.part(".evidence").children;
-    setText(words, current ? evidenceOf(current) : "");
+    setText(words, current ? (this.verdicts.evidence ?? evidenceOf(current)) : "");
     list.replaceChildren(
       ...(current?.evidence ?? []).map(({ image_id, url }) => {
         const [node, picture] = [element("li"), new Image()];
@@ -329,7 +326,7 @@ class Review {
     if (!page) return;
     const [found, precision, waiting] = this.part(".where p").children;
     const expected = page.enough ? Math.max(page.expected, page.errors) : page.errors;
-    setText(found, page.labels ? foundOf(page, this.data.task) : capital(lookingOf(page)));
+    setText(found, page.labels ? foundOf(page, this.verdicts.estimates) : capital(lookingOf(page)));
     setText(precision, precisionOf(page));
     setText(waiting, page.open ? `${number(page.open)} in doubt` : "");
     const meter = this.part(".meter");
@@ -371,7 +368,7 @@ class Review {
   }
 
   drawNotice() {
-    const words = whyEmpty(this.doubts, this.project, this.data.start);
+    const words = whyEmpty(this.doubts, this.project, this.data.start, this.verdicts);
     const notice = this.part(".notice");
     notice.hidden = !words;
     if (!words) return;

@@ -11,18 +11,16 @@ const ENOUGH_VERDICTS = 50;
  */
 
 /** @param {import("./doubts.js").Doubt} doubt */
-export function evidenceOf({ agreeing, neighbours, proposed_name, kind }) {
-  if (kind)
-    return "Found by a detector that has not learned this image. Thin: drawn. Dashed: in doubt. Thick: proposed.";
+export function evidenceOf({ agreeing, neighbours, proposed_name }) {
   return agreeing
     ? `${agreeing} of the ${neighbours} most similar labeled images are ${proposed_name}`
     : `None of the ${neighbours} most similar labeled images is ${proposed_name}: only the model says so`;
 }
 
-/** "12 errors found, 3 to 9 more expected (95% interval)". @param {any} page @param {string} [task] */
-export function foundOf({ errors, expected_low, expected_high, enough }, task) {
+/** "12 errors found, 3 to 9 more expected (95% interval)". @param {any} page @param {boolean} estimates whether the number of errors is estimated */
+export function foundOf({ errors, expected_low, expected_high, enough }, estimates) {
   const found = errors ? `${count(errors, "error")} found` : "No error found yet";
-  if (task === "detection") return found; // the number of errors is not estimated
+  if (!estimates) return found;
   if (!enough) return `${found}; too few labels to tell how many there are`;
   const [low, high] = [expected_low - errors, expected_high - errors].map((n) => number(Math.max(n, 0)));
   if (high === "0") return `${found}, none expected${errors ? " beyond" : ""}`;
@@ -48,12 +46,12 @@ export function precisionOf({ recent, recent_errors }) {
  * @param {Pick<import("./doubts.js").Doubts, "current" | "page" | "problem">} doubts
  * @param {import("../types.js").Project | null} project
  * @param {string} start the command that starts the trainer
+ * @param {import("../tasks/task.js").Verdicts} verdicts
  * @returns {Notice | null}
  */
-export function whyEmpty({ current, page, problem }, project, start) {
+export function whyEmpty({ current, page, problem }, project, start, verdicts) {
   if (current?.broken) {
-    const removable = (current.given ?? current.kind ?? null) === null; // a single class or box cannot be removed
-    const text = `It is missing or damaged. ${removable ? "Remove its label (X), or leave it (S)." : "Leave it (S)."}`;
+    const text = `It is missing or damaged. ${verdicts.letters.X ? "Remove its label (X), or leave it (S)." : "Leave it (S)."}`;
     return { title: "This image cannot be shown", text };
   }
   if (current) return null;
@@ -73,28 +71,21 @@ export function whyEmpty({ current, page, problem }, project, start) {
   if (!project.images.labeled) {
     return { title: "No labels yet", text: "Import some on the page Data, or give the first on the page Label." };
   }
-  return whyNoneInDoubt(page, project.task === "detection");
+  return whyNoneInDoubt(page, verdicts.words);
 }
 
-/** @param {any} page @param {boolean} boxes @returns {Notice} */
-function whyNoneInDoubt(page, boxes) {
+/** @param {any} page @param {import("../tasks/task.js").Verdicts["words"]} words @returns {Notice} */
+function whyNoneInDoubt(page, { few, how, usually, none }) {
   if (!page.labels && page.missing) {
-    const text = boxes
-      ? "At least ten labeled images, four of them with boxes, are needed to judge one by the others."
-      : "At least ten labels, of two classes, are needed to judge one by the others.";
-    return { title: capital(lookingOf(page)), text, waits: true };
+    return { title: capital(lookingOf(page)), text: few, waits: true };
   }
   if (!page.labels && page.coming) {
     const text = "A label is judged by the labels of similar images, so all of them are compared first.";
     return { title: capital(lookingOf(page)), text, waits: true };
   }
   if (!page.labels || page.renewing) {
-    const text = boxes
-      ? "Two detectors each learn one half of the images, and detect boxes in the other."
-      : "Each label is judged by models that were not trained on it.";
-    const usually = boxes ? "This takes a minute or two." : "";
-    return { title: capital(lookingOf(page)), text, waits: true, judging: page, usually };
+    return { title: capital(lookingOf(page)), text: how, waits: true, judging: page, usually };
   }
   const text = `${count(page.judged, "label")} judged by hand. Download your labels on the page Finish.`;
-  return { title: boxes ? "No box is in doubt" : "No label is in doubt", text };
+  return { title: none, text };
 }

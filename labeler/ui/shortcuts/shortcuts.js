@@ -2,7 +2,7 @@
 // on the keyboard where the layout writes another script. Streamlit's own shortcuts know neither a digit that needs Shift
 // nor a letter of another script.
 
-import { listenForKeys } from "../lib/keys.js";
+import { listenForKeys } from "../lib/input/keys.js";
 
 const SHORTCUTS = Symbol("shortcuts");
 
@@ -28,7 +28,7 @@ class Shortcuts {
     listenForKeys((key) => this.press(key), { signal: this.stopListening.signal });
   }
 
-  /** @param {import("../lib/keys.js").Key} key */
+  /** @param {import("../lib/input/keys.js").Key} key */
   press(key) {
     const name = meant(key, this.data);
     if (!name) return false;
@@ -47,7 +47,7 @@ class Shortcuts {
 
 /**
  * The button that a key means: first by its character, then by its place.
- * @param {Pick<import("../lib/keys.js").Key, "name" | "shift" | "digit" | "place">} key
+ * @param {Pick<import("../lib/input/keys.js").Key, "name" | "shift" | "digit" | "place">} key
  * @param {Shortcuts["data"]} data
  * @returns {string | undefined}
  */

@@ -2,12 +2,12 @@
 // with the image. The brightness stays, because dark images come in series.
 
 import { find, setText } from "../lib/dom.js";
-import { Pointers } from "../lib/pointer.js";
+import { Pointers } from "../lib/input/pointer.js";
 import { Swipe } from "./swipe.js";
 import { within, Zoom } from "./zoom.js";
 
 /** @typedef {import("../card/questions.js").Question} Question */
-/** @typedef {import("../lib/pointer.js").Pointer} Pointer */
+/** @typedef {import("../lib/input/pointer.js").Pointer} Pointer */
 /**
  * A tool that works on the image, such as drawing boxes.
  * @typedef {object} Tool
@@ -66,7 +66,7 @@ export class Stage {
     this.tool = tool;
   }
 
-  /** @returns {import("../lib/pointer.js").Gesture} */
+  /** @returns {import("../lib/input/pointer.js").Gesture} */
   using() {
     return {
       begins: (pointer, fresh) => this.tool?.begins(pointer, fresh) ?? false,
@@ -76,7 +76,7 @@ export class Stage {
     };
   }
 
-  /** @returns {import("../lib/pointer.js").Gesture} */
+  /** @returns {import("../lib/input/pointer.js").Gesture} */
   panning() {
     return {
       begins: (pointer) => this.zoom.closer && (this.tool?.pans(pointer) ?? true),

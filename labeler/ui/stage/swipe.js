@@ -1,8 +1,8 @@
 // Swipes over the image: to the right accepts the suggestion, to the left does the other action. After a swipe that is too
 // short, the picture springs back.
 
-/** @typedef {import("../lib/pointer.js").Pointer} Pointer */
-/** @typedef {import("../lib/pointer.js").Gesture} Gesture */
+/** @typedef {import("../lib/input/pointer.js").Pointer} Pointer */
+/** @typedef {import("../lib/input/pointer.js").Gesture} Gesture */
 /** @typedef {"left" | "right"} Direction */
 /** @typedef {{ way: number, words: string, far: boolean }} Sweep how far the picture moves, and what releasing it will do */
 /**

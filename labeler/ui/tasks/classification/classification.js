@@ -1,0 +1,34 @@
+// The task classification on the pages: one class per image.
+
+import { ChoiceOne } from "./choice.js";
+import { MarkOne } from "./marking.js";
+
+/** @type {import("../task.js").Verdicts} */
+const verdicts = {
+  letters: { K: "keep", X: "remove", S: "unsure", Z: "undo" },
+  other: true,
+  estimates: true,
+  words: {
+    few: "At least ten labels, of two classes, are needed to judge one by the others.",
+    how: "Each label is judged by models that were not trained on it.",
+    usually: "",
+    none: "No label is in doubt",
+  },
+  key: ({ image_id }) => image_id,
+  read: (doubt) => doubt,
+  keep: ({ label }) => ({ label }),
+  fix: ({ proposed }) => ({ label: proposed }),
+  noClass: (refusal) => refusal,
+};
+
+/** @type {import("../task.js").Task} */
+export const classification = {
+  name: "classification",
+  metric: "accuracy",
+  namesClasses: true,
+  severalClasses: false,
+  predictsClass: true,
+  choice: (_root, classes) => new ChoiceOne(classes),
+  marking: (root, query) => new MarkOne(root, query),
+  verdicts,
+};
