@@ -57,8 +57,11 @@ class Review:
         with self._store.lock:
             judged, errors = self._verdicts.counts()
             recent, recent_errors = self._verdicts.recent()
+            missed = [each for each in found.missed if self._is_shown(each)]
+        pictured = {each.image_id for each in self._one_per_image(missed)[:limit]}
         return ReviewPage(
             items=self._items(self._one_per_image(waiting)[:limit]),
+            missed=self._items([each for each in missed if each.image_id in pictured]),
             as_of=as_of,
             open=len(waiting),
             acceptable={
@@ -120,11 +123,13 @@ class Review:
         return list(worst.values())
 
     def _is_open(self, issue: LabelIssue) -> bool:
+        return self._is_shown(issue) and self._verdicts.is_open(issue.image_id, issue.proposed)
+
+    def _is_shown(self, issue: LabelIssue) -> bool:
+        """Whether the image may be shown, and still has what the issue is about."""
         fold = self._log.fold
-        return (
-            self._visibility.may_list(issue.image_id)
-            and fold.task.is_doubted(fold.state(issue.image_id).label, issue, fold.resolve)
-            and self._verdicts.is_open(issue.image_id, issue.proposed)
+        return self._visibility.may_list(issue.image_id) and fold.task.is_doubted(
+            fold.state(issue.image_id).label, issue, fold.resolve
         )
 
     def _items(self, issues: list[LabelIssue]) -> list[ReviewItem]:

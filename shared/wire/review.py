@@ -97,8 +97,10 @@ ACCEPTED = "accepted"
 Verdict = Literal["keep", "fix", "remove", "unsure"]
 
 
-DoubtKind = Literal["missing", "class", "place"]
-"""Why a box is doubtful: it is missing, has another class, or another place."""
+DoubtKind = Literal["missing", "class", "place", "missed"]
+"""Why a box is doubtful: it is missing, has another class, or another place. A box that is "missed" is not doubtful: a
+detector does not find it.
+"""
 
 
 class Place(Reply):
@@ -160,6 +162,7 @@ class LabelIssues(Reply):
     missing: int = 0  # minimum labels still needed before any can be judged
     coming: int = 0  # labeled images without a vector yet, for which judging waits
     acked_seq: int
+    missed: list[LabelIssue] = Field(default_factory=list)  # detection: boxes that are not found, least certain first
 
 
 class NearDuplicates(Reply):
@@ -243,6 +246,7 @@ class ReviewPage(Reply):
     missing: int  # minimum labels still needed before any can be judged
     coming: int = 0  # labeled images without a vector yet, for which judging waits
     labels: int  # labels judged by the trainer so far
+    missed: list[ReviewItem] = Field(default_factory=list)  # detection: drawn boxes that a detector does not find
 
 
 class AcceptPost(Message):

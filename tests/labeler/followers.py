@@ -54,6 +54,7 @@ class Follower:
         self.said: dict[int, tuple[int, float]] = {}  # image id → class id and confidence
         self.groups: list[list[int]] = []  # image ids of each; anything may stand in them
         self.issues: list[dict[str, Any]] = []  # doubtful labels, worst first
+        self.missed: list[dict[str, Any]] = []  # boxes that a detector does not find
         self.expected = (0, 0, 0)  # wrong labels: about so many, at least, at most
         self.asked: list[str] = []
         self.earlier = False  # a version that sends predictions as JSON only
@@ -153,7 +154,8 @@ class Follower:
     def label_issues(self, limit: int) -> Any:
         about, low, high = self.expected
         judged = {"judged": len(self.issues), "expected": about, "expected_low": low, "expected_high": high}
-        return {"issues": self.issues[:limit], "acked_seq": len(self.rows), "renewing": False, "enough": True} | judged
+        found = {"issues": self.issues[:limit], "missed": self.missed}
+        return found | {"acked_seq": len(self.rows), "renewing": False, "enough": True} | judged
 
     def near_duplicates(self, limit: int) -> Any:
         self.asked.append("near-duplicates")

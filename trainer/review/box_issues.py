@@ -3,7 +3,8 @@
 The labeled train images are split into two halves. A detector fitted on one half judges the other, so that no image is
 judged by a detector that has seen its answer. A confident detection that nobody drew is a missing box. If it has
 another class than the box in its place, the class is in doubt. If it lies elsewhere than the box of the same object,
-the place is in doubt. The total number of wrong boxes is not estimated.
+the place is in doubt. The total number of wrong boxes is not estimated. Boxes that the detector does not find are
+listed apart: they show what it has not learned yet, and give no reason to doubt the boxes.
 
 Judging takes a bounded time: at most `MOST` images, and `SECONDS` for each of the two detectors.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ SECONDS = 45.0
 SURE = 0.55
 """Minimum score at which an object that nobody boxed is a missing box."""
 ANOTHER = 0.5
-"""Minimum score at which another class in the same place is a doubt."""
+"""Minimum score at which another class in the same place is a doubt. A box is missed if nothing near it reaches it."""
 LOOSE = 0.65
 """IoU below which the same object in another place is a doubt, if its score is at least `SURE`."""
 APART = 0.3
@@ -78,10 +79,11 @@ class BoxDoubt:
 
 @dataclass(frozen=True)
 class BoxDoubts:
-    """All doubts, the worst first."""
+    """All doubts, the worst first, and the missed boxes, those with the lowest scores first."""
 
     doubts: list[BoxDoubt]
     errors: Errors
+    missed: list[BoxDoubt] = field(default_factory=list)
 
 
 class BoxJudge:
@@ -138,14 +140,14 @@ class BoxJudge:
         before: Sequence[Boxes | None],
     ) -> BoxDoubts:
         """Compare all answers with the found boxes. A settled answer may still have another doubtful box."""
-        doubts = [
-            doubt
+        both = [
+            (row, placed(value), found)
             for row, (value, found) in enumerate(zip(now, known.found, strict=True))
             if value is not None and found is not None
-            for doubt in doubts_of(row, placed(value), found)
         ]
-        doubts.sort(key=lambda each: each.quality)
-        return BoxDoubts(doubts, Errors(np.empty(0), 0, 0, 0, enough=False))
+        doubts = sorted((doubt for each in both for doubt in doubts_of(*each)), key=lambda each: each.quality)
+        missed = sorted((doubt for each in both for doubt in missed_of(*each)), key=lambda each: each.confidence)
+        return BoxDoubts(doubts, Errors(np.empty(0), 0, 0, 0, enough=False), missed)
 
     def told(
         self,
@@ -156,6 +158,13 @@ class BoxJudge:
         limit: int,
     ) -> list[LabelIssue]:
         """The worst doubts about classes that still exist."""
+        return self._issues(known, found.doubts, names)[:limit]
+
+    def missed(self, known: BoxesOutOfFold, found: BoxDoubts, names: Mapping[int, str], limit: int) -> list[LabelIssue]:
+        """The boxes that the other half's detector does not find."""
+        return self._issues(known, found.missed, names)[:limit]
+
+    def _issues(self, known: BoxesOutOfFold, doubts: Sequence[BoxDoubt], names: Mapping[int, str]) -> list[LabelIssue]:
         return [
             LabelIssue(
                 image_id=int(known.ids[each.row]),
@@ -173,9 +182,9 @@ class BoxJudge:
                 box=_place(each.box),
                 at=None if each.at is None else _place(each.at),
             )
-            for each in found.doubts
+            for each in doubts
             if each.label in names and each.proposed in names
-        ][:limit]
+        ]
 
     def _fitted(self, lessons: Mapping[int, Boxes], seed: int, progress: Callable[[float], None]) -> Detector | None:
         from trainer.detection.detector import Example
@@ -230,6 +239,20 @@ def doubts_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
         overlap = float(iou(drawn.places[[one]], sure.places[[other]])[0, 0])
         if overlap < LOOSE and sure.scores[other] >= SURE:
             told.append(doubt("place", (1 + overlap) / 2, other, one))
+    return told
+
+
+def missed_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
+    """The drawn boxes that no suggestion of any class is near, each with the score that its class reaches there."""
+    sure = found.suggested(ANOTHER)
+    near = iou(drawn.places, sure.places).max(axis=1, initial=0.0) >= APART
+    overlap = iou(drawn.places, found.places)
+    told = []
+    for one in np.flatnonzero(~near):
+        there = (overlap[one] >= 0.5) & (found.classes == drawn.classes[one])
+        score = float(np.clip(found.scores[there].max(initial=0.0), 0, 1))
+        label, place = int(drawn.classes[one]), tuple(drawn.places[one].tolist())
+        told.append(BoxDoubt(row, "missed", 1.0, score, label, label, place, place))
     return told
 
 

@@ -148,6 +148,10 @@ class ClassJudge:
         """The first of the doubtful labels."""
         return _told(known, found, _ids(now), names, limit)
 
+    def missed(self, known: OutOfFold, found: Doubts, names: Mapping[int, str], limit: int) -> list[LabelIssue]:
+        """A class has no place that could be shown."""
+        return []
+
 
 def settled(ids: NDArray[np.int64], snapshot: Snapshot) -> NDArray[np.bool_]:
     """Mask (n,) of the images `ids` that were settled."""

@@ -148,6 +148,12 @@ class SeveralJudge:
                 found[column] = doubts
         return SeveralDoubts(found, _together([each.errors for each in found.values()]))
 
+    def missed(
+        self, known: SeveralOutOfFold, found: SeveralDoubts, names: Mapping[int, str], limit: int
+    ) -> list[LabelIssue]:
+        """A class has no place that could be shown."""
+        return []
+
     def told(
         self,
         known: SeveralOutOfFold,

@@ -34,6 +34,7 @@ from trainer.tasks.targets import train_targets
 
 STALE = 0.01  # share of changed labels after which all are judged again
 STALE_LEAST = 10
+MISSED = 300  # maximum number of missed boxes in a reply: enough for the pictures on the page Progress
 QUICK = 2.0  # seconds of ranking that a request waits for
 REST = 3.0  # minimum pause between judgements, as a multiple of the last duration, so that learning has priority
 
@@ -78,6 +79,9 @@ class Judge(Protocol):
         self, known: Any, found: Any, now: Sequence[Value | None], names: Mapping[int, str], limit: int
     ) -> list[LabelIssue]:
         """The worst `limit` of these doubts."""
+
+    def missed(self, known: Any, found: Any, names: Mapping[int, str], limit: int) -> list[LabelIssue]:
+        """What the models miss, if that can be shown in a picture."""
 
 
 ONE_CLASS, SEVERAL = ClassJudge(), SeveralJudge()
@@ -161,6 +165,7 @@ class Reviewer:
             progress=self._progress,
             coming=coming,
             acked_seq=snapshot.acked_seq,
+            missed=judge.missed(known, doubts, snapshot.names, MISSED),
         )
 
     def _doubts(self, judge: Judge, known: Any, snapshot: Snapshot) -> Found:

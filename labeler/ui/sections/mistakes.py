@@ -7,6 +7,7 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
@@ -19,6 +20,8 @@ from shared.figures import many, percent
 from shared.wire.review import Place, ReviewItem
 
 SHOWN = 12
+NAMED = 3
+"""Maximum number of missed boxes that are named below an image."""
 ASKED = "mistakes asked for"  # session key
 WORDS = {
     "missing": "finds {proposed} where nobody drew a box ({sure})",
@@ -51,29 +54,55 @@ def _pictures() -> None:
     except Problem as problem:
         st.warning(plain(problem.detail), icon=":material/cloud_off:")
         return
-    if page.items:
-        tiles = "".join(map(tile, page.items[:SHOWN]))
-        st.html(f'<div style="display:flex; flex-wrap:wrap; gap:1rem">{tiles}</div>')
-        st.caption("Solid: what people drew. Dashed: what the detector finds. Objects that it misses are not shown.")
-        st.link_button("Judge them on the page Review", "/review", icon=":material/rule:")
+    if page.items or page.missed:
+        st.markdown("**What it finds and nobody drew**")
+        if page.items:
+            _tiles([tile(item) for item in page.items[:SHOWN]])
+            st.caption("Solid: what people drew. Dashed: what the detector finds.")
+            st.link_button("Judge them on the page Review", "/review", icon=":material/rule:")
+        else:
+            st.write("In no training image does the detector surely find anything else than people drew.")
+        st.markdown("**What it misses**")
+        if page.missed:
+            _tiles([missed_tile(items) for items in _by_image(page.missed)])
+            st.caption(
+                "Dotted: drawn by people, and nothing near it reaches a score of 50% with a detector that has learned "
+                "only half of the images. The number is the highest score of the box's class there."
+            )
+        else:
+            st.write("In no training image does the detector miss a box that people drew.")
     elif page.missing:
         st.write(f"{many(page.missing, 'more labeled image')} needed first.")
     elif page.progress or page.renewing or page.coming:
         st.progress(min(page.progress, 1.0), "Two detectors each learn half of the images and check the rest.")
     else:
-        st.write("In no training image does the detector surely find anything else than people drew.")
+        st.write("In no training image does the detector surely find anything else than people drew, or miss a box.")
 
 
 def tile(item: ReviewItem) -> str:
     """An image with people's and the detector's boxes and their differences, as HTML."""
+    words = WORDS[item.kind or "class"].format(
+        proposed=escape(item.proposed_name), given=escape(item.label_name), sure=percent(item.confidence)
+    )
+    return _figure(item, [item.box] if item.box is not None else [], "3px dashed #f97316", words)
+
+
+def missed_tile(items: Sequence[ReviewItem]) -> str:
+    """An image with people's boxes, of which the detector misses those of `items`, as HTML."""
+    named = ", ".join(f"{escape(each.label_name)} ({percent(each.confidence)})" for each in items[:NAMED])
+    more = f" and {len(items) - NAMED:,} more" if len(items) > NAMED else ""
+    return _figure(
+        items[0], [each.at for each in items if each.at is not None], "3px dotted #f97316", f"misses {named}{more}"
+    )
+
+
+def _figure(item: ReviewItem, marked: Sequence[Place], border: str, words: str) -> str:
+    """The image with all boxes that people drew, those that are `marked`, and what the detector does, in `words`."""
     width, height = item.width or 1, item.height or 1
     drawn = [
         _box(Place(**{each: box[each] for each in "xywh"}), "1px solid #fff", width, height) for box in _kept(item)
     ]
-    drawn += [_box(item.at, "3px dashed #f97316", width, height)] if item.at is not None else []
-    words = WORDS[item.kind or "class"].format(
-        proposed=escape(item.proposed_name), given=escape(item.label_name), sure=percent(item.confidence)
-    )
+    drawn += [_box(place, border, width, height) for place in marked]
     return (
         '<figure style="width:220px; margin:0">'
         f'<a href="/?image={quote(str(item.image_id))}" target="_self" '
@@ -82,6 +111,17 @@ def tile(item: ReviewItem) -> str:
         f'style="display:block; width:100%; height:100%">{"".join(drawn)}</a>'
         f'<figcaption style="font-size:0.85rem">The detector {words}.</figcaption></figure>'
     )
+
+
+def _by_image(items: Sequence[ReviewItem]) -> list[list[ReviewItem]]:
+    images: dict[int, list[ReviewItem]] = {}
+    for item in items:
+        images.setdefault(item.image_id, []).append(item)
+    return list(images.values())
+
+
+def _tiles(tiles: Sequence[str]) -> None:
+    st.html(f'<div style="display:flex; flex-wrap:wrap; gap:1rem">{"".join(tiles)}</div>')
 
 
 def _kept(item: ReviewItem) -> list[dict[str, float]]:

@@ -84,3 +84,28 @@ def test_a_fix_changes_one_box_and_the_image_comes_again_with_the_next_doubt(tmp
         assert (last.items, last.judged, last.errors) == ([], 4, 2)
         follower.issues = [doubt(2, "missing", NEW)]
         assert service.review.page(9).items == []  # who kept the boxes has looked at the whole image
+
+
+def test_missed_boxes_are_listed_while_they_are_drawn_and_only_in_train_images(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 4)
+    with (
+        following() as (follower, url),
+        labeler(
+            tmp_path, task="detection", classes=["cat", "dog"], trainer_url=url, trainer_poll_seconds=0.05
+        ) as service,
+    ):
+        wait_for(lambda: (status := service.trainer.status()) and status.log_id)
+        two = [("cat", 0, 0, 6, 6), ("cat", 9, 0, 6, 6)]
+        service.annotate([boxes(image, *two, annotator="ann") for image in (1, 2, 3)])
+        service.tally.splits[3] = "test"
+        follower.missed = [
+            doubt(1, "missed", AT, at=AT),
+            doubt(3, "missed", AT, at=AT),
+            doubt(2, "missed", LOOSE, at=LOOSE),  # has been moved since
+            doubt(2, "missed", NEW, at=NEW),
+            doubt(1, "missed", NEW, at=NEW),
+        ]
+        page = service.review.page(9)
+        assert [(each.image_id, each.at.x) for each in page.missed] == [(1, 0), (2, 9), (1, 9)]
+        assert (page.items, page.open) == ([], 0)  # there is nothing to judge
+        assert {each.image_id for each in service.review.page(1).missed} == {1}

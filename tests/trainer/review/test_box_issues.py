@@ -20,7 +20,7 @@ from trainer.embeddings.transform import plain
 from trainer.evaluation.box_matching import Placed
 from trainer.live_detector.pictures import Pictures
 from trainer.review import box_issues, reviewer
-from trainer.review.box_issues import BoxJudge, doubts_of
+from trainer.review.box_issues import BoxJudge, doubts_of, missed_of
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
 
@@ -101,6 +101,9 @@ def test_boxes_left_out_of_an_answer_are_found_out_of_fold(tmp_path: Path, monke
     missing = [int(known.ids[each.row]) for each in found.doubts if each.kind == "missing"]
     assert len(set(missing) & set(spoiled)) >= 3
     assert set(missing[:2]) <= set(spoiled)
+    missed = judge.missed(known, found, NAMES, 300)
+    assert [each.confidence for each in missed] == sorted(each.confidence for each in missed)
+    assert all(DETECTION.is_doubted(values[each.image_id], each, live) for each in missed)
     assert told[-1] == 1.0
     judge.closing.set()
     assert judge.judge(ids, np.empty((28, 0), np.float32), values, trusted, seed=0, progress=told.append) is None
@@ -124,3 +127,17 @@ def judged_once(pictures: Pictures, values: list[Boxes], monkeypatch) -> None:
     assert (found.judged, found.renewing) == (14, False)
     fewer = replace(snapshot, labels=dict(list(labels.items())[:-11]))
     assert asked.look(space, fewer, 10).renewing
+
+
+def test_a_box_is_missed_if_nothing_near_it_is_suggested_whatever_its_class() -> None:
+    drawn = Placed.of([(1, 0, 0, 20, 20), (1, 50, 0, 20, 20), (2, 0, 50, 20, 20), (2, 50, 50, 20, 20)])
+    found = Placed.of(
+        [(1, 1, 0, 20, 20), (2, 50, 0, 20, 20), (2, 1, 50, 20, 20), (1, 0, 50, 20, 20)], [0.9, 0.8, 0.3, 0.4]
+    )
+    missed = missed_of(0, drawn, found)
+    assert [(each.label, each.box, each.confidence) for each in missed] == [
+        (2, (0, 50, 20, 20), 0.3),  # its class reaches only that
+        (2, (50, 50, 20, 20), 0.0),
+    ]
+    assert missed_of(0, Placed.of([]), found) == []
+    assert len(missed_of(0, drawn, Placed.of([]))) == 4

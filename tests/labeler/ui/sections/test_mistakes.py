@@ -26,7 +26,8 @@ def item(kind: str, **more: object) -> ReviewItem:
         "neighbours": 0,
         "evidence": [],
         "kind": kind,
-        "at": Place(x=50, y=25, w=100, h=50),
+        "box": Place(x=50, y=25, w=100, h=50),
+        "at": Place(x=50, y=25, w=20, h=10),
         "kept": {"boxes": [{"label": 1, "x": 0, "y": 0, "w": 20, "h": 10, "origin": "drawn"}]},
         "width": 200,
         "height": 100,
@@ -49,6 +50,15 @@ def test_a_picture_has_both_boxes_and_says_how_they_differ(kind: str, words: str
     assert "<dog>" not in drawn
     assert "left:25.000%; top:25.000%; width:50.000%; height:50.000%; border:3px dashed" in drawn
     assert "left:0.000%; top:0.000%; width:10.000%; height:10.000%; border:1px solid" in drawn
+
+
+def test_one_picture_has_all_missed_boxes_of_an_image() -> None:
+    missed = [item("missed", label_name=name, confidence=0.1) for name in ("<a>", "b", "c", "d", "e")]
+    drawn = mistakes.missed_tile(missed)
+    assert "The detector misses &lt;a&gt; (10%), b (10%), c (10%) and 2 more." in drawn
+    assert drawn.count("border:3px dotted") == 5
+    assert drawn.count("border:1px solid") == 1
+    assert "dashed" not in drawn
 
 
 def script() -> None:
