@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from commands.labels.filters import parse_filter
@@ -14,7 +17,8 @@ from commands.models.jobs import follow
 from commands.models.saved_versions import assignment, figures, show_comparison
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask
-from shared.wire.jobs import Comparison, Job
+from shared.settings.services import SettingsError
+from shared.wire.jobs import Comparison, ComparisonRequest, Job
 from shared.wire.models import ModelVersion, Trained
 
 console = Console()
@@ -80,25 +84,49 @@ def finalize(
     *,
     place: Place,
 ) -> None:
-    """Train a larger network on all labels, and compare it with the model in use."""
-    ask(f"{place.trainer}/networks/{quote(arch)}", seconds=CHECK_SECONDS)  # check the name before anything is saved
+    """Train a larger network on all labels, then compare it with the model in use."""
     now = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    proxy = base or ask(f"{place.trainer}/models")["promoted"]
-    if proxy is None:
-        proxy = f"proxy-{now}"
-        ask(f"{place.trainer}/models", "POST", json={"name": proxy}, seconds=SAVE_SECONDS)
     version = name or f"{arch.partition('.')[0]}-{now}"
+    request = _comparison(base or "the model in use", version, min_delta, promote=promote)
+    ask(f"{place.trainer}/networks/{quote(arch)}", seconds=CHECK_SECONDS)  # check the names before hours of training
+    if base is not None:
+        ask(f"{place.trainer}/models/{quote(base)}")
     asked = _asked(None, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
     asked |= _filters(train, validation, test)
     _train(place, version, asked)
-    request = {
-        "base": proxy,
-        "candidate": version,
-        "min_delta": dict(assignment(each) for each in min_delta or ["accuracy=0"]),
-        "promote": promote,
-    }
-    job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=request)))
+    with _in_use(place, base, f"proxy-{now}") as proxy:
+        said = request.model_copy(update={"base": proxy}).model_dump(mode="json")
+        job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=said)))
     show_comparison(Comparison.model_validate(job.result))
+
+
+def _comparison(base: str, candidate: str, min_delta: list[str] | None, *, promote: bool) -> ComparisonRequest:
+    """The request of the options. Raises SettingsError."""
+    checks = dict(assignment(each) for each in min_delta or ["accuracy=0"])
+    said = {"base": base, "candidate": candidate, "min_delta": checks, "promote": promote}
+    try:
+        return ComparisonRequest.model_validate(said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"--min-delta {first['loc'][1]}: " if first["loc"][:1] == ("min_delta",) else ""
+        raise SettingsError(f"{where}{first['msg'].removeprefix('Value error, ')}.") from None
+
+
+@contextmanager
+def _in_use(place: Place, base: str | None, proxy: str) -> Iterator[str]:
+    """The version to compare with. If none is named or promoted, the current model is saved as `proxy`, and deleted
+    again if the comparison fails."""
+    base = base or ask(f"{place.trainer}/models")["promoted"]
+    if base is not None:
+        yield base
+        return
+    try:
+        ask(f"{place.trainer}/models", "POST", json={"name": proxy}, seconds=SAVE_SECONDS)
+        yield proxy
+    except BaseException:
+        with suppress(SettingsError):  # after Ctrl-C, the comparison continues and needs it
+            ask(f"{place.trainer}/models/{proxy}", "DELETE")
+        raise
 
 
 def _filters(*given: list[str] | None) -> dict[str, dict[str, str]]:

@@ -13,7 +13,6 @@ takes few threads and yields to every other process.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from trainer.tasks.task import Targets
 from trainer.versions.active_backbone import AGAIN, EMBEDDINGS, Serving, embedder_of
 from trainer.work.job_context import LabeledImage, Work
 from trainer.work.starting_weights import SCRATCH, SCRATCH_SIZE
+from trainer.work.stopwatch import Stopwatch
 
 SCALE = 20.0
 """Length of the vectors for the classifier; at 1, its gradients are too small."""
@@ -107,7 +107,7 @@ class _Match:
 
     def __init__(self, work: Work) -> None:
         self.work = work
-        self.began = time.monotonic()
+        self.watch = Stopwatch(work.folder)
         self.asked = work.job.request["challenge"]
         self.device = device_named(work.settings.device)
         self.pace = Pace()
@@ -147,7 +147,7 @@ class _Match:
             backbone = backbone or self._trained(len(self.folds), "on all labels", self.train)
             freeze(backbone, self.work.backbones)
             found.embeddings = backbone.key
-        found.seconds = time.monotonic() - self.began
+        found.seconds = self.watch.seconds
         return found
 
     def _contest(self, said: Mapping[int, Said]) -> Contest:
@@ -204,6 +204,7 @@ class _Match:
         )
 
         def tell(step: Step) -> None:
+            self.watch.keep()
             where = f"{named}, " if named else ""
             share = step.done / max(step.total, 1)
             left = self.pace.left((self.turns - turn - share) * step.total)

@@ -10,7 +10,6 @@ small part of the train labels is reserved for them even if no epoch is chosen.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from trainer.versions.predictor import Classifier
 from trainer.versions.saved_learners import holds_whole_network
 from trainer.work.job_context import LabeledImage, Work
 from trainer.work.starting_weights import begin, classifier_of
+from trainer.work.stopwatch import Stopwatch
 
 ENOUGH_VALIDATION = 50
 """Labels needed to choose an epoch. If the validation split has fewer, a part of the train labels is held out. If that
@@ -121,10 +121,11 @@ def run(work: Work) -> dict[str, Any]:
         mean=needs.mean,
         std=needs.std,
     )
-    device, began = device_named(work.settings.device), time.monotonic()
+    device, watch = device_named(work.settings.device), Stopwatch(work.folder)
 
     def show(step: Step) -> None:
-        spent, share = time.monotonic() - began, step.done / max(step.total, 1)
+        watch.keep()
+        spent, share = watch.seconds, step.done / max(step.total, 1)
         left = spent / share - spent if share > 0.02 else None
         work.tell(step.done, step.total, step.message, seconds_left=left, **step.metrics)
 
@@ -145,7 +146,7 @@ def run(work: Work) -> dict[str, Any]:
         version=name,
         epochs=done.epoch,
         best_epoch=done.best_epoch,
-        seconds=time.monotonic() - began,
+        seconds=watch.seconds,
         images_per_second=done.images / max(done.seconds, 1e-9),
         history=done.history,
         notes=[*notes, *done.notes],

@@ -38,6 +38,7 @@ from trainer.whole_detector.training import Plan, Step, train
 from trainer.whole_detector.views import CACHE_BYTES, Album
 from trainer.work.detector_weights import begun
 from trainer.work.job_context import LabeledImage, Work
+from trainer.work.stopwatch import Stopwatch
 
 ENOUGH_VALIDATION = 20
 """Labeled validation images needed to choose an epoch and a threshold."""
@@ -94,7 +95,7 @@ def run(work: Work) -> dict[str, Any]:
         pretrained=start.weights != "none",
         patience=asked.patience,
     )
-    device, began = device_named(work.settings.device), time.monotonic()
+    device, watch = device_named(work.settings.device), Stopwatch(work.folder)
     judges = parts["validation"] if len(parts["validation"]) >= ENOUGH_VALIDATION else []
     if not judges:
         notes.append("No epoch was chosen: too few images for validation.")
@@ -106,6 +107,7 @@ def run(work: Work) -> dict[str, Any]:
     first: list[tuple[int, float]] = []
 
     def show(step: Step) -> None:
+        watch.keep()
         now = time.monotonic()
         first[:] = first or [(step.done, now)]  # a continued training has done steps that took no time
         done, since = step.done - first[0][0], now - first[0][1]
@@ -132,7 +134,7 @@ def run(work: Work) -> dict[str, Any]:
         version=name,
         epochs=done.epoch,
         best_epoch=done.best_epoch,
-        seconds=time.monotonic() - began,
+        seconds=watch.seconds,
         images_per_second=done.images / max(done.seconds, 1e-9),
         history=done.history,
         notes=[*notes, *done.notes],

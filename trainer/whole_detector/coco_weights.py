@@ -1,6 +1,6 @@
 """The weights of torchvision's detectors, which learned the classes of COCO: in torch's cache, or downloaded into it.
 
-A download has finite timeouts, is checked by the hash in its name, and appears whole or not at all.
+A download has finite timeouts and a limit of size, is checked by the hash in its name, and appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ import httpx
 import torch
 from torchvision.models import get_model_weights
 
+from shared.figures import megabytes
+
 log = logging.getLogger(__name__)
 
 REACH_SECONDS = 4.0
 READ_SECONDS = 30.0
 PART = 2**20
+MOST_BYTES = 2**30
+"""The largest file that is downloaded; the weights of the detectors have less than 200 MB."""
 OnBytes = Callable[[int, int], None]
 """Told the bytes that are there and the bytes in all."""
 
@@ -62,7 +66,8 @@ def coco_weights(
 
 
 def _fetch(address: str, file: Path, on_bytes: OnBytes) -> None:
-    """Download to `file`. Raises httpx.HTTPError, OSError, and ValueError for another content than the name says."""
+    """Download to `file`. Raises httpx.HTTPError, OSError, and ValueError for another content than the name says, or
+    too much of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     timeout = httpx.Timeout(READ_SECONDS, connect=REACH_SECONDS)
@@ -75,9 +80,11 @@ def _fetch(address: str, file: Path, on_bytes: OnBytes) -> None:
             answer.raise_for_status()
             total, done = int(answer.headers.get("content-length", 0)), 0
             for part in answer.iter_bytes(PART):
+                done += len(part)
+                if max(done, total) > MOST_BYTES:
+                    raise ValueError(f"what comes is larger than {megabytes(MOST_BYTES)}")
                 stream.write(part)
                 digest.update(part)
-                done += len(part)
                 on_bytes(done, total)
         if not digest.hexdigest().startswith(file.stem.rpartition("-")[2]):
             raise ValueError("what came is damaged")

@@ -17,7 +17,7 @@ from shared.wire.models import ModelInput, TrainRequest
 from trainer.embeddings.auto_choice import recall
 from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.backbone import is_auto
-from trainer.embeddings.backbones.hub import cached_weights, hub_answers
+from trainer.embeddings.backbones.hub import cached_weights, fetch_weights, hub_answers
 from trainer.embeddings.backbones.preparation import Preprocessing, model_input
 from trainer.embeddings.backbones.timm_networks import config_of, create_known, load_weights
 from trainer.embeddings.backbones.torch_networks import IMAGENET_MEAN, IMAGENET_STD, LARGEST_DEFAULT, Module
@@ -65,6 +65,8 @@ def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, M
             network = create_known(name, size, num_classes=classes)
         elif weights == "pretrained":
             cached = cached_weights(config.hf_hub_id)
+            if cached is None and config.hf_hub_id and config.has_weights:
+                cached = fetch_weights(name, config.hf_hub_id)  # with the limits of our own download
             overlay = {"file": cached} if cached else None
             network = create_known(name, size, num_classes=classes, pretrained=True, pretrained_cfg_overlay=overlay)
         else:

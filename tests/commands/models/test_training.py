@@ -2,9 +2,14 @@
 
 import zipfile
 
+import pytest
 from typer.testing import CliRunner
 
 import flywheel
+from commands.models.training import _in_use
+from commands.running.place import find
+from commands.running.reach import ask
+from shared.settings.services import SettingsError
 
 
 def run(*words):
@@ -32,3 +37,29 @@ def test_the_larger_model_is_trained_and_compared_with_the_one_in_use(url, tmp_p
     assert "model.safetensors" in zipfile.ZipFile(tmp_path / "model.zip").namelist()
     refused = run("train", "larger", *small, "--trainer-url", url)
     assert "never overwritten" in str(refused.exception)
+
+
+def test_a_failed_attempt_leaves_no_version(url):
+    small = ["--arch", "resnet10t", "--weights", "none", "--input-size", 32, "--epochs", 1]
+    for wrong, said in [
+        (["--min-delta", "speed=1"], "--min-delta speed: Input should be 'accuracy'"),
+        (["--min-delta", "accuracy"], "METRIC=NUMBER"),
+        (["--base", "gone"], "'gone'"),
+        (["--train", "annotator=nobody"], "selected by 'train'"),
+    ]:
+        refused = run("finalize", *small, *wrong, "--trainer-url", url)
+        assert said in str(refused.exception), refused.output
+    place = find(None, None, url)
+    with pytest.raises(KeyboardInterrupt):
+        _stopped(place)
+    with pytest.raises(SettingsError, match="letters"), _in_use(place, None, "a proxy"):
+        pass
+    assert ask(f"{url}/models")["models"] == []
+    assert ask(f"{url}/jobs")["jobs"] == []
+
+
+def _stopped(place):
+    """Ctrl-C before the comparison began."""
+    with _in_use(place, None, "proxy-1") as proxy:
+        assert [each["version"] for each in ask(f"{place.trainer}/models")["models"]] == [proxy]
+        raise KeyboardInterrupt

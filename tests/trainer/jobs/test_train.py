@@ -52,10 +52,12 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     checkpoint = trainer.folder / "jobs" / job["id"] / "checkpoint.safetensors"
     wait_for(checkpoint.is_file, 200)
     os.kill(process, signal.SIGKILL)
+    (checkpoint.parent / "seconds").write_text("1000")  # that it had worked so far
     ended = finished(many, job)
     assert (ended["state"], ended["attempts"]) == ("done", 2), ended
     assert not checkpoint.exists()
     version = many.get("/models/small").json()
+    assert version["seconds"] == ended["result"]["seconds"] > 1000
     assert version["learner"] == "fine_tuner"
     assert version["architecture"] == "test_resnet"
     assert version["labels"] == 34  # so few that none can be spared to choose the epoch

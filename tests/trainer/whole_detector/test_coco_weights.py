@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 import torch
 
+from trainer.whole_detector import coco_weights as coco_weights_module
 from trainer.whole_detector.coco_weights import NotHereError, address_of, coco_weights
 from trainer.whole_detector.names import TORCHVISION
 
@@ -50,6 +51,14 @@ def test_weights_are_downloaded_once(server, tmp_path):
     with pytest.raises(NotHereError, match="what came is damaged"):
         coco_weights("tiny", address=damaged)
     assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == [address.rpartition("/")[2]]
+
+
+def test_a_file_without_end_is_given_up(server, tmp_path, monkeypatch):
+    address, _ = server
+    monkeypatch.setattr(coco_weights_module, "MOST_BYTES", 1000)
+    with pytest.raises(NotHereError, match=r"larger than 1\.0 kB"):
+        coco_weights("tiny", address=address)
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_what_cannot_be_had_is_said(server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ import httpx
 import huggingface_hub
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+from shared.figures import megabytes
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,8 @@ OnDownload = Callable[[Download], None]
 
 
 def fetch_weights(name: str, repository: str, on_download: OnDownload | None = None) -> str:
-    """Download the weights of `name` into the hub's cache and return the file. Raises UnreachableError.
+    """Download the weights of `name` into the hub's cache and return the file. Raises UnreachableError, also if they
+    do not fit on the disk.
 
     `on_download` is told the progress twice a second. An interrupted download resumes.
     """
@@ -80,6 +84,7 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
     try:
         address = huggingface_hub.hf_hub_url(repository, FILES[0], endpoint=endpoint)
         total = huggingface_hub.get_hf_file_metadata(address, timeout=HUB_SECONDS).size or 0
+        _check_room(total)
         log.info(
             "Downloading the weights of %s from the model hub, %.0f MB. To prevent this, set auto_download = false.",
             name,
@@ -95,6 +100,15 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
         log.debug("The hub did not give %s", repository, exc_info=True)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
         raise UnreachableError(f"The weights of {name!r} cannot be downloaded from the model hub ({reason}).") from None
+
+
+def _check_room(total: int) -> None:
+    """Raise OSError if the hub says that a file is larger than the free space for its cache."""
+    cache = Path(constants.HF_HUB_CACHE).absolute()
+    there = next(each for each in (cache, *cache.parents) if each.is_dir())
+    free = shutil.disk_usage(there).free
+    if total > free:
+        raise OSError(f"they have {megabytes(total)}, and {megabytes(free)} are free in {there}")
 
 
 @contextmanager

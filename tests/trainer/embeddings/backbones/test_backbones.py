@@ -1,9 +1,12 @@
 import pickle
+import shutil
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import huggingface_hub
 import numpy as np
@@ -17,7 +20,7 @@ from shared.backbone import ResolvedBackbone
 from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.backbone import load_auto, load_backbone, resolve_auto
-from trainer.embeddings.backbones.hub import Download
+from trainer.embeddings.backbones.hub import Download, UnreachableError, fetch_weights
 from trainer.embeddings.backbones.pixels import PixelBackbone, path_in
 from trainer.embeddings.backbones.torch_networks import TorchBackbone
 
@@ -300,21 +303,34 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_download_tells_its_size_and_can_be_declined(
-    no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def hub(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A hub that serves the weights of TINY."""
     torch.manual_seed(0)
     monkeypatch.setattr(Hub, "weights", save(timm.create_model(TINY).state_dict()))
     monkeypatch.setattr(Hub, "asked", [])
     with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
-        declined = settings(auto_backbone=TINY, auto_download=False)
-        assert resolve_auto(declined).weights == "installed"
-        assert Hub.asked == []
-        told: list[Download] = []
-        resolved, backbone = load_auto(settings(auto_backbone=TINY), tmp_path, on_download=told.append)
+        yield
         server.shutdown()
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_not_downloaded(
+    hub: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(UnreachableError, match=r"they have [\d.]+ MB, and 1\.0 kB are free in"):
+        fetch_weights(TINY, f"timm/{TINY}.r160_in1k")
+    assert Hub.asked == []
+
+
+def test_a_download_tells_its_size_and_can_be_declined(hub: None, tmp_path: Path) -> None:
+    declined = settings(auto_backbone=TINY, auto_download=False)
+    assert resolve_auto(declined).weights == "installed"
+    assert Hub.asked == []
+    told: list[Download] = []
+    resolved, backbone = load_auto(settings(auto_backbone=TINY), tmp_path, on_download=told.append)
     assert backbone is not None
     assert (resolved.name, resolved.weights, backbone.resolved) == (TINY, "hub", resolved)
     assert told[0].name == TINY
