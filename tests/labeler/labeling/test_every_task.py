@@ -7,10 +7,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labeler.errors import AnnotationRefused, Conflict, Missing
+from labeler.web.api import create_api
 from shared.log import Fold
 from shared.wire.log import Undo
 from shared.wire.project import ClassPatch
@@ -142,3 +144,72 @@ def test_test_images_are_asked_blind(tmp_path: Path, task: str) -> None:
             opened = service.addresses.open(held_out, "ann", "a")
             assert (opened.suggestions, opened.boxes, opened.reason) == ([], [], None)
             assert opened.given is not None
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.sampled_from(["push", "label", "settle", "grid"]), st.lists(st.integers(1, 6), max_size=6)),
+        st.tuples(st.just("answer"), st.just([])),
+    ),
+    max_size=8,
+)
+
+
+@every_task
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(events=EVENTS)
+def test_the_image_on_screen_never_moves_and_its_suggestions_stay(
+    tmp_path_factory: pytest.TempPathFactory, task: str, events: list[tuple[str, list[int]]]
+) -> None:
+    """Whatever comes meanwhile: a new list, or answers of others about other images. In the grid, this one is left
+    out."""
+    tmp, said = tmp_path_factory.mktemp("screen"), SAID[task]
+    photos(tmp / "photos", 6)
+    with labeler(tmp, task=task) as service:
+        for event, images in [("push", [2, 4]), *events]:
+            if not (served := service.serve("ann", "a", 1).items):
+                break
+            shown = served[0]
+            others = [each for each in dict.fromkeys(images) if each != shown.image_id]
+            if event == "push":
+                service.push(pushed(service, images))
+            elif event == "grid":
+                seen = service.log.last_seq
+                given = [
+                    said(each, 2, annotator="bob", source="grid", as_of=seen) for each in [*others, shown.image_id]
+                ]
+                assert service.annotate(given).held == [shown.image_id]
+            elif event != "answer":
+                service.annotate([said(each, 2, annotator="bob", action=event) for each in others])
+            (still,) = service.serve("ann", "a", 1, keep=[shown.image_id]).items
+            assert (still.image_id, still.suggestions, still.boxes) == (shown.image_id, shown.suggestions, shown.boxes)
+            assert shown.image_id not in [each.image_id for each in service.serve("eve", "b", 6).items]
+            service.leases.free("b")
+            if event == "answer":
+                service.annotate([said(shown.image_id, 1, session="a")])
+
+
+@every_task
+def test_no_list_names_a_held_out_image_and_it_is_not_answered_in_the_grid(tmp_path: Path, task: str) -> None:
+    photos(tmp_path / "photos", 6)
+    with labeler(tmp_path, task=task) as service:
+        service.push(pushed(service, [1, 2, 3, 4, 5, 6]))
+        service.annotate([SAID[task](each, 3) for each in (1, 2, 3)])
+        service.catalog.move([2, 5], "test")
+        service.catalog.move([3], "validation")
+        with TestClient(create_api(service)) as client:
+            for asked in (
+                {"status": "any"},
+                {"images": "1,2,3,4,5,6"},
+                {"search": "png", "status": "any"},
+                {"label": 2},
+            ):
+                page = client.get("/grid", params=asked)
+                assert page.status_code == 200, page.text
+                assert {1} <= {*page.json()["image_ids"]} <= {1, 4, 6}, asked
+            told = client.get("/grid/images", params={"ids": "1,2,3,4,5,6"}).json()["images"]
+            assert {each["image_id"] for each in told} == {1, 4, 6}
+            body = SAID[task](5, 2, source="grid", as_of=service.log.last_seq).model_dump(
+                mode="json", exclude_none=True
+            )
+            assert client.post("/annotations", json={"annotations": [body]}).status_code in (409, 422)

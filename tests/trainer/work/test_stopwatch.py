@@ -1,12 +1,13 @@
 """The time of a job that several processes work on."""
 
-from trainer.work import stopwatch
-from trainer.work.stopwatch import Stopwatch
+import time
+
+from trainer.work.stopwatch import FILE, Stopwatch
 
 
 def test_the_parts_of_a_killed_job_add_up(tmp_path, monkeypatch):
     now = 100.0
-    monkeypatch.setattr(stopwatch.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     killed = Stopwatch(tmp_path)
     now += 40
     killed.keep()
@@ -20,5 +21,5 @@ def test_the_parts_of_a_killed_job_add_up(tmp_path, monkeypatch):
 
 
 def test_a_damaged_file_counts_as_none(tmp_path):
-    (tmp_path / stopwatch.FILE).write_bytes(b"\xff")
+    (tmp_path / FILE).write_bytes(b"\xff")
     assert Stopwatch(tmp_path).seconds < 40
