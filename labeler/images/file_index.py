@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -21,9 +22,11 @@ from labeler.images.catalog import Catalog, Located
 from labeler.images.file_registry import Found, Root
 from shared.images import finding, opening
 from shared.images.finding import Passed
+from shared.images.near_files import NearFiles
 from shared.images.opening import ImageLimits, ImageProblem, ImageWaits, check_bytes
 from shared.images.sources.addresses import AddressProblem, Place, checked, is_address, is_within
 from shared.images.sources.choosing import Sources
+from shared.images.sources.folder import FolderSource
 from shared.images.sources.source import ImageAway, ImageSource, Listed, Stamp
 from shared.storage.disk_errors import kind_of
 from shared.storage.safe_names import MOST_BYTES, cut
@@ -116,13 +119,27 @@ class Files:
             own = self._workspace.resolve().relative_to(place.resolve()).as_posix() + "/"
         return ((start + uri, stamp) for uri, stamp in found if own is None or not uri.startswith(own))
 
-    def look_at(self, root: Root, uri: str, stamp: Stamp | None = None) -> Found:
+    def look_at_some(self, root: Root, listed: Iterable[Listed]) -> Iterator[Found]:
+        """Like `look_at`, for a few files of a listing."""
+        source = self.source(root)
+        with ExitStack() as closing:
+            near = closing.enter_context(source.near(self.limits)) if isinstance(source, FolderSource) else None
+            for uri, stamp in listed:
+                yield self.look_at(root, uri, stamp, near)
+
+    def look_at(self, root: Root, uri: str, stamp: Stamp | None = None, near: NearFiles | None = None) -> Found:
         """Read, hash and check one file, whose stamp may be known. `reason` is its problem, if any."""
+        start = prefix(root)
+        read = near.read(uri.removeprefix(start)) if near is not None and uri.startswith(start) else None
         try:
-            size, mtime_ns = stamp or self.stamp(root, uri)
-            if stamp is not None:
-                check_bytes(size, self.limits)  # before anything too large is fetched
-            inspected = opening.inspect(self._read(root, uri), self.limits)
+            if read is not None:
+                size, mtime_ns, data = read
+            else:
+                size, mtime_ns = stamp or self.stamp(root, uri)
+                if stamp is not None:
+                    check_bytes(size, self.limits)  # before anything too large is fetched
+                data = self._read(root, uri)
+            inspected = opening.inspect(data, self.limits)
         except (ImageAway, ImageWaits) as problem:  # no stamp, so that the next scan reads it again
             return Found(uri, 0, 0, None, str(problem), away=isinstance(problem, ImageAway))
         except ImageProblem as problem:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, takewhile
 
 from labeler.images.catalog import Catalog
 from labeler.images.file_index import Files
@@ -237,7 +237,8 @@ class Scanner:
 
         def some(files: list[Listed]) -> tuple[list[Found], float]:
             began = time.monotonic()
-            found = [self._files.look_at(root, uri, stamp) for uri, stamp in files if not self._closing.is_set()]
+            going_on = takewhile(lambda _: not self._closing.is_set(), files)
+            found = list(self._files.look_at_some(root, going_on))
             return found, (time.monotonic() - began) / len(files)
 
         ahead: deque[Future[tuple[list[Found], float]]] = deque()

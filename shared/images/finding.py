@@ -147,13 +147,18 @@ def locate(uri: str, root: Path, also: Collection[Path] = ()) -> Path:
         raise ImageProblem("no longer exists") from None
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: circular links, up to Python 3.12
         raise ImageProblem(f"cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    found = Path(path)
-    inside = path == base or path.startswith(base.rstrip(os.sep) + os.sep)
-    if not inside and not any(found.is_relative_to(each.resolve()) for each in also):
+    if not is_inside(path, base, also):
         raise ImageProblem("is a link that leads outside the image folder")
     if not is_file:
         raise ImageProblem("is not a file")
-    return found
+    return Path(path)
+
+
+def is_inside(path: str, base: str, also: Collection[Path] = ()) -> bool:
+    """Whether a real path is in the folder with the real path `base`, or in a folder in `also`."""
+    if path == base or path.startswith(base.rstrip(os.sep) + os.sep):
+        return True
+    return any(Path(path).is_relative_to(each.resolve()) for each in also)
 
 
 def read(uri: str, root: Path, limits: ImageLimits, also: Collection[Path] = ()) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from shared.images import finding
 from shared.images.finding import Passed
+from shared.images.near_files import NearFiles
 from shared.images.opening import ImageLimits
 from shared.images.sources.source import NONE, Listed, Stamp
 
@@ -38,6 +39,10 @@ class FolderSource:
     def read(self, uri: str, limits: ImageLimits) -> bytes:
         """The content of a file. Raises ImageProblem."""
         return finding.read(uri, self.place, limits, self._also())
+
+    def near(self, limits: ImageLimits) -> NearFiles:
+        """Its files, for reading many of them one after another."""
+        return NearFiles(self.place, limits, self._also())
 
     def open(self, uri: str) -> BufferedReader | None:
         """The open file. Raises ImageProblem."""

@@ -5,6 +5,7 @@ import pytest
 from labeler.images.file_index import Files
 from labeler.images.file_registry import Found, Root
 from labeler.service import Service
+from shared.images.near_files import NearFiles
 from shared.images.sources.source import Stamp
 from tests.labeler.projects import labeler, photos, settings
 from tests.shared.images.sources.places import picture, write_zip
@@ -25,9 +26,9 @@ def test_unchanged_files_are_not_read_again(tmp_path: Path, monkeypatch: pytest.
     read: list[str] = []
     look_at = Files.look_at
 
-    def watched(self: Files, root: Root, uri: str, stamp: Stamp | None = None) -> Found:
+    def watched(self: Files, root: Root, uri: str, stamp: Stamp | None = None, near: NearFiles | None = None) -> Found:
         read.append(uri)
-        return look_at(self, root, uri, stamp)
+        return look_at(self, root, uri, stamp, near)
 
     monkeypatch.setattr(Files, "look_at", watched)
     with labeler(tmp_path) as service:
