@@ -37,6 +37,9 @@ from shared.wire.fields import Source
 
 PAGES = Path(__file__).resolve().parent / "ui" / "main.py"
 MEGABYTE = 1_000_000
+SWITCH_SECONDS = 0.001
+"""How long a thread that computes may keep the interpreter from others. A request changes threads about four times, so
+that with Python's 5 ms a question would come 20 ms later while somebody lists the grid."""
 logger = logging.getLogger(__name__)
 
 
@@ -91,6 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Everything is checked before anything is written, so that a failed start leaves no half-made workspace.
     """
     workspace: Path | None = None
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         line = parse_command_line(LabelerSettings, sys.argv[1:] if argv is None else argv)
         begin = start(LabelerSettings, file=line.file, command_line=line.given, change=line.change)

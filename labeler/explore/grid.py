@@ -24,7 +24,7 @@ from labeler.store.database import Store
 from labeler.trainer_link.controls import Trainer
 from labeler.trainer_link.predictions import NOTHING, Predicted, PredictedImages, Prediction, Predictions
 from labeler.visibility import Visibility
-from shared.log import Fold
+from shared.log import UNLABELED, Fold, ImageState
 from shared.settings.services import LabelerSettings
 from shared.tasks.task import Value
 from shared.wire.images import MAX_LISTED, SEVERAL, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
@@ -70,11 +70,16 @@ class Grid:
         predicted = self._predicted(needed=view.needs_predictions)
         status, limit, fold = view.shown_status, view.limit, self._log.fold
 
-        def fits(image_id: int) -> bool:
-            state = fold.state(image_id)
+        def fits_in(state: ImageState) -> bool:
             return status in ("any", state.status) and (
                 view.label is None or fold.task.says(state.label, view.label) is _SAYS[view.says]
             )
+
+        untouched, states = fits_in(UNLABELED), fold.images  # nearly all images of a large pool are untouched
+
+        def fits(image_id: int) -> bool:
+            state = states.get(image_id)
+            return untouched if state is None else fits_in(state)
 
         if not view.narrows and status in ("any", "unlabeled"):
             part = self._listings.all(view.after, limit, fits)

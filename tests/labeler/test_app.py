@@ -1,4 +1,5 @@
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,16 @@ def test_what_cannot_be_is_one_sentence(
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Flywheel labeler: ")]
     assert len(error) == 1
     assert message in error[0]
+
+
+def test_a_thread_that_computes_soon_lets_a_request_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sys.getswitchinterval()
+    try:
+        assert main(["stray"]) == 2
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_help_lists_every_setting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ has its turn.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -84,16 +84,16 @@ def score(pool: Pool, head: Scoring, length: int, *, work: int = WORK) -> tuple[
     pool, size, most = considered(pool), len(pool.labels), work // len(head.landmarks)
     seen = np.arange(size) if size <= CONSIDERED else in_question(pool)
     if len(seen) <= most:
-        probabilities = np.zeros((size, len(head.classes)), np.float32)
-        probabilities[seen] = over(pool.embeddings, head.predict_proba, seen)
+        probabilities = _spread(pool, seen, over(pool.embeddings, head.predict_proba, seen))
         scored = np.zeros(size, dtype=bool)
         scored[seen] = True
         return replace(pool, probabilities=probabilities, classes=head.classes), scored
     sample = subsample(pool)
     known = head.predict_proba(pool.embeddings[sample])
-    probabilities = _estimated(pool.embeddings, seen, sample, known, several=pool.rarity is not None)
+    estimated = _estimated(pool.embeddings, seen, sample, known, several=pool.rarity is not None)
     unsure = np.zeros(size)
-    unsure[seen] = unsure_scores(pool, probabilities[seen])
+    unsure[seen] = unsure_scores(pool, estimated)
+    probabilities = _spread(pool, seen, estimated)
     near = shortlist(pool, unsure, max(most - len(sample), 2 * len(pool.upcoming)))
     scored = np.zeros(size, dtype=bool)
     scored[near] = scored[random(pool, length).rows] = True
@@ -108,24 +108,55 @@ def considered(pool: Pool) -> Pool:
     """`pool` with `CONSIDERED` of its candidates, the upcoming ones among them."""
     if len(pool.candidates) <= CONSIDERED:
         return pool
-    turn = len(pool.labeled) // REDRAWN * GOLDEN
-    chance = (pool.tie_breakers()[pool.candidates] + turn) % 1.0  # a row keeps its number while the pool grows
-    chance[np.isin(pool.candidates, pool.upcoming)] = -1.0
-    return replace(pool, candidates=np.sort(pool.candidates[np.argpartition(chance, CONSIDERED)[:CONSIDERED]]))
+    turn = len(pool.labeled) // REDRAWN * GOLDEN % 1.0
+    numbers = pool.tie_breakers()  # a row keeps its number while the pool grows
+    likely = np.zeros(len(numbers), bool)
+    for low, high in _turns(turn, min(2.0 * CONSIDERED / len(pool.candidates), 1.0)):
+        likely |= (numbers >= low) & (numbers < high)
+    likely[pool.upcoming] = True
+    rows = pool.candidates[likely[pool.candidates]]  # twice as many as are needed, so that few are sorted
+    if len(rows) < CONSIDERED:  # by chance: hardly ever
+        rows = pool.candidates
+    chance = (numbers[rows] + turn) % 1.0
+    chance[np.isin(rows, pool.upcoming)] = -1.0
+    return replace(pool, candidates=np.sort(rows[np.argpartition(chance, CONSIDERED - 1)[:CONSIDERED]]))
+
+
+def _turns(turn: float, share: float) -> Iterator[tuple[float, float]]:
+    """Intervals with all numbers in [0, 1) that are below `share` after `turn` was added to them, modulo 1."""
+    start, rounding = 1.0 - turn, 1e-9
+    for low in (start, start - 1.0):
+        yield low - rounding, low + share + rounding
+
+
+def _spread(pool: Pool, rows: Rows, values: Matrix) -> Matrix:
+    """Probabilities (N, K): `values` (n, K) at `rows` (n,), 0 elsewhere.
+
+    The next round of a large pool writes over them. A new array of ten million images would take a second, in which the
+    system clears its pages. It is new when most of `rows` are, so that it does not grow page by page.
+    """
+    shape, known = (len(pool.labels), values.shape[1]), pool.memory.get("probabilities")
+    if known is not None and known[0].shape == shape and np.isin(rows, known[1]).mean() > 0.5:
+        spread: Matrix = known[0]
+        spread[known[1]] = 0.0
+    else:
+        spread = np.zeros(shape, np.float32)
+    spread[rows] = values
+    if len(spread) > CONSIDERED:
+        pool.memory["probabilities"] = (spread, rows)
+    return spread
 
 
 def _estimated(Z: AnyRows, seen: Rows, sample: Rows, known: Matrix, *, several: bool) -> Matrix:
-    """Estimated probabilities (N, K) of the unit rows `seen` of `Z` (N, D), 0 for others: least squares on the logits
-    of `known` (n, K) at `sample`. With `several` classes per image, each has a logit of its own.
+    """Estimated probabilities (n, K) of the unit rows `seen` (n,) of `Z` (N, D): least squares on the logits of `known`
+    (m, K) at `sample` (m,). With `several` classes per image, each has a logit of its own.
     """
     logits = np.log(np.maximum(known, LEAST))
     logits -= np.log(np.maximum(1 - known, LEAST)) if several else logits.mean(axis=1, keepdims=True)
     rows, offset = Z[sample], logits.mean(axis=0)
     gram = rows.T @ rows + RIDGE * len(rows) * np.eye(rows.shape[1], dtype=np.float32)
     weights = np.linalg.solve(gram, rows.T @ (logits - offset))  # (D, K)
-    estimated = np.zeros((len(Z), known.shape[1]), dtype=np.float32)
-    estimated[seen] = over(Z, partial(_by_line, weights=weights, offset=offset, several=several), seen)
-    return estimated
+    return over(Z, partial(_by_line, weights=weights, offset=offset, several=several), seen)
 
 
 def _by_line(rows: Matrix, *, weights: Matrix, offset: Matrix, several: bool) -> Matrix:

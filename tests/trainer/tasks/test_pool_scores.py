@@ -165,3 +165,50 @@ def test_each_image_has_its_turn(digits, monkeypatch):
         fewer = np.where(np.arange(len(pool.labels)) < labels, pool.labels, -1)
         seen.update(considered(replace(pool, labels=fewer)).candidates.tolist())
     assert seen == set(pool.candidates.tolist())
+
+
+@given(counts=st.lists(st.integers(20, LABELS), min_size=2, max_size=5), few=st.booleans())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_a_round_keeps_for_the_next_changes_no_list(digits, small_subsample, monkeypatch, counts, few):
+    monkeypatch.setattr(pool_scores, "CONSIDERED", 400)
+    monkeypatch.setattr(pool_scores, "REDRAWN", 30)
+    Z, _, y = digits
+    kept, work, strategy = {}, (350 if few else 2_000) * LABELS, strategy_named("uncertainty_herding")
+    for count in counts:
+        head = fit_head(Z[:count], y[:count])
+        labels = np.where(np.arange(len(Z)) < count, y, -1)
+        lists = []
+        for memory in (kept, {}):
+            pool = Pool(Z, None, labels, np.zeros(len(Z), bool), np.flatnonzero(labels < 0), memory=memory)
+            view, scored = score(pool, head, 50, work=work)
+            ranking = ranked(view, strategy, 50, head.predict_proba, scored)
+            lists.append((ranking, view.probabilities.copy()))
+        (ranking, probabilities), (anew, computed) = lists
+        np.testing.assert_array_equal(ranking.rows, anew.rows)
+        np.testing.assert_allclose(ranking.scores, anew.scores, atol=1e-5)  # distances are summed in another order
+        np.testing.assert_array_equal(probabilities, computed)
+
+
+def test_the_next_round_of_a_large_pool_writes_over_the_probabilities(digits, small_subsample, monkeypatch):
+    monkeypatch.setattr(pool_scores, "CONSIDERED", 400)
+    pool = pool_of(digits)
+    first, _ = score(pool, digits[1], 50)
+    again, _ = score(pool, digits[1], 50)
+    assert again.probabilities is first.probabilities
+    monkeypatch.setattr(pool_scores, "REDRAWN", LABELS)  # most of the candidates are others now
+    later, _ = score(pool, digits[1], 50)
+    assert later.probabilities is not first.probabilities
+
+
+@given(size=st.integers(450, 1_600), labels=st.integers(0, 5_000), seed=st.integers(0, 9), upcoming=st.booleans())
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_considered_candidates_are_those_whose_turn_is_next(monkeypatch, size, labels, seed, upcoming):
+    monkeypatch.setattr(pool_scores, "CONSIDERED", 400)
+    given = np.full(size + labels, -1)
+    given[size:] = 0
+    candidates, first = np.arange(size), np.arange(5, 15) if upcoming else np.arange(0)
+    rows = np.empty((size + labels, 1), np.float32)
+    pool = Pool(rows, None, given, np.zeros(size + labels, bool), candidates, seed, upcoming=first)
+    chance = (pool.tie_breakers()[:size] + labels // pool_scores.REDRAWN * pool_scores.GOLDEN) % 1.0
+    chance[first] = -1.0
+    assert considered(pool).candidates.tolist() == np.sort(np.argsort(chance)[:400]).tolist()
