@@ -13,6 +13,7 @@ from labeler.errors import Missing
 from labeler.explore import listings
 from labeler.service import Service
 from labeler.trainer_link import predictions
+from shared.log import ImageState
 from shared.wire.images import View
 from tests.labeler.galleries import CAT, DOG, gallery, listed
 from tests.labeler.projects import answer, pushed
@@ -106,13 +107,13 @@ def test_a_part_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with gallery(tmp_path, 60) as (service, _):
         service.annotate([answer(each) for each in range(1, 20)])
         looked_at: list[int] = []
-        state = service.log.fold.state
 
-        def counted(image_id: int) -> Any:
-            looked_at.append(image_id)
-            return state(image_id)
+        class Counted(dict[int, ImageState]):
+            def get(self, image_id: int, default: Any = None) -> Any:
+                looked_at.append(image_id)
+                return super().get(image_id, default)
 
-        monkeypatch.setattr(service.log.fold, "state", counted)
+        monkeypatch.setattr(service.log.fold, "images", Counted(service.log.fold.images))
         first = service.gallery.listing(View(status="any", limit=5))
         second = service.gallery.listing(View(status="any", limit=5, after=first.next))
         assert (first.total, len(looked_at)) == (60, 10)
