@@ -8,9 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,16 +19,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from shared.images.finding import read
-from shared.images.opening import ImageLimits, ImageProblem
+from shared.images.opening import ImageProblem
 from shared.processes import child_environment
 from shared.settings.services import TrainerSettings
-from shared.wire.images import ImageEntry
-from trainer.embeddings.backbones.preparation import Preprocessing
+from tests.trainer.embeddings.decoding.folder import LIMITS, WAY, Folder, fetch
 from trainer.embeddings.backbones.torch_networks import TorchBackbone
 from trainer.embeddings.decoding import decoders as module
 from trainer.embeddings.decoding.decoders import DecodeHere, Decoders, are_possible
-from trainer.embeddings.decoding.preparing import prepare
 from trainer.embeddings.decoding.read_ahead import ReadAhead
 from trainer.embeddings.embedder import Embedder
 from trainer.gpu.runner import Runner
@@ -38,39 +33,6 @@ from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
 
 pytestmark = pytest.mark.skipif(not are_possible(), reason="this system has no memory without a name")
-
-LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=100_000)
-WAY = Preprocessing(16)
-
-
-def fetch(root: Path, entry: ImageEntry) -> bytes:
-    if entry.uri.startswith("deadly"):
-        os.kill(os.getpid(), signal.SIGKILL)
-    if entry.uri.startswith("slow"):
-        time.sleep(60)
-    return read(entry.uri, root, LIMITS)
-
-
-@dataclass
-class Folder:
-    """A folder of noise as JPEG."""
-
-    root: Path
-
-    def add(self, number: int, data: bytes | None = None, name: str = "") -> ImageEntry:
-        name = name or f"{number}.jpg"
-        data = data if data is not None else self.jpeg(number)
-        (self.root / name).write_bytes(data)
-        return ImageEntry(id=number, uri=name, sha256=sha256(data).hexdigest(), split="train", removed=False)
-
-    def jpeg(self, seed: int, size: int = 60) -> bytes:
-        stream = BytesIO()
-        noise = np.random.default_rng(seed).integers(0, 256, (size, size + 10, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(stream, "JPEG")
-        return stream.getvalue()
-
-    def prepared(self, entry: ImageEntry) -> NDArray[Any]:
-        return prepare(partial(fetch, self.root), entry, LIMITS, WAY)
 
 
 @pytest.fixture
@@ -180,7 +142,7 @@ PARENT = """
 import os, sys, time
 from functools import partial
 from pathlib import Path
-from tests.trainer.embeddings.decoding.test_decoders import LIMITS, WAY, Folder, fetch
+from tests.trainer.embeddings.decoding.folder import LIMITS, WAY, Folder, fetch
 from trainer.embeddings.decoding.decoders import Decoders
 folder = Folder(Path(sys.argv[1]))
 decoders = Decoders(partial(fetch, folder.root), LIMITS, WAY, 2)
