@@ -6,7 +6,9 @@ import logging
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -41,6 +43,13 @@ os.environ["HF_HUB_CACHE"] = NOWHERE
 # Tests of tracking turn it on; no other test starts a wandb process for its trainers.
 os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 
+TESTS = Path(__file__).parent
+LONG = [
+    *("browser", "system", "commands/models", "commands/test_client.py", "trainer/embeddings/decoding"),
+    *("trainer/engine", "trainer/jobs", "trainer/loop", "trainer/versions", "trainer/whole_detector"),
+]
+"""Rooms and files whose tests take seconds each: they start services and jobs, or train."""
+
 
 from tests import forks  # noqa: E402 - the environment is as it stays; what a service reads at its start is in it
 
@@ -62,6 +71,27 @@ def pytest_collection() -> Generator[None, object, object]:
     gc.enable()
     atexit.register(gc.unfreeze)  # at the end, libraries ask what they left behind
     return collected
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first, so that the workers end together: a worker gets a file as a whole. By itself, pytest-xdist
+    would begin with the files of many tests and end with those of one, which are the longest of all.
+
+    The long rooms take turns, because services wait where trainings compute.
+    """
+    tests = Counter(item.path for item in items)
+    rooms = {path: _long_room(path) for path in tests}
+    turns: Counter[int] = Counter()
+    places: dict[Path, tuple[int, int, int]] = {}
+    for path, room in rooms.items():
+        places[path] = (1, -tests[path], 0) if room is None else (0, turns[room], room)
+        if room is not None:
+            turns[room] += 1
+    items.sort(key=lambda item: places[item.path])
+
+
+def _long_room(path: Path) -> int | None:
+    return next((number for number, name in enumerate(LONG) if (TESTS / name) in (path, *path.parents)), None)
 
 
 def pytest_xdist_auto_num_workers() -> int:
