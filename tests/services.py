@@ -70,7 +70,8 @@ def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float
 class Process:
     """One service; `start` and `kill` it as often as you like. Its output is in `log`.
 
-    A `cold` one imports everything, as for a user; others are forked from a process that has done so.
+    A `cold` one imports everything, as for a user; others are forked from a process that has done so. `program`: the
+    module that starts it, if not the service itself.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Process:
     port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
     cold: bool = False
+    program: str | None = None
     process: forks.Fork | subprocess.Popen[str] | None = None
     log: list[str] = field(default_factory=list)
 
@@ -90,7 +92,10 @@ class Process:
         """Start it, and wait until it reports that it is ready."""
         flags = [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
         self.process = forks.start(
-            self.name, [f"--port={self.port}", *flags], {**os.environ, **self.environment}, cold=self.cold
+            self.program or self.name,
+            [f"--port={self.port}", *flags],
+            {**os.environ, **self.environment},
+            cold=self.cold,
         )
         ready = threading.Event()
         threading.Thread(target=self._listen, args=(self.process, ready), daemon=True).start()
@@ -228,6 +233,7 @@ def running_services(
     start_trainer: bool = True,
     workspace: Path | None = None,
     token: str | None = None,
+    labeler_program: str | None = None,
 ) -> Iterator[Services]:
     """Both services on `images` small photos of three colours, in their own workspace; ended afterwards."""
     with tempfile.TemporaryDirectory(prefix="flywheel-", ignore_cleanup_errors=True) as folder:
@@ -236,6 +242,7 @@ def running_services(
         one = Process(
             "labeler",
             {"images": photos, "workspace": workspace, "classes": ",".join(COLOURS), "buffer_seconds": 1},
+            program=labeler_program,
         )
         other = Process(
             "trainer", {"workspace": workspace, "images": photos, "backbone": "pixels", "labeler_url": one.url}

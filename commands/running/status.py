@@ -8,7 +8,7 @@ from rich.text import Text
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask
 from commands.tables import facts
-from shared.figures import accuracy_in_words, many
+from shared.figures import METRIC_NAMES, accuracy_in_words, many
 from shared.tasks.registry import task_named
 from shared.wire.evaluation import Interval
 
@@ -30,10 +30,10 @@ def status(*, place: Place) -> None:
         table.add_row("files not used", f"{many(project['rejected'], 'file')}: the page Data says why")
     table.add_row("trainer", f"{trainer_view['state']}, {many(trainer_view['lag'], 'row')} behind")
     table.add_row("outbox", f"{many(project['outbox']['pending'], 'row')} waiting")
-    boxes = task_named(project["task"]).by_box
-    figure = project["map_50"] if boxes else project["accuracy"]
+    task = task_named(project["task"])
+    figure = project[task.metric]
     accuracy = Interval.model_validate(figure) if figure else None  # in the words of the pages
-    table.add_row(f"{'mAP at IoU 0.5' if boxes else 'accuracy'} (95 %)", accuracy_in_words(accuracy))
+    table.add_row(f"{METRIC_NAMES[task.metric]} (95 %)", accuracy_in_words(accuracy))
     tracking = trainer_view["detail"].get("tracking") or {}
     if tracking.get("error") or tracking.get("run"):
         table.add_row(f"wandb ({tracking['mode']})", Text(tracking.get("error") or tracking["run"]))

@@ -127,8 +127,7 @@ def _next(
 
         said += forecast.sentences(evaluations, project.images.labeled)
     else:
-        latest = labeler.evaluations.last
-        name = "mAP" if boxes else "Macro F1" if several else "Accuracy"
+        latest, name = labeler.evaluations.last, labeler.task.metric_name
         words = accuracy_in_words(goal_metric(latest)[1] if latest is not None else None)
         if latest is not None or project.splits["test"].total or labeler.settings.test_set_frac:
             said.append(f"{name} is {words}. Keep labeling until the page Progress shows it.")

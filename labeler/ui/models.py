@@ -21,9 +21,9 @@ from labeler.ui.parts import components
 from labeler.ui.parts import wording as words
 from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
-from shared.figures import BOX_METRICS, has_figures, many, percent
+from shared.figures import METRIC_NAMES, has_figures, many, percent
 from shared.images.finding import SUFFIXES
-from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job, Metric
+from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
 from shared.wire.models import ModelList, TrainRequest, Weights
 
 SOONEST_SECONDS = 2
@@ -129,7 +129,7 @@ def _ask(models: ModelList) -> None:
     other.selectbox("B: the candidate", names, key=CANDIDATE)
     where.selectbox("On", list(SPLITS), format_func=SPLITS.__getitem__, key=SPLIT)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        metric = "macro F1" if _several() else BOX_METRICS["map_50"] if _boxes() else "accuracy"
+        metric = METRIC_NAMES[service.current().task.metric]
         st.number_input(f"Minimum gain in {metric} (points)", -100.0, 100.0, 0.0, 0.5, key=GAIN)
         test = "Its 95% interval must be above 0." if _several() or _boxes() else "McNemar's test must give p < 0.05."
         st.checkbox("The gain must be significant", key=SIGNIFICANT, help=test)
@@ -311,7 +311,7 @@ def _compare() -> None:
     state = st.session_state
 
     def begin(trainer: Trainer) -> Job:
-        metric: Metric = "macro_f1" if _several() else "map_50" if _boxes() else "accuracy"
+        metric = service.current().task.metric
         return trainer.compare(
             ComparisonRequest(
                 base=state[BASE],

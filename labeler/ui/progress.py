@@ -57,7 +57,7 @@ def _figures() -> None:
                 labeler.settings,
                 progress.evaluations,
                 labeler.project().splits["test"].total,
-                name="mAP" if boxes else "Macro F1" if several else "Accuracy",
+                name=labeler.task.metric_name,
             ),
             icon=":material/hourglass_empty:",
         )

@@ -31,6 +31,8 @@ class Detection(Task):
 
     name = "detection"
     title = "Object detection"
+    metric = "map_50"
+    metric_name = "mAP"
     which_classes = "of the objects to find: you will draw a box around each"
     by_box = True
 

@@ -70,6 +70,8 @@ class Multilabel(Task):
 
     name = "multilabel"
     title = "Several classes per image"
+    metric = "macro_f1"
+    metric_name = "Macro F1"
     which_classes = "that an image may have: several, one, or none"
     by_class = True
 

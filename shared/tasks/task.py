@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from shared.wire.imports import NamedAnswer, NamedBoxes
 from shared.wire.log import Annotation
@@ -75,6 +75,9 @@ class Task(ABC):
     title: ClassVar[str | None] = None  # the task in words, for a page; None for one class per image, the usual one
     which_classes: ClassVar[str | None] = "that you want to tell apart"
     """Completes "Name the classes …" where a project begins. None if answers name no classes."""
+    metric: ClassVar[Literal["accuracy", "macro_f1", "map_50"]] = "accuracy"
+    """The field of an evaluation that a goal and a comparison are about, also of the project."""
+    metric_name: ClassVar[str] = "Accuracy"
     by_class: ClassVar[bool] = False  # whether an answer says yes or no to each class by itself
     by_box: ClassVar[bool] = False  # whether an answer is boxes, each of which can be doubted by itself
 

@@ -237,5 +237,5 @@ def test_whoever_hesitates_is_reminded_of_similar_labeled_images_and_all_see_how
     httpx.patch(pair.trainer.url + "/settings", json={"label_budget": budget}, timeout=20).raise_for_status()
     for _ in range(5):
         card.key("1")
-    expect(card.part("card").get_by_test_id("pace")).to_have_text(re.compile(r"\d+ labels? a minute"))
+    expect(card.part("card").get_by_test_id("pace")).to_have_text(re.compile(r"Labels per minute: \d+"))
     expect(card.part("target")).to_have_text(re.compile(r"^about .+ to the label budget \(4\d labels\)$"))

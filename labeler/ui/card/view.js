@@ -224,7 +224,7 @@ export class View {
     this.meter.ariaValueNow = labeled;
     this.accuracy.textContent = figure ? `${this.choice.measure} ${accuracyIn(figure)}` : "";
     const alone = project.people.length < 2; // otherwise the bar shows each person's speed
-    this.pace.textContent = pace && alone ? `${count(Math.round(pace), "label")} a minute` : "";
+    this.pace.textContent = pace && alone ? `Labels per minute: ${number(Math.round(pace))}` : "";
     this.target.textContent = untilTarget(project.target, this.task.metric);
     if (this.blind !== project.blind_mode) {
       this.blind = project.blind_mode;

@@ -81,6 +81,16 @@ def test_every_command_that_asks_a_service_names_the_project_in_the_same_way(pat
         assert "--url" not in options
 
 
+@pytest.mark.parametrize(
+    ("task", "figure"), [("classification", "accuracy"), ("multilabel", "macro F1"), ("detection", "mAP at IoU 0.5")]
+)
+def test_the_status_has_the_figure_of_the_project_s_task(tmp_path: Path, task: str, figure: str) -> None:
+    with project(tmp_path / "clothes", task=task) as (_, workspace, _url):
+        said = run("status", "--workspace", workspace)
+        assert said.exit_code == 0, said.exception
+        assert f"│ {figure} (95 %)" in said.output
+
+
 def test_the_workspace_leads_to_its_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with project(tmp_path / "clothes") as (_, workspace, url), project(tmp_path / "birds") as (_, other, elsewhere):
         said = run("status", "--workspace", workspace)

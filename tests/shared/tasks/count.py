@@ -16,6 +16,8 @@ class Count(Task):
     """An integer per image. Several people's answers become their median if it is one of them."""
 
     name = "count"
+    title = "Objects per image"
+    which_classes = None
 
     def check(self, given: object, classes: ClassBook) -> int:
         if isinstance(given, bool) or not isinstance(given, int) or given < 0:
