@@ -175,7 +175,8 @@ class _Match:
         ids = [each.image_id for each, wanted in zip(self.photos.images, asked, strict=True) if wanted]
         if kept.is_file():
             known = {int(each): said for each, said in json.loads(kept.read_text(encoding="utf-8")).items()}
-            return [known[each] for each in ids]
+            if known.keys() >= {*ids}:  # otherwise an image could not be read before a kill, and can be now
+                return [known[each] for each in ids]
         said = self._head_over(self._trained(turn, named, learn), learn, asked)
         write_whole(kept, json.dumps(dict(zip(ids, said, strict=True))).encode())
         return said

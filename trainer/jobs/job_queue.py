@@ -220,8 +220,10 @@ class Jobs:
                 try:
                     self._begin(job)
                 except OSError as error:
-                    if self._disk.notice(error) is None:
-                        raise
+                    if self._disk.notice(error) is None:  # such as too many processes: this job fails, others go on
+                        logger.exception("Job %s cannot be started", job.id)
+                        why = f"Its process cannot be started: {error}."
+                        self._set(job.id, unless=CANCELLED, state="failed", ended_at=datetime.now(UTC), error=why)
                     continue
             process = self._process
             assert process is not None  # noqa: S101 - just begun
@@ -272,7 +274,8 @@ class Jobs:
                 done = job.model_copy(update={"result": result})
                 self._on_done(done)
                 self._set(job_id, unless=CANCELLED, state="done", ended_at=now, result=done.result)
-                (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+                for name in ("checkpoint.safetensors", "images.jsonl"):  # large, and only for a job that continues
+                    (folder / name).unlink(missing_ok=True)
                 return
             if code == REFUSED:
                 error = str(json.loads((folder / "error.json").read_text(encoding="utf-8"))["error"])

@@ -51,6 +51,8 @@ STATISTICS: dict[str, Statistics] = {"pretrained": "kept", "file": "kept", "base
 """Batch normalisation statistics, by the source of the weights; shrink and perturb changes all layers."""
 CACHE_BYTES = 2 * 2**30
 """Memory for decoded images; the rest is decoded again in each epoch."""
+MEASURED_AT_ONCE = 256
+"""Test images in memory at a time."""
 DEFAULTS = {"batch_size": 32, "flip": True, "seed": 0}
 EPOCHS = (20, 200)
 """Limits for the default number of epochs for all layers."""
@@ -212,8 +214,9 @@ def _parts(
         return parts, True
 
     def spare() -> int:
-        kinds = task.kinds(task.targets([values(each) for each in parts["train"]]))
-        parts["train"], parts["validation"] = hold_out(parts["train"], kinds)
+        everything = task.targets([values(each) for each in parts["train"]])
+        parts["train"], parts["validation"] = hold_out(parts["train"], task.kinds(everything))
+        _give_back(parts, task, values, task.learnable(everything))
         return len(parts["validation"])
 
     if HELD_OUT * len(parts["train"]) >= ENOUGH_VALIDATION:
@@ -225,6 +228,23 @@ def _parts(
     parts["validation"] = []
     notes.append("All train labels were learned and no epoch was chosen: too few for validation.")
     return parts, False
+
+
+def _give_back(
+    parts: dict[str, list[LabeledImage]], task: NetworkTask, values: Callable[[LabeledImage], Any], learnable: Ids
+) -> None:
+    """Learn held-out images after all, if they alone say yes, or no, to a class, which could not be learned then."""
+    left = task.learnable(task.targets([values(each) for each in parts["train"]]))
+    lost = np.setdiff1d(learnable, left)
+    if lost.size:
+        kept, held = (
+            task.outputs(task.targets([values(each) for each in parts[name]]), lost)[0]
+            for name in ("train", "validation")
+        )
+        new = [~np.isin(held[:, k], kept[:, k]) & (held[:, k] != UNKNOWN) for k in range(len(lost))]
+        back = {parts["validation"][row].image_id for row in np.flatnonzero(np.any(new, axis=0)).tolist()}
+        parts["train"] += [each for each in parts["validation"] if each.image_id in back]
+        parts["validation"] = [each for each in parts["validation"] if each.image_id not in back]
 
 
 def _spared(work: Work, images: Sequence[LabeledImage], known: Ids, size: int, notes: list[str]) -> Photographs | None:
@@ -315,7 +335,7 @@ def photographs(work: Work, images: Sequence[LabeledImage], known: Ids, size: in
 
 @dataclass(frozen=True)
 class _Measurable:
-    """A classifier with the interface that a task needs to measure a model."""
+    """A classifier with the interface that a task needs to measure a model. The rows are its probabilities (n, K)."""
 
     classifier: Classifier
 
@@ -329,9 +349,9 @@ class _Measurable:
         """(K,), if each class has one."""
         return self.classifier.thresholds
 
-    def predict_proba(self, inputs: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    def predict_proba(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (n, K)."""
-        return self.classifier.predict_proba(inputs)
+        return rows
 
 
 def _measure(
@@ -342,17 +362,21 @@ def _measure(
     names: dict[int, str],
     labels: int,
 ) -> Evaluation | None:
-    """Evaluate on the readable test images with labels; None without any."""
-    inputs, given, values = [], [], tasks_of(work)[1]
-    for image in images:
-        try:
-            inputs.append(work.read(image, classifier.preprocessing))
-            given.append(values(image))
-        except ImageProblem:
-            continue
-    if not inputs:
+    """Evaluate on the readable test images with labels; None without any. A part of them is in memory at a time."""
+    found, given, values = [], [], tasks_of(work)[1]
+    for start in range(0, len(images), MEASURED_AT_ONCE):
+        inputs = []
+        for image in images[start : start + MEASURED_AT_ONCE]:
+            try:
+                inputs.append(work.read(image, classifier.preprocessing))
+                given.append(values(image))
+            except ImageProblem:
+                continue
+        if inputs:
+            found.append(classifier.predict_proba(inputs))
+    if not given:
         return None
-    measured = task.measure(_Measurable(classifier), inputs, task.targets(given), names)
+    measured = task.measure(_Measurable(classifier), np.concatenate(found), task.targets(given), names)
     active = bool(work.job.request.get("active"))  # absent in a job of an older version
     if active:
         measured = task.of_labeled_alone(measured)

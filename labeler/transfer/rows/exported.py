@@ -206,6 +206,8 @@ def export_rows(
         ids = [entry.id for entry in present]
         said, shapes = log.rows_about(ids), catalog.shapes(ids)
         with store.lock:
+            if late := _answered_since(fold or log.fold, said, ids):
+                said |= log.rows_about(late)
             drawn = catalog.drawn(ids) if fold is not None else {}
             rows = [
                 _row(fold or log.fold, _as_of(entry, fold, drawn), said.get(entry.id, []), predictions.get(entry.id))
@@ -214,6 +216,11 @@ def export_rows(
         for row in filter(wanted.holds, rows):
             width, height = shapes[row.id]
             yield replace(row, width=width, height=height, read=partial(read, row.id))
+
+
+def _answered_since(fold: Fold, said: Mapping[int, list[Row]], ids: Iterable[int]) -> list[int]:
+    """The images of which an answer counts that is not among the rows, because it came after they were read."""
+    return [each for each in ids if not {*fold.standing(each)} <= {row.id for row in said.get(each, [])}]
 
 
 def _class_names(fold: Fold, value: Value | None) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -18,6 +19,7 @@ from trainer.versions.registry import Registry
 from trainer.work.job_context import LabeledImage, Work
 
 COUNT, FOLDS = 60, 3
+NOBODY = "http://127.0.0.1:9"  # a port on which nothing answers
 RED, BLUE, GREEN = 1, 2, 3
 
 
@@ -39,8 +41,8 @@ def work(tmp_path, head) -> Work:
         said, digest = truth(number), sha256(data).hexdigest()
         row = LabeledImage(number, f"{number}.png", digest, "train", None, number % FOLDS, head(number), said)
         images.append(row)
-    given = {"device": "cpu", "images": photos, "workspace": tmp_path, "backbone": "auto"}
-    given |= {"model_fn": "tests.trainer.blind:network", "input_size": 16}
+    given = {"device": "cpu", "images": photos, "workspace": tmp_path, "labeler_url": NOBODY}
+    given |= {"backbone": "auto", "model_fn": "tests.trainer.blind:network", "input_size": 16}
     settings = TrainerSettings.load(command_line={key: str(value) for key, value in given.items()})[0]
     client = LabelerClient(settings.labeler_url, timeout_seconds=1, headers={})
     asked = {"round": 1, "labels": COUNT, "ground": "out of fold", "judges": COUNT, "in_pauses": False}
@@ -75,3 +77,14 @@ def test_a_head_that_errs_nowhere_stays_after_one_fold(tmp_path, monkeypatch):
     found = played(tmp_path, monkeypatch, lambda number: truth(number)["yes"])
     assert (found.better, found.embeddings, found.head.value) == (False, None, 1.0)
     assert found.accuracy.n == COUNT / FOLDS
+
+
+def test_an_image_that_can_be_read_only_after_a_kill_is_answered_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(challenge, "EPOCHS", (1, 1))
+    given = work(tmp_path, blue_alone)
+    kept = given.folder / "fold-0.json"
+    kept.write_text(json.dumps({each.image_id: [] for each in given.images if each.fold == 0 and each.image_id}))
+    match = challenge._Match(given)
+    asked = match.fold == 0
+    assert len(match._answers(0, "", ~asked, asked)) == COUNT / FOLDS
+    assert "0" in json.loads(kept.read_text())

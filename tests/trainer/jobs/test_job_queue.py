@@ -18,6 +18,7 @@ from tests.disks import no_room
 from tests.services import HOME
 from tests.trainer.learning import client, photos, settings_for, teach, trainer, wait_for  # noqa: F401
 from tests.trainer.versions.test_library import say, taught  # noqa: F401
+from trainer.jobs import job_queue
 from trainer.jobs.compare import HARD
 from trainer.jobs.job_queue import TRAINER, Jobs, UnknownJob
 from trainer.service import Trainer
@@ -55,6 +56,7 @@ def test_two_versions_are_compared_on_the_test_images(two, trainer):  # noqa: F8
     assert found["decision"] == "update_model"  # it gains nought, and nought was asked
     assert two.get("/models").json()["promoted"] == "second"
     assert two.get("/jobs").json()["jobs"][0]["id"] == job["id"]
+    assert not (trainer.jobs.folder / job["id"] / "images.jsonl").exists()  # of a million images it is large
 
 
 def test_a_job_waits_while_the_disk_is_full(tmp_path):
@@ -70,6 +72,24 @@ def test_a_job_waits_while_the_disk_is_full(tmp_path):
     jobs.cancel(job.id)
     jobs.close()
     disk.close()
+
+
+def test_a_process_that_cannot_be_started_fails_its_job_alone(tmp_path, monkeypatch):
+    def none_left(*_):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    settings, _ = TrainerSettings.load(command_line={"workspace": tmp_path, "backbone": "pixels"})
+    jobs = Jobs(tmp_path / "jobs", settings)
+    jobs.start()
+    with monkeypatch.context() as patched:
+        patched.setattr(job_queue, "start_worker", none_left)
+        first = jobs.submit("compare", {"no": "request"}, [])
+        failed = wait_for(lambda: (job := jobs.get(first.id)).state in ENDED and job)
+    assert "cannot be started: [Errno 11] Resource temporarily unavailable" in failed.error
+    second = jobs.submit("compare", {"no": "request"}, [])
+    wait_for(lambda: jobs.get(second.id).attempts > 0)
+    jobs.cancel(second.id)
+    jobs.close()
 
 
 def test_a_job_of_an_older_version_continues_with_the_settings_of_today(tmp_path):

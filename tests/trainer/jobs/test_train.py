@@ -19,7 +19,8 @@ from tests.trainer.jobs.test_job_queue import finished, running
 from tests.trainer.learning import client, learning, photos, picture, teach, trainer, truth, wait_for  # noqa: F401
 from tests.trainer.logs import LOG, batch, label_rows
 from tests.trainer.versions.test_library import say, taught  # noqa: F401
-from trainer.jobs.train import hold_out, run
+from trainer.jobs import train as train_job
+from trainer.jobs.train import _parts, hold_out, run, tasks_of
 from trainer.learners.fine_tuner import RATE
 from trainer.routes.api import create_api
 from trainer.work.job_context import LabeledImage
@@ -107,11 +108,14 @@ def test_what_is_held_out_leaves_every_class_something_to_learn():
     assert hold_out(images[::-1], np.array(given[::-1]))[1] == held[::-1]  # by their content, whatever their order
 
 
-def test_images_that_say_nothing_about_what_is_learned_choose_no_threshold(tmp_path):
+def test_images_that_say_nothing_about_what_is_learned_choose_no_threshold(tmp_path, monkeypatch):
     """Images with several classes. Only two of them say something about red, and neither of these is spared."""
+    monkeypatch.setattr(train_job, "MEASURED_AT_ONCE", 2)
     given = work(tmp_path, lambda _: [])
     answers = [{"yes": [1], "no": []}, {"yes": [2], "no": [1]}, *[{"yes": [2], "no": []}] * 10]
-    given.images = [replace(image, answer=said) for image, said in zip(given.images, answers, strict=False)]
+    tests = [replace(image, split="test", answer={"yes": [1], "no": [2]}) for image in given.images[12:17]]
+    (tmp_path / "photos" / tests[1].uri).unlink()
+    given.images = [*(replace(each, answer=said) for each, said in zip(given.images, answers, strict=False)), *tests]
     asked = {"train": {"epochs": 1, "batch_size": 2}, "name": "whole", "task": "multilabel", "acked_seq": 3}
     asked |= {"classes": {"names": {"1": "red", "2": "blue"}}, "log_id": str(LOG)}
     given.job = given.job.model_copy(update={"kind": "train", "request": asked})
@@ -119,7 +123,37 @@ def test_images_that_say_nothing_about_what_is_learned_choose_no_threshold(tmp_p
     assert trained["notes"][1] == (
         "No epoch and no threshold was chosen: the images for that say nothing about the classes."
     )
-    assert [each.name for each in given.registry.get("whole").description.classes] == ["red"]
+    version = given.registry.get("whole").description
+    assert [each.name for each in version.classes] == ["red"]
+    assert version.metrics.test_labels == 4  # measured two at a time, without the image that is gone
+
+
+def test_no_class_is_lost_to_what_is_held_out(tmp_path):
+    """Images with several classes. Everybody said yes to red, but for one image, which would be held out."""
+    given = work(tmp_path, lambda _: [])
+    first = min(given.images, key=lambda each: each.sha256)
+    given.images = [
+        replace(
+            each,
+            answer={"yes": [2], "no": [1]}
+            if each is first
+            else {"yes": [1], "no": [2]}
+            if row % 2
+            else {"yes": [2], "no": []},
+        )
+        for row, each in enumerate(given.images)
+    ]
+    notes = []
+    task, values = tasks_of(given)
+    parts, chooses = _parts(given, task, values, notes)
+    assert first in parts["train"]
+    assert task.learnable(task.targets([values(each) for each in parts["train"]])).tolist() == [1, 2]
+    assert sorted(each.image_id for part in parts.values() for each in part) == list(range(len(given.images)))
+    assert (chooses, f"{len(parts['validation'])} train labels were spared" in notes[0]) == (False, True)
+    assert (
+        len(parts["validation"])
+        == len(hold_out(given.images, task.kinds(task.targets(list(map(values, given.images)))))[1]) - 1
+    )
 
 
 def test_filters_that_choose_nothing_to_learn_from_are_refused(many):
