@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from commands.labels import imports
+from commands.running.place import Place
 from commands.running.supervisor import show, supervise
 from shared.images.sources.choosing import why_not
 from shared.settings.project_file import DEMO_WORKSPACE, ProjectFile, absolute, edit, is_project
@@ -280,6 +281,7 @@ class _Start:
     def _check_before_anything_is_written(self) -> None:
         """Refuse a start that cannot succeed, so that it leaves no half-made workspace. Raises SettingsError."""
         ours, theirs = self.ours.settings, self.theirs.settings
+        _refuse_running(ours.workspace)
         check_photos(ours)
         if ours.test_set:
             from labeler.transfer.test_set import open_test_set  # takes a moment, and is rarely needed
@@ -315,6 +317,24 @@ class _Start:
     def _read(self, cls: type[Any], file: Path | None, given: Mapping[str, Any]) -> Start[Any]:
         line = {name: str(value) for name, value in given.items() if value is not None}
         return start(cls, file=file, command_line=line, change=self._change)
+
+
+def _refuse_running(workspace: Path) -> None:
+    """Refuse to start a project whose labeler answers. Raises SettingsError with its address."""
+    project = ProjectFile.read(workspace)
+    address = project.labeler_address if project is not None else None
+    if address is None:
+        return
+    place = Place(workspace, project, {})
+    try:
+        if not place.is_running:
+            return
+    except SettingsError:  # another project has its address now: the check of the port says so if it matters
+        return
+    raise SettingsError(
+        f"{place} is already running: open {address} in a browser. To start it again, first press "
+        "Ctrl-C in the terminal where it runs."
+    )
 
 
 def _others() -> list[str]:

@@ -269,7 +269,7 @@ def show_list(models: ModelList) -> None:
             _in_lines(goal_metric(each.metrics)[1] if each.metrics is not None else None),
             f"{each.saved_at:%Y-%m-%d %H:%M}\n{megabytes(each.all_bytes or each.bytes)}",
         )
-    console.print(table)
+    console.print(table if models.models else "No version is saved yet. `flywheel models save NAME` saves one.")
     for refused in models.unreadable:
         console.print(f"Refused: {refused.reason}", markup=False)
 

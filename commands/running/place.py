@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import typer
 
 from commands.running.reach import LABELER, TRAINER, Away, ask
-from shared.settings.project_file import DATABASE, ProjectFile, default_workspace, is_project
+from shared.settings.project_file import DATABASE, ProjectFile, default_workspace, is_project, tidy
 from shared.settings.services import SettingsError
 
 Service = Literal["labeler", "trainer"]
@@ -223,7 +223,7 @@ def _take_options(run: Callable[..., None], command: Callable[..., None], aliase
 
 def shown(folder: Path) -> str:
     """The folder as the user would type it."""
-    full, here = folder.expanduser().absolute(), Path.cwd()
+    full, here = tidy(folder.expanduser()), Path.cwd()
     return f"./{full.relative_to(here)}" if full != here and full.is_relative_to(here) else str(full)
 
 

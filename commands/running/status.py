@@ -28,8 +28,13 @@ def status(*, place: Place) -> None:
         table.add_row("files not found", f"{count}, kept without a file: the page Data names them")
     if project["rejected"]:
         table.add_row("files not used", f"{many(project['rejected'], 'file')}: the page Data says why")
-    table.add_row("trainer", f"{trainer_view['state']}, {many(trainer_view['lag'], 'row')} behind")
-    table.add_row("outbox", f"{many(project['outbox']['pending'], 'row')} waiting")
+    lag, waiting = trainer_view["lag"], project["outbox"]["pending"]
+    behind = f"{many(lag, 'log row')} behind" if lag else "up to date"
+    table.add_row("trainer", f"{trainer_view['state']}, {behind}")
+    if waiting:
+        table.add_row(
+            "not sent yet", f"{many(waiting, 'log row')}, safe on disk: the trainer gets them when it answers"
+        )
     task = task_named(project["task"])
     figure = project[task.metric]
     accuracy = Interval.model_validate(figure) if figure else None  # in the words of the pages

@@ -10,7 +10,8 @@ from labeler import service
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import TRAINER, plain
 from labeler.ui.sections import downloads, waiting
-from shared.figures import accuracy_in_words, goal_metric, many, shown
+from shared.figures import ENOUGH, accuracy_in_words, goal_metric, many, shown
+from shared.settings.project_file import tidy
 from shared.wire.evaluation import Evaluation
 from shared.wire.project import Project
 from shared.wire.trainer import Saved, TrainerStatus
@@ -129,10 +130,13 @@ def _next(
     else:
         latest, name = labeler.evaluations.last, labeler.task.metric_name
         words = accuracy_in_words(goal_metric(latest)[1] if latest is not None else None)
-        if latest is not None or project.splits["test"].total or labeler.settings.test_set_frac:
-            said.append(f"{name} is {words}. Keep labeling until the page Progress shows it.")
-        else:
+        test_images = project.splits["test"].total
+        if latest is None and not (test_images or labeler.settings.test_set_frac):
             said.append(f"{name} is not measured: no image is a test image. Progress says how to change that.")
+        elif test_images < ENOUGH:
+            said.append(f"{name} is {words}. Too few images are test images: Progress says how to change that.")
+        else:
+            said.append(f"{name} is {words}. Keep labeling until the page Progress shows it.")
     if status is not None and status.state == "stopped":
         said.append("Press **Resume** to continue labeling: the same reason does not stop it again.")
     if status is not None and status.model_version is not None and not boxes:
@@ -140,6 +144,6 @@ def _next(
             f"Get predictions, even while stopped: `curl -F images=@photo.jpg {project.trainer.url}/predict` returns "
             + ("the classes and the probability of each." if several else "a class and its probabilities.")
         )
-    command = shlex.join(["flywheel", "backup", "FOLDER", "--workspace", str(labeler.settings.workspace.absolute())])
+    command = shlex.join(["flywheel", "backup", "FOLDER", "--workspace", str(tidy(labeler.settings.workspace))])
     said.append(f"Back up everything, even while it runs: `{command}`.")
     return said

@@ -56,7 +56,8 @@ def _figures() -> None:
             progress_charts.nothing_measured(
                 labeler.settings,
                 progress.evaluations,
-                labeler.project().splits["test"].total,
+                project.splits["test"].total,
+                images=project.images.total,
                 name=labeler.task.metric_name,
             ),
             icon=":material/hourglass_empty:",

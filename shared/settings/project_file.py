@@ -118,7 +118,7 @@ class ProjectFile(BaseModel):
         new = place_of(given)
         present = self.images(workspace)
         if isinstance(new, Path):
-            new = new.absolute()
+            new = tidy(new)
             if why_not(new) is not None:
                 raise SettingsError(f"{given} is not a folder that can be read here, nor a file that contains images.")
         if any(_same_place(new, each) for each in present):
@@ -266,7 +266,7 @@ def whose(workspace: Path) -> dict[str, str]:
         stamp = (workspace / FILE).stat().st_mtime_ns
     except OSError:
         stamp = 0
-    return {"name": _name(workspace, stamp), "workspace": str(workspace.absolute())}
+    return {"name": _name(workspace, stamp), "workspace": str(tidy(workspace))}
 
 
 @lru_cache(maxsize=8)
@@ -289,7 +289,7 @@ def portable(path: str | Path, workspace: Path) -> str:
     """
     if is_address(str(path)):
         return str(place_of(path))
-    full, home = Path(path).expanduser().absolute(), workspace.absolute()
+    full, home = tidy(Path(path).expanduser()), tidy(workspace)
     stored = str(full.relative_to(home)) if full.is_relative_to(home) else str(full)
     if stored.encode("utf-8", "replace").decode() != stored:
         raise SettingsError(f"A project cannot store the name {stored!a}, because it is not UTF-8: rename it.")
@@ -299,7 +299,16 @@ def portable(path: str | Path, workspace: Path) -> str:
 def absolute(stored: str, workspace: Path) -> Place:
     """The place that `portable` stored."""
     known = place_of(stored)
-    return workspace.absolute() / known if isinstance(known, Path) else known
+    return tidy(workspace / known) if isinstance(known, Path) else known
+
+
+def tidy(path: Path) -> Path:
+    """The absolute path, without `..` unless a link makes `folder/..` another place."""
+    full = path.absolute()
+    if ".." not in full.parts:
+        return full
+    plain = Path(os.path.normpath(full))
+    return plain if plain.resolve() == full.resolve() else full
 
 
 def _same_place(one: Place, other: Place) -> bool:

@@ -342,13 +342,15 @@ def nearest(key: str, cls: type[ServiceSettings]) -> str:
 def first_sentence(error: ValidationError, service: str, places: Mapping[str, str] | None = None) -> str:
     """Describe the first invalid value, with the setting and, if known, its source."""
     first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").removesuffix(".")
     if not first["loc"]:
         return f"The {service} settings are not valid: {message}."
     name = str(first["loc"][0])
     if first["type"] == "missing":
         return f"The {service} setting {name!r} is missing."
     place = f" (from {places[name]})" if places and name in places else ""
+    if first["type"] == "value_error" and message[:1].islower():  # ours begin with the verb
+        message = f"it {message}"
     return f"The {service} setting {name!r}{place} cannot be {first['input']!r}: {message}."
 
 

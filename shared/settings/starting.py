@@ -27,6 +27,7 @@ from shared.settings.project_file import (
     is_project,
     place_of,
     portable,
+    tidy,
 )
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings, first_sentence
 from shared.settings.traits import IS_PATH, MAKES_PROJECT, settings_with
@@ -106,7 +107,7 @@ def identity(settings: LabelerSettings) -> ProjectIdentity:
     project = ProjectFile.read(settings.workspace)
     if project is None or not project.labeler:
         project = ProjectFile(name=_name(settings), task=task_of(settings, project), demo=_is_demo(settings))
-    folder = str(settings.workspace.absolute())
+    folder = str(tidy(settings.workspace))
     return ProjectIdentity(name=project.name, task=project.task, workspace=folder, demo=project.demo)
 
 
@@ -218,9 +219,10 @@ def _take_over(
     for name in settings_with(MAKES_PROJECT, type(settings)):
         if name not in remembered:
             continue
-        kept = remembered[name]
+        kept = before = remembered[name]
         if kept and name in settings_with(IS_PATH, type(settings)):
             kept = str(absolute(kept, settings.workspace))
+            before = portable(kept, settings.workspace)
         now = _stored(settings, name)
         if name not in given:
             if name == "database_url":
@@ -229,7 +231,7 @@ def _take_over(
                 continue
             _assign(settings, name, kept)
             sources[name] = "project"
-        elif not _same(name, remembered[name], now):
+        elif not _same(name, before, now):
             differences.append(f"{name} {_text(kept)} → {_text(getattr(settings, name))}")
     return differences
 

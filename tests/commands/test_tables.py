@@ -59,3 +59,8 @@ def test_words_give_way_to_names_and_numbers(capsys: pytest.CaptureFixture[str])
     cells = [cell.strip() for line in capsys.readouterr().out.splitlines() for cell in line.split("│")]
     assert {"train-0123456789abcdef0123456789", "2026-11-26 18:22"} <= set(cells)
     assert " ".join(cells).count("words") == 9
+
+
+def test_without_versions_the_list_says_how_to_save_one(capsys: pytest.CaptureFixture[str]) -> None:
+    show_list(ModelList(models=[]))
+    assert capsys.readouterr().out == "No version is saved yet. `flywheel models save NAME` saves one.\n"

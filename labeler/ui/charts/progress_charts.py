@@ -25,8 +25,9 @@ from shared.figures import (
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Evaluation, Interval, Stretch
 
-NAMED = 9  # classes with their own colour; the others share one
+NAMED = 9  # classes with their own colour; the others share one, unless there is only one other
 OTHERS = "all others"
+SHARES = (0.2, 0.3, 0.5)  # of the images, that may become test images in a small project
 COLOURS = alt.Scale(range=BOTH)
 AXIS = 80  # pixels below a plot; part of a figure's height, like the legend
 LEGEND, LEGEND_ROW = 55, 22
@@ -39,15 +40,24 @@ ACCURACY_HELP = "Estimated share of the test images that the model gets right. I
 
 
 def nothing_measured(
-    settings: LabelerSettings, evaluations: Sequence[Evaluation], test_images: int, *, name: str = "Accuracy"
+    settings: LabelerSettings,
+    evaluations: Sequence[Evaluation],
+    test_images: int,
+    *,
+    images: int = 0,
+    name: str = "Accuracy",
 ) -> str:
-    """What to say while there is no accuracy to show, or whatever else is measured and has this `name`."""
+    """What to say while there is no accuracy to show, or whatever else is measured and has this `name`. `images` is
+    the number of all images.
+    """
     if not (evaluations or test_images or settings.test_set or settings.test_set_frac):
         return (
             "**Not measured:** no image is a test image, so more labels do not help. `flywheel split --test 0.2` sets "
             "a fifth of the images apart. The model then no longer learns from them."
         )
     now = not_measured(evaluations[-1].test_labels if evaluations else 0)
+    if images and test_images < ENOUGH and not settings.test_set:
+        return f"**{now.capitalize()}.** {_too_few_test_images(name, test_images, images)}"
     if settings.test_set or settings.test_set_frac == 0:
         first = f"{name} appears once the trainer has evaluated its first model on {ENOUGH} test labels."
     else:
@@ -56,6 +66,18 @@ def nothing_measured(
             f"labels. It appears once {ENOUGH} of them are labeled."
         )
     return f"**{now.capitalize()}.** {first} Keep labeling."
+
+
+def _too_few_test_images(name: str, test_images: int, images: int) -> str:
+    """In a small project, labeling every image would not be enough."""
+    few = f"{name} is measured on test images. This project has only {test_images}, so more labels do not help."
+    share = next((each for each in SHARES if each * images >= ENOUGH), None)
+    if share is None:
+        return f"{few} Add photos."
+    return (
+        f"{few} Add photos, or set more images apart: `flywheel split --test {share}`. The model then no longer learns "
+        "from them."
+    )
 
 
 ACTIVE = (
@@ -239,7 +261,8 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
     total = pd.Series(dtype=float)
     for each in stretches:
         total = total.add(pd.Series(each.classes, dtype=float), fill_value=0)
-    named = list(total.sort_values(ascending=False).index[:NAMED])
+    several_others = len(total) > NAMED + 1
+    named = list(total.sort_values(ascending=False).index[: NAMED if several_others else NAMED + 1])
     so_far = dict.fromkeys(named, 0)
     others = 0
     rows = []
@@ -250,10 +273,10 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
             else:
                 others += count
         rows += [(each.labels, name, count, each.until) for name, count in so_far.items()]
-        if len(total) > NAMED:
+        if several_others:
             rows.append((each.labels, OTHERS, others, each.until))
     frame = pd.DataFrame(rows, columns=["labels given here", "class", "labels", "until"])
-    order = [*named, OTHERS] if len(total) > NAMED else named
+    order = [*named, OTHERS] if several_others else named
     scale = alt.Scale(domain=order, range=colours_of(order, dict(own))) if own else alt.Undefined
     legend = alt.Legend(orient="bottom", columns=2, labelLimit=IN_LEGEND)
     chart: alt.Chart = (

@@ -120,15 +120,15 @@ def is_read_directly(place: Place) -> bool:
 
 
 def why_not(place: Place) -> str | None:
-    """Why this local place cannot be a source of images, as the end of a sentence. None if it can, or if only a store
-    would know.
+    """Why this local place cannot be a source of images, as a sentence without its full stop. None if it can, or if
+    only a store would know.
     """
     try:
         source = Sources().source(place)
         if isinstance(place, str) or source.is_there():
             return None
     except ImageProblem as problem:
-        return str(problem)
+        return f"it {problem}"
     if isinstance(place, Path) and place.is_file():
-        return f"is not a folder, nor a file that contains images ({', '.join(FILES)})"
+        return f"it is neither a folder nor a file that contains images ({', '.join(FILES)})"
     return "there is no such file" if ending(place) else "there is no such folder"

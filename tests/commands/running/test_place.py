@@ -129,6 +129,16 @@ def test_a_project_that_does_not_run_is_said_with_what_starts_it(tmp_path: Path)
     assert "is not a Flywheel workspace" in str(nowhere.exception)
 
 
+def test_a_running_project_does_not_start_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with project(tmp_path / "clothes") as (_, workspace, url):
+        again = run("up", "--workspace", workspace, "--port", 0, "--trainer-port", 0)
+        assert str(again.exception).startswith(f"Project clothes is already running: open {url} in a browser.")
+        monkeypatch.chdir(tmp_path / "here")
+        said = run("status", "--workspace", "../clothes/workspace").output
+        assert f"({tmp_path / 'clothes' / 'workspace'})" in said.splitlines()[0]
+        assert "not sent yet" in said  # no trainer runs here
+
+
 def test_without_a_workspace_the_usual_ports_are_asked() -> None:
     assert find().addresses == (LABELER, TRAINER)
     with pytest.raises(SettingsError, match="takes an address like"):

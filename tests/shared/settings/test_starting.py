@@ -8,6 +8,7 @@ from shared.settings.project_file import ProjectFile
 from shared.settings.services import LabelerSettings, SettingsError, TrainerSettings
 from shared.settings.starting import (
     Start,
+    check_photos,
     identity,
     remember,
     remember_backbone,
@@ -196,3 +197,49 @@ def test_further_folders_get_names(tmp_path: Path) -> None:
     assert project is not None
     assert list(project.folders) == ["photos", "photos-2"]
     assert project.images(tmp_path / "w") == [tmp_path / each for each in ("a/photos", "b/photos", "c/photos")]
+
+
+def test_the_same_folder_given_from_elsewhere_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Someone starts in the checkout with ../photos and goes on in the folder above with photos."""
+    for folder in ("checkout", "photos", "w"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    first = labeler(workspace="../w", images="../photos").settings
+    assert identity(first).workspace == str(tmp_path / "w")
+    remember(first)
+    monkeypatch.chdir(tmp_path)
+    assert labeler(workspace="w", images="photos").notes == []
+    assert labeler(workspace="w").settings.images == str(tmp_path / "photos")
+
+
+def test_dots_behind_a_link_stay_where_the_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "far" / "checkout").mkdir(parents=True)
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "checkout")
+    assert Path(labeler(images="near/../photos").settings.images) == Path("near/../photos")
+    made(tmp_path)
+    remember(labeler(workspace="w", images="near/../photos", change=True).settings)
+    assert Path(labeler(workspace="w").settings.images).resolve() == tmp_path / "far" / "photos"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"classes": "a,a"}, "cannot be 'a,a': it names 'a' twice."),
+        ({"image_addresses": "ftp://a.b"}, "cannot be 'ftp://a.b': it "),
+        ({"task": "boxes"}, "cannot be 'boxes': There is no task 'boxes'"),
+        ({"port": "many"}, "cannot be 'many': Input should be a valid integer"),
+    ],
+)
+def test_a_refusal_is_a_whole_sentence(given: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        labeler(**given)
+    assert sentence in str(refused.value)
+    assert str(refused.value).endswith(".")
+    assert not str(refused.value).endswith("..")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "photos.tar.gz"])
+def test_a_file_without_images_is_refused_in_a_whole_sentence(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("hello", encoding="utf-8")
+    with pytest.raises(SettingsError, match=f"cannot be '{name}': it is "):
+        check_photos(labeler(images=name).settings)

@@ -151,6 +151,14 @@ def test_the_label_history_adds_up_and_gives_rare_classes_one_colour() -> None:
     assert len({str(colour) for colour in colours.values()}) == progress_charts.NAMED + 1
 
 
+def test_a_single_rare_class_keeps_its_name_in_the_label_history() -> None:
+    classes = {f"class {number}": 10 + number for number in range(progress_charts.NAMED)} | {"rare": 2}
+    drawn = progress_charts.label_history([Stretch(labels=100, until=datetime.now(UTC), classes=classes)]).to_dict()
+    (rows,) = drawn["datasets"].values()
+    assert {row["class"]: row["labels"] for row in rows} == classes
+    assert set(drawn["encoding"]["color"]["sort"]) == set(classes)
+
+
 def test_calibration_is_drawn_and_said() -> None:
     bins = [
         CalibrationBin(low=0.6, high=0.7, confidence=0.65, accuracy=Interval(value=0.5, low=0.2, high=0.8, n=40)),
@@ -192,10 +200,23 @@ def test_rounds_have_their_time_by_step() -> None:
 @pytest.mark.parametrize(("frac", "words"), [(0.1, "after the first 20 labels"), (0.0, "its first model")])
 def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, words: str) -> None:
     settings, _ = LabelerSettings.load(command_line={"test_set_frac": frac})
-    assert words in progress_charts.nothing_measured(settings, [], 9)
+    assert words in progress_charts.nothing_measured(settings, [], 10, images=100)
     assert "Not measured yet: 3 of 10 test labels" in progress_charts.nothing_measured(
-        settings, [evaluation(9, 1.0, 0.0, 3)], 9
+        settings, [evaluation(9, 1.0, 0.0, 3)], 10, images=100
     )
+
+
+@pytest.mark.parametrize(
+    ("images", "words"), [(80, "flywheel split --test 0.2"), (35, "flywheel split --test 0.3"), (12, "Add photos.")]
+)
+def test_a_project_with_too_few_test_images_is_not_told_to_keep_labeling(images: int, words: str) -> None:
+    """Not even a label for each image would bring a figure."""
+    settings, _ = LabelerSettings.load()
+    said = progress_charts.nothing_measured(settings, [], 8, images=images)
+    assert "Not measured yet: 0 of 10 test labels." in said
+    assert "This project has only 8, so more labels do not help." in said
+    assert words in said
+    assert "Keep labeling" not in said
 
 
 def test_without_a_test_image_the_page_does_not_ask_for_more_labels() -> None:
