@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from commands.running.place import Workspace
-from commands.running.reach import client, reason, token
+from commands.running.reach import client, token
 from commands.running.stored_labels import is_workspace, labels_of
 from shared.images.finding import Passed
 from shared.images.opening import ImageLimits, ImageProblem
@@ -29,6 +29,7 @@ from shared.log import Fold
 from shared.settings.network_names import check_network
 from shared.settings.project_file import ProjectFile, default_workspace, place_of
 from shared.settings.services import SettingsError, TrainerSettings
+from shared.web.peers import reason
 from shared.wire.images import ImageEntry, ImagePage
 from shared.wire.log import Row
 

@@ -13,7 +13,7 @@ import httpx
 from commands.running.whole_outputs import whole_file
 from shared.settings.services import SettingsError, is_loopback
 from shared.web.auth import client_headers
-from shared.web.peers import Peer
+from shared.web.peers import Peer, reason
 
 T = TypeVar("T")
 LABELER, TRAINER = "http://127.0.0.1:3334", "http://127.0.0.1:3333"
@@ -99,21 +99,3 @@ def _detail(answer: httpx.Response) -> str:
         return str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
         return f"HTTP {answer.status_code}"
-
-
-def reason(error: Exception) -> str:
-    """Why nothing answers, in our words if the library only gives an error number."""
-    said = str(error)
-    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return "no connection in time"
-    if isinstance(error, httpx.TimeoutException):
-        return "no answer in time"
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return "not an address like http://127.0.0.1:3334"
-    if "refused" in said:
-        return "connection refused"
-    if any(words in said for words in ("not known", "No address", "name resolution", "getaddrinfo")):
-        return "there is no machine with this name"
-    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
-        return "the connection was closed"
-    return said or type(error).__name__

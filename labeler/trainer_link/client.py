@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from shared.pool_predictions import MEDIA_TYPE, PredictionColumns
 from shared.web import audit
 from shared.web.auth import client_headers
-from shared.web.peers import Peer
+from shared.web.peers import Peer, reason
 from shared.wire.images import Described, Drawn, Groups, Neighbours, PoolMap, PoolPredictions
 from shared.wire.jobs import ComparisonRequest, Job, JobList
 from shared.wire.log import Acknowledgement, AnnotationBatch
@@ -273,7 +273,7 @@ class TrainerClient:
             raise TrainerProblem(f"The trainer at {self.url} takes too long to answer.") from None
         except httpx.HTTPError as error:
             kind = Away if isinstance(error, httpx.ConnectError) else TrainerProblem
-            raise kind(f"The trainer at {self.url} cannot be reached ({error}).") from None
+            raise kind(f"The trainer at {self.url} cannot be reached ({reason(error)}).") from None
 
 
 def _understood(expected: TypeAdapter[T], answer: httpx.Response) -> T:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labeler.errors import Conflict, Unreachable
+from labeler.trainer_link.advice import sentence
 from labeler.trainer_link.controls import Trainer
-from shared.settings.project_file import trainer_command
 
 KEPT_SECONDS = 5.0
 SOON = 0.5
@@ -89,7 +89,7 @@ class Predictions:
     """The predictions for the log `log_id`. Thread-safe without the store's lock."""
 
     def __init__(self, trainer: Trainer, log_id: UUID, workspace: Path) -> None:
-        self._start = trainer_command(workspace)
+        self._advice = sentence(workspace)
         self._trainer = trainer
         self._log_id = log_id
         self._fetching = threading.Lock()
@@ -107,7 +107,7 @@ class Predictions:
         if status is None and self._trainer.away == "taken":
             raise Conflict(self._trainer.view().last_error or "The trainer follows another labeler.")
         if status is None:
-            raise Unreachable(f"The trainer does not answer. Start it with: {self._start}")
+            raise Unreachable(f"The trainer does not answer. {self._advice}")
         if status.log_id != self._log_id:
             raise Conflict("The trainer does not know this project yet. Try again in a moment.")
 

@@ -30,6 +30,7 @@ SOONEST_SECONDS = 2
 MOST_TRIED = 20
 DOUBTED = "models doubted"  # session key: version to promote, and its warning
 PROBLEM = "models problem"  # session key: why the last press had no effect
+TRAINING = "models training"  # session key: why the last training did not begin, which its form shows
 NAME, BASE, CANDIDATE = "models name", "models base", "models candidate"
 SPLIT, GAIN, SIGNIFICANT = "models split", "models gain", "models significant"
 SPLITS = {
@@ -41,9 +42,8 @@ SPLITS = {
 def page() -> None:
     """Draw the page."""
     trainer = service.current().trainer
-    problem = st.session_state.pop(PROBLEM, None)
-    if problem:
-        st.error(plain(problem), icon=":material/error:")
+    with st.container():  # always there: a page whose parts move up or down closes what is open on it
+        _problem(PROBLEM)
     components.redraw("versions", ["versions"], soonest=SOONEST_SECONDS)
     try:
         models = trainer.models()
@@ -62,9 +62,9 @@ def page() -> None:
         _ask(models)
     challenger.show()
     _class_names()
-    with st.expander("Try it on an image"):
+    with st.expander("Try a model on an image"):
         _try(models)
-    with st.expander("Train a new one"):
+    with st.expander("Train a new model"):
         _train(models)
     _outcome()
 
@@ -98,9 +98,12 @@ def _versions(models: ModelList) -> None:
         st.info("No version is saved yet. Press Stop, or save the current model under a name.", icon=":material/save:")
     for each in models.unreadable:
         st.warning(f"Refused: {plain(each.reason)}", icon=":material/block:")
-    answers = f"Version **{plain(models.promoted)}**" if models.promoted else "The **current model**"
     come = "questions and suggested boxes" if _boxes() else "questions"
-    st.caption(f"{answers} answers predictions; {come} always come from the current model.")
+    if models.promoted:
+        name = plain(models.promoted)
+        st.caption(f"Version **{name}** answers predictions; {come} always come from the current model.")
+    else:
+        st.caption(f"Predictions and {come} come from the **current model**, which learns while you label.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", key=NAME, placeholder="letters, digits, dots and dashes", max_chars=100, width=300)
         st.button("Save current model", icon=":material/save:", on_click=_save)
@@ -189,8 +192,9 @@ def _train(models: ModelList) -> None:
         if st.form_submit_button("Train", icon=":material/model_training:"):
             name_given = str(said.pop("name") or "").strip()
             given = {key: value or None for key, value in said.items()} | {"flip": flip}
-            _do(lambda trainer: trainer.train(name_given, TrainRequest.model_validate(given)))
+            _do(lambda trainer: trainer.train(name_given, TrainRequest.model_validate(given)), TRAINING)
             st.rerun()
+    _problem(TRAINING)
 
 
 @st.fragment
@@ -325,10 +329,17 @@ def _compare() -> None:
     _do(begin)
 
 
-def _do(act: Callable[[Trainer], object]) -> None:
+def _problem(key: str) -> None:
+    """Show once why the last press had no effect."""
+    if problem := st.session_state.pop(key, None):
+        st.error(plain(problem), icon=":material/error:")
+
+
+def _do(act: Callable[[Trainer], object], key: str = PROBLEM) -> None:
+    """Ask the trainer, and keep its refusal under this session key."""
     try:
         act(service.current().trainer)
     except Problem as problem:
-        st.session_state[PROBLEM] = problem.detail
+        st.session_state[key] = problem.detail
     except ValidationError as error:
-        st.session_state[PROBLEM] = error.errors()[0]["msg"].removeprefix("Value error, ").capitalize() + "."
+        st.session_state[key] = error.errors()[0]["msg"].removeprefix("Value error, ").capitalize() + "."

@@ -85,3 +85,21 @@ def _wait(answer: httpx.Response) -> float | None:
     """Seconds to wait before a retry, or None if the answer asks for none."""
     told = answer.headers.get("retry-after", "")
     return float(told) if answer.status_code in _COME_AGAIN and told.isascii() and told.isdecimal() else None
+
+
+def reason(error: Exception) -> str:
+    """Why nothing answers, in our words if the library only gives an error number."""
+    said = str(error)
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return "no connection in time"
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer in time"
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return "not an address like http://127.0.0.1:3334"
+    if "refused" in said:
+        return "connection refused"
+    if any(words in said for words in ("not known", "No address", "name resolution", "getaddrinfo")):
+        return "there is no machine with this name"
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError):
+        return "the connection was closed"
+    return said or type(error).__name__

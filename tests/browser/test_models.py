@@ -59,12 +59,15 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     expect(page.get_by_text("This deletes version more-labels")).to_contain_text("1 other version")
     page.get_by_role("button", name="Delete more-labels").click()
     expect(page.get_by_role("alert").filter(has_text="promoted")).to_be_visible()  # which is refused
-    page.get_by_text("Try it on an image").click()
+    page.get_by_text("Try a model on an image").click()
     image = next(path for path in sorted(pair.photos.iterdir()) if pair.truth[path.name] == "green")
     page.locator("input[type=file]").set_input_files(str(image))
     expect(page.get_by_text(re.compile(r"% sure\. "))).to_contain_text("green")
-    page.get_by_text("Train a new one").click()
-    expect(page.get_by_label("Name of the new version")).to_be_visible()
+    page.get_by_text("Train a new model").click()
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_text("The version needs a name")).to_be_visible()
+    expect(page.get_by_label("Name of the new version")).to_be_visible()  # a refusal closes nothing that is open
+    expect(page.get_by_text(re.compile(r"% sure\. "))).to_be_visible()
     for width, scheme in ((390, "light"), (390, "dark"), (1280, "dark")):
         page.set_viewport_size({"width": width, "height": 2_600})
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")

@@ -183,10 +183,10 @@ test("the review says why there is nothing to judge", () => {
   const away = whyNoDoubt(
     doubts({ problem: { status: 503, message: "Away." } }),
     project(),
-    "flywheel trainer",
+    "Start it with: x",
     verdicts,
   );
-  assert.equal(away.text, "Away. Start it with: flywheel trainer");
+  assert.equal(away.text, "Away. Start it with: x");
 });
 
 test("pages say how far the trainer is with the images, and what is held out", () => {

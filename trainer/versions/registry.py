@@ -129,6 +129,8 @@ class Registry:
 
     def check_name(self, name: str) -> Path:
         """The folder of a future version. Raises ValueError for a bad name, FileExistsError for a taken one."""
+        if not name:
+            raise ValueError("The version needs a name: letters, digits, dots, dashes and underscores.")
         if not _VERSION.fullmatch(name) or name == NOW:
             raise ValueError(
                 f"A version cannot be called {name!r}: use only letters, digits, dots, dashes and underscores; "

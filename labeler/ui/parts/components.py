@@ -16,11 +16,11 @@ import streamlit as st
 
 from labeler import service
 from labeler.change_markers import Section
+from labeler.trainer_link.advice import sentence
 from labeler.ui.parts import wording
 from labeler.ui.parts.palette import DARK, FIRST, INK, LIGHT
 from labeler.ui.parts.scripts import UNMOUNTED, loader
 from shared.images.finding import NO_IMAGES
-from shared.settings.project_file import trainer_command
 from shared.settings.services import LabelerSettings
 from shared.tasks.registry import task_named
 from shared.wire.fields import MAX_ROWS
@@ -90,7 +90,7 @@ def review(project: Project, settings: LabelerSettings) -> None:
         "log_id": str(project.log_id),
         "max_unconfirmed": settings.max_unconfirmed,
         "display_pixels": settings.display_pixels,
-        "start": trainer_command(settings.workspace),
+        "start": sentence(settings.workspace),
         "task": project.task,
     }
     _REVIEW(key="review", data=data)

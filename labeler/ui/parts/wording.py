@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from labeler.trainer_link.advice import how_to_start
 from shared.figures import duration
-from shared.settings.project_file import trainer_command
 
 TRAINER: dict[str, tuple[str, str]] = {
     "waiting": ("Waiting for labels", "training starts with the first batch"),
@@ -15,7 +15,7 @@ TRAINER: dict[str, tuple[str, str]] = {
     "stopping": ("Stopping", "one last evaluation, then model and dataset are saved"),
     "stopped": ("Trainer safely shut down", "press Resume to continue"),
     "failed": ("Failed", "labels are kept; press Resume to try again, and see the trainer's log"),
-    "absent": ("Trainer not reachable", "labels are kept and sent when it is back; start it with: {start}"),
+    "absent": ("Trainer not reachable", "labels are kept and sent when it is back; {start}"),
     "taken": ("Trainer follows another labeler", "labels are kept; this labeler needs its own trainer"),
     "lost": ("Labeler not reachable", "this page continues by itself when it is back"),
 }
@@ -54,8 +54,8 @@ _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:$<>-])")
 
 
 def trainer(workspace: str | Path) -> dict[str, tuple[str, str]]:
-    """`TRAINER`, with the command that starts this project's trainer."""
-    start = trainer_command(Path(workspace))
+    """`TRAINER`, with how this project's trainer starts."""
+    start = how_to_start(workspace)
     return {state: (name, what.replace("{start}", start)) for state, (name, what) in TRAINER.items()}
 
 

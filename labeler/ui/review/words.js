@@ -45,7 +45,7 @@ export function precisionOf({ recent, recent_errors }) {
  * Why no doubtful label is on screen; null if there is one.
  * @param {Pick<import("./doubts.js").Doubts, "current" | "page" | "problem">} doubts
  * @param {import("../types.js").Project | null} project
- * @param {string} start the command that starts the trainer
+ * @param {string} start the sentence that says how the trainer starts
  * @param {import("../tasks/task.js").Verdicts} verdicts
  * @returns {Notice | null}
  */
@@ -60,8 +60,7 @@ export function whyEmpty({ current, page, problem }, project, start, verdicts) {
       "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
     return { title: "No images yet", text };
   }
-  if (problem?.status === 503)
-    return { title: "The trainer cannot be reached", text: `${problem.message} Start it with: ${start}` };
+  if (problem?.status === 503) return { title: "The trainer cannot be reached", text: `${problem.message} ${start}` };
   if (problem?.status)
     return { title: problem.status === 409 ? "Not yet" : "There is no review", text: problem.message, waits: true };
   if (problem) {

@@ -43,13 +43,18 @@ def test_nothing_is_overwritten(tmp_path):
         registry.save("First", TENSORS, description(labels=2), [])  # one folder on a Mac and on Windows
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 101, "now", "CON", "nul.1", "v1."])
+@pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "x" * 101, "now", "CON", "nul.1", "v1."])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path, name):
     registry = Registry(tmp_path)
     with pytest.raises(ValueError, match="cannot be called"):
         registry.save(name, TENSORS, description(), [])
     with pytest.raises(UnknownVersion):
         registry.get(name)
+
+
+def test_an_empty_name_is_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="needs a name"):
+        Registry(tmp_path).save("", TENSORS, description(), [])
 
 
 def test_a_damaged_file_is_a_clear_error(tmp_path):
