@@ -2,10 +2,11 @@
 
 Both real services run on real photos, with the network that comes with the installation. A simulated annotator answers
 at a person's pace, without waiting for the model: from the first list on, while most images are still being embedded,
-or once all are embedded. With `--busy 2`, two other processes compute all the time. Afterwards, a head is fitted on the
-first 20, 50 and 100 train labels in the order in which they were given, and measured on a stratified quarter that was
-held out. *In step* is the same annotator in this process (`benchmarks.label_efficiency`), whose every batch of ten is
-answered from a list that knows all answers before it, over all images. The difference is what haste costs.
+or once all are embedded. With `--busy 2`, two other processes compute all the time. Afterwards, the trainer's own head
+(with a teacher, as it has in a finished pool) is fitted on the first 20, 50 and 100 train labels in the order in which
+they were given, and measured on a stratified quarter that was held out. *In step* is the same annotator in this process
+(`benchmarks.label_efficiency`), whose every batch of ten is answered from a list that knows all answers before it, over
+all images. The difference is what haste costs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from benchmarks.machine import describe
 from commands.labels.simulate import Annotator, read_truth
 from tests.services import Process, wait_for
 from trainer.embeddings.store import SHAPE, EmbeddingStore
-from trainer.learners.kernel_head import fit_head
 from trainer.strategies import strategy_named
 
 Ids = NDArray[np.int64]
@@ -132,10 +132,12 @@ def _run(
     place = {name: row for row, name in enumerate(names)}
     order = np.array([place[_name(found[image])] for image, _ in answers], np.int64)
     step = simulate(X, y, strategy_named("uncertainty_herding"), seed, "whole", budget, blocks=blocks).accuracy
-    return _along(X, y, train, test, order, blocks), step
+    return _along(X, y, train, test, order, blocks, seed), step
 
 
-def _along(X: NDArray[np.float32], y: Ids, train: Ids, test: Ids, order: Ids, blocks: Sequence[int]) -> NDArray[Any]:
+def _along(
+    X: NDArray[np.float32], y: Ids, train: Ids, test: Ids, order: Ids, blocks: Sequence[int], seed: int
+) -> NDArray[Any]:
     """The accuracy on `test` after each ten labels of `order`."""
     pool = pool_of(X, train, test, blocks)
     row_of = {int(image): row for row, image in enumerate(pool.train.ids)}
@@ -144,7 +146,9 @@ def _along(X: NDArray[np.float32], y: Ids, train: Ids, test: Ids, order: Ids, bl
     for count in range(10, len(labeled) + 1, 10):
         rows = np.sort(labeled[:count])
         pool.learn_shares(rows, TASK.as_numbers(truth[rows]))
-        head = fit_head(pool.train.rows[rows], truth[rows])
+        head = TASK.fit(
+            pool.train.rows[rows], truth[rows], pool=pool.train.rows[:], kept=pool.kept, without=rows, seed=seed
+        )
         said = head.classes[head.predict_proba(pool.held.rows[:]).argmax(axis=1)]
         found.append(float((said == y[pool.held.ids]).mean()))
     return np.array(found)

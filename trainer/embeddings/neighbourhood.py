@@ -74,7 +74,11 @@ class Neighbourhood:
 
         The pool may have grown, and its blocks may have other shares than when the graph was made.
         """
-        found, cosine = nearest(rows, pool[self.nodes], NEIGHBOURS)
+        return self.beside(rows, pool[self.nodes])
+
+    def beside(self, rows: Matrix, nodes: Matrix) -> Matrix:
+        """`coordinates`, from the rows `nodes` (n, D) that the nodes have in the pool now."""
+        found, cosine = nearest(rows, nodes, NEIGHBOURS)
         squared = _squared(cosine)
         widths = np.sqrt(squared[:, -1:]) + NOTHING
         weights = np.exp(-squared / (widths * self.widths[found])) + NOTHING  # not all 0 where the nodes are copies
@@ -86,8 +90,14 @@ class Neighbourhood:
         """Nodes (m,) that a teacher with `labels` labels predicts in a pool of `pool` images, except the nodes
         `without`.
         """
+        return self.nodes[self.places_of_pupils(labels, pool, without=without)]
+
+    def places_of_pupils(self, labels: int, pool: int, *, without: Ids | None = None) -> Ids:
+        """Where the `pupils` stand among the nodes (m,), ascending."""
         most = min(PUPILS, max(PAIRS // pool - labels, LEAST_PUPILS))
-        return (self.nodes if without is None else self.nodes[~np.isin(self.nodes, without)])[:most]
+        if without is None:
+            return np.arange(min(most, len(self.nodes)))
+        return np.flatnonzero(~np.isin(self.nodes, without))[:most]
 
 
 def _squared(cosine: Matrix) -> Matrix:

@@ -53,7 +53,12 @@ class Head:
 
     def predict_proba(self, Z: Matrix) -> Matrix:
         """Probabilities (n, K) of unit rows `Z` (n, D). Rows sum to 1; columns are in the order of `classes`."""
-        return scored(Z, self, lambda logits: _softmax(logits)[0])
+        return scored(Z, self)
+
+    def from_logits(self, logits: Matrix) -> Matrix:
+        """Probabilities (n, K) from logits (n, K)."""
+        probabilities: Matrix = _softmax(logits)[0]
+        return probabilities
 
     def to_tensors(self) -> dict[str, NDArray[np.generic]]:
         """All arrays of the head, by name."""
@@ -125,12 +130,12 @@ def fit_head(
     return Head(classes.astype(np.int64), span.landmarks, coefficients, bias)
 
 
-def scored(Z: Matrix, head: Fitted, probabilities_of: Callable[[Matrix], Matrix]) -> Matrix:
+def scored(Z: Matrix, head: Fitted) -> Matrix:
     """Probabilities (n, K) of unit rows `Z` (n, D) from the logits of a head, a block of rows at a time."""
     probabilities = np.empty((len(Z), len(head.bias)), dtype=np.float32)
     for start in range(0, len(Z), BLOCK):
         logits = kernel(Z[start : start + BLOCK], head.landmarks) @ head.weights + head.bias
-        probabilities[start : start + BLOCK] = probabilities_of(logits)
+        probabilities[start : start + BLOCK] = head.from_logits(logits)
     return probabilities
 
 
@@ -166,6 +171,9 @@ class Fitted(Protocol):
     @property
     def bias(self) -> Matrix:
         """(K,)."""
+
+    def from_logits(self, logits: Matrix, /) -> Matrix:
+        """Probabilities (n, K) from logits (n, K)."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,12 @@ class Sigmoids:
 
     def predict_proba(self, Z: Matrix) -> Matrix:
         """The probability (n, K) of each class for unit rows `Z` (n, D), in the order of `classes`."""
-        return scored(Z, self, lambda logits: expit(logits / np.float32(self.temperature)))
+        return scored(Z, self)
+
+    def from_logits(self, logits: Matrix) -> Matrix:
+        """The probability (n, K) of each class from logits (n, K) before they are divided by the temperature."""
+        probabilities: Matrix = expit(logits / np.float32(self.temperature))
+        return probabilities
 
     def decide(self, probabilities: Matrix) -> NDArray[np.bool_]:
         """Which classes (n, K) are predicted at these probabilities (n, K)."""

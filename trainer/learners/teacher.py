@@ -19,11 +19,12 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from scipy.linalg import cho_factor, cho_solve
 
 from trainer.learners.kernel_head import Head, fit_head, kernel
 from trainer.learners.learner import Matrix
 from trainer.learners.sigmoid_head import Sigmoids
+from trainer.threads import one_thread
 
 FEW_LABELS = 100
 """Labels up to which there is always a teacher."""
@@ -54,19 +55,40 @@ def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coo
     return taught(labeled, pupils, coordinates, lambda rows: fit_head(rows, targets, seed=seed))
 
 
-def taught(labeled: Matrix, pupils: Matrix, coordinates: Matrix, fit: Callable[[Matrix], AnyHead]) -> AnyHead:
+def taught(
+    labeled: Matrix,
+    pupils: Matrix,
+    coordinates: Matrix,
+    fit: Callable[[Matrix], AnyHead],
+    *,
+    among_pupils: NDArray[np.float64] | None = None,
+) -> AnyHead:
     """A head that learns a teacher's predictions of the rows `labeled` (n, D) and the unlabeled rows `pupils` (m, D).
 
     `coordinates` (n + m, d) are the diffusion coordinates of both, of unit length. `fit` fits the teacher on rows
-    (n, D + d) of the labeled images. Raises ValueError like `fit_head`.
+    (n, D + d) of the labeled images. `among_pupils` is the kernel (m, m) of the pupils, where it is known. Raises
+    ValueError like `fit_head`.
     """
     landmarks = np.concatenate([labeled, pupils])
     beside = np.hstack([np.sqrt(1.0 - SHARE) * landmarks, np.sqrt(SHARE) * coordinates]).astype(np.float32)
     teacher = fit(beside[: len(labeled)])
     logits = (kernel(beside, teacher.landmarks) @ teacher.weights + teacher.bias).astype(np.float64)
     bias = logits.mean(axis=0)
-    gram = kernel(landmarks.astype(np.float64), landmarks.astype(np.float64))
-    gram[np.diag_indices_from(gram)] += RIDGE
-    with threadpool_limits(1, user_api="blas"):  # on busy cores, two threads that wait for each other are slower
-        weights = np.linalg.solve(gram, logits - bias)
+    with one_thread():
+        factor = cho_factor(
+            _with_ridge(labeled, pupils, among_pupils), lower=True, overwrite_a=True, check_finite=False
+        )
+        weights = cho_solve(factor, logits - bias, overwrite_b=True, check_finite=False)
     return replace(teacher, landmarks=landmarks, weights=weights.astype(np.float32), bias=bias.astype(np.float32))
+
+
+def _with_ridge(labeled: Matrix, pupils: Matrix, among_pupils: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """The kernel (n + m, n + m) of both with the ridge, in Fortran order; only the lower triangle is filled."""
+    count, exact = len(labeled), pupils.astype(np.float64)
+    rows = labeled.astype(np.float64)
+    gram = np.empty((count + len(pupils), count + len(pupils)), order="F")
+    gram[:count, :count] = kernel(rows, rows)
+    gram[count:, :count] = kernel(exact, rows)
+    gram[count:, count:] = kernel(exact, exact) if among_pupils is None else among_pupils
+    gram[np.diag_indices_from(gram)] += RIDGE
+    return gram

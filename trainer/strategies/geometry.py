@@ -25,6 +25,7 @@ SUBSAMPLE = 4_000  # 4,000² distances are 64 MB
 NEIGHBOUR = 10  # the mean distance to this neighbour is the scale of the pool
 FARTHEST = 4.0
 AT_ONCE = 16_384  # rows scored at once
+SIMILAR = 256  # rows whose similarities are computed at once
 
 
 def squared_distances(A: Matrix, B: Matrix) -> Matrix:
@@ -85,11 +86,49 @@ def spacing(pool: Pool) -> float:
     """Mean distance from a subsample row to its 10th neighbour: the scale of the pool. 1 without neighbours."""
 
     def measured() -> float:
-        squared = subsample_distances(pool)[:1_000]  # 1,000 rows give the mean to about one percent
+        sample = pool.embeddings[subsample(pool)]
+        squared = squared_distances(sample[:1_000], sample)  # 1,000 rows give the mean to about one percent
         k = min(NEIGHBOUR, squared.shape[1] - 1)
         return float(np.sqrt(np.partition(squared, k, axis=1)[:, k]).mean()) if k > 0 else 1.0
 
     return remembered(pool, "spacing", measured)
+
+
+class Similarities:
+    """exp(-d²/width²) between some rows and the subsample, kept while the same rows are asked for again.
+
+    A shortlist exchanges a part of its rows in a round; only the new ones are computed. Each row has a place, which it
+    keeps while it is asked for.
+    """
+
+    def __init__(self, targets: Matrix, width: float) -> None:
+        self._targets, self._width = targets, width  # (T, D)
+        self.rows: Rows = np.empty(0, dtype=np.int64)  # of each place; -1: free
+        self.values: Matrix = np.empty((0, len(targets)), np.float32)  # (places, T)
+
+    def of(self, embeddings: AnyRows, rows: Rows) -> Rows:
+        """The places (n,) of `rows` (n,)."""
+        if len(rows) > len(self.rows):
+            grown, filled = len(rows) + len(rows) // 16, len(self.rows)  # an undone label is one more
+            values = np.empty((grown, len(self._targets)), np.float32)
+            values[:filled] = self.values
+            self.rows, self.values = np.concatenate([self.rows, np.full(grown - filled, -1)]), values
+        left = ~np.isin(self.rows, rows)
+        new, free = np.setdiff1d(rows, self.rows, assume_unique=True), np.flatnonzero(left)
+        for start in range(0, len(new), SIMILAR):
+            some = new[start : start + SIMILAR]
+            places = free[start : start + len(some)]
+            squared = squared_distances(embeddings[some], self._targets)
+            squared *= -1.0 / self._width**2
+            self.values[places] = np.exp(squared, out=squared)
+            self.rows[places] = some
+        order = np.argsort(self.rows)
+        return order[np.searchsorted(self.rows, rows, sorter=order)]
+
+
+def similarities(pool: Pool, width: float) -> Similarities:
+    """Those of this pool."""
+    return remembered(pool, "similarities", lambda: Similarities(pool.embeddings[subsample(pool)], width))
 
 
 def clusters(pool: Pool, count: int) -> NDArray[np.int64]:

@@ -18,10 +18,10 @@ from trainer.strategies.geometry import (
     Matrix,
     nearest_covered,
     scored,
+    similarities,
     spacing,
     squared_distances,
     subsample,
-    subsample_distances,
 )
 from trainer.strategies.ranking import (
     NOTHING,
@@ -65,20 +65,23 @@ def greedy_cover(
     tie_breakers: Floats,
     upcoming: Sequence[int] = (),
     fading: Callable[[int], Matrix] | None = None,
+    among: Rows | None = None,
 ) -> tuple[Rows, Floats]:
     """Pick rows of `similarity` (M, T) one by one, each adding most to Σ weight·max(cover, similarity of the picked).
 
     `weight` and `cover` are (T,). The result is exact: a gain only falls as more is picked (submodularity), so an old
     gain is an upper bound and most rows need no second look (Minoux 1978). `tie_breakers` are (M,). `upcoming` indices
-    keep their places while they gain at least 0.8 of the best. After each pick, `fading` may return lower weights.
-    Returns indices (≤ count,) and gains.
+    keep their places while they gain at least 0.8 of the best. After each pick, `fading` may return lower weights. Only
+    the indices `among` are picked, by default any. Returns indices (≤ count,) and gains.
     """
     total = len(similarity)
-    bound = np.empty(total)
-    for start in range(0, total, 500):
-        bound[start : start + 500] = np.maximum(similarity[start : start + 500] - cover, 0.0) @ weight
+    may = np.arange(total) if among is None else among
+    bound = np.full(total, -np.inf)
+    for start in range(0, len(may), 64):  # so many rows stay in the processor's cache
+        some = may[start : start + 64]
+        bound[some] = np.maximum(similarity[some] - cover, 0.0) @ weight
     cover = cover.copy()
-    picks = np.empty(min(count, total), dtype=np.int64)
+    picks = np.empty(min(count, len(may)), dtype=np.int64)
     gains = np.empty(len(picks))
     waiting = list(upcoming)
     for step in range(len(picks)):
@@ -112,35 +115,30 @@ def herd(pool: Pool, count: int, weights: Floats, fading: Callable[[int], Floats
     targets, width = subsample(pool), max(spacing(pool), 1e-3)
     whole = len(targets) == len(pool.labels)
     rows = np.sort(pool.candidates) if whole else shortlist(pool, weights, max(CANDIDATES, count))
-    similarity = _squared(pool, rows)  # (M, T)
-    similarity = np.exp(np.multiply(similarity, -1.0 / width**2, out=similarity), out=similarity)
+    known = similarities(pool, width)
+    places = known.of(pool.embeddings, rows)
     nearest = nearest_covered(pool)
     cover = np.where(nearest < FARTHEST, np.exp(-nearest / width**2), 0.0).astype(np.float32)
     unlabeled = pool.labels[targets] == -1
     weight = np.where(unlabeled, weights[targets], 0.0).astype(np.float32)
 
     def faded(pick: int) -> Matrix:
-        return np.where(unlabeled, fading(int(rows[pick])), 0.0).astype(np.float32) if fading is not None else weight
+        if fading is None:
+            return weight
+        return np.where(unlabeled, fading(int(known.rows[pick])), 0.0).astype(np.float32)
 
     order, gains = greedy_cover(
-        similarity,
+        known.values,
         weight,
         cover,
         count,
-        pool.tie_breakers()[rows],
-        upcoming_in(pool, rows),
+        pool.tie_breakers()[known.rows],
+        places[upcoming_in(pool, rows)].tolist(),
         faded,
+        places,
     )
-    picked = rows[order]
+    picked = known.rows[order]
     return completed(pool, Ranking(picked, gains, _reasons(pool, picked, width)), count, RANDOM)
-
-
-def _squared(pool: Pool, rows: Rows) -> Matrix:
-    """Squared distances (M, T) from `rows` to the subsample, cached when the subsample is the whole pool."""
-    targets = subsample(pool)
-    if len(targets) == len(pool.labels):
-        return subsample_distances(pool)[rows]
-    return squared_distances(pool.embeddings[rows], pool.embeddings[targets])
 
 
 def _in_doubt(pool: Pool, probabilities: Matrix) -> NDArray[np.bool_]:

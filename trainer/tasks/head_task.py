@@ -14,6 +14,7 @@ from shared.wire.evaluation import RandomEstimate
 from trainer.columns.half_rows import AnyRows
 from trainer.embeddings.block_weights import evidence_for
 from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
+from trainer.embeddings.pupils import Pupils
 from trainer.evaluation.random_baseline import still_holds
 from trainer.learners.learner import Matrix
 from trainer.learners.teacher import DOUBT, SHARE, has_teacher, taught
@@ -21,7 +22,7 @@ from trainer.strategies.ranking import Pool
 from trainer.tasks import pool_scores
 from trainer.tasks.task import Ids, Names, Targets, Task
 
-NEIGHBOURHOOD = "neighbourhood"
+NEIGHBOURHOOD, PUPILS = "neighbourhood", "pupils"
 
 
 class HeadTask(Task):
@@ -54,20 +55,30 @@ class HeadTask(Task):
         """While a complete pool has few labels, a teacher may help, see `trainer.learners.teacher`."""
         if kept is not None:
             self.prepare(targets, pool=pool, kept=kept, seed=seed)
-        around: Neighbourhood | None = (kept or {}).get(NEIGHBOURHOOD)
-        if around is None or not self._has_teacher(targets):
+        pupils: Pupils | None = (kept or {}).get(PUPILS)
+        if pupils is None or not self._has_teacher(targets):
             return self.learner.fit(labeled, targets, previous=previous, seed=seed)
-        pupils = pool[around.pupils(len(labeled), len(pool), without=without)]
-        coordinates = around.coordinates(np.concatenate([labeled, pupils]), pool)
-        if evidence_for(coordinates[: len(labeled)], SHARE, labeled, self.as_numbers(targets)) < -DOUBT:
+        near = pupils.beside(labeled)
+        if evidence_for(near, SHARE, labeled, self.as_numbers(targets)) < -DOUBT:
             return self.learner.fit(labeled, targets, previous=previous, seed=seed)
-        return taught(labeled, pupils, coordinates, lambda rows: self.fit_teacher(rows, targets, seed))
+        rows, coordinates, gram = pupils.of(len(labeled), len(pool), without=without)
+        return taught(
+            labeled,
+            rows,
+            np.concatenate([near, coordinates]),
+            lambda beside: self.fit_teacher(beside, targets, seed),
+            among_pupils=gram,
+        )
 
     def prepare(self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:
-        """Computes the neighbour graph, which takes half a second."""
-        few = targets is None or self._has_teacher(targets)
-        if NEIGHBOURHOOD not in kept and few and len(pool) >= LEAST:
+        """Computes the neighbour graph, which takes half a second, and its pupils anew when the shares have changed."""
+        if len(pool) < LEAST or not (targets is None or self._has_teacher(targets)):
+            return
+        if NEIGHBOURHOOD not in kept:
             kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
+        around: Neighbourhood = kept[NEIGHBOURHOOD]
+        if PUPILS not in kept or not kept[PUPILS].belong_to(around, pool):
+            kept[PUPILS] = Pupils(around, pool)
 
     def _has_teacher(self, targets: Targets) -> bool:
         return has_teacher(len(targets), len(np.unique(self.observed(targets))))

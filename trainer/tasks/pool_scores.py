@@ -5,7 +5,8 @@ images, until 250 labels in one of 100,000. Beyond that, a linear map fitted to 
 estimates all images at a hundredth of the cost (the head's kernel is nearly linear). The head then scores the images
 likely to be asked: the most uncertain by the estimate, the upcoming ones, the subsample, and those of a random list. An
 estimate only decides where to look: listed images are always scored by the head. docs/measurements/experiments.md gives
-the cost in accuracy.
+the cost in accuracy. In a pool of up to some 20,000 images, most of the kernel is known from the round before
+(`trainer.learners.kept_kernels`).
 
 A round considers at most `CONSIDERED` candidates, drawn at random. A list has hundreds of images, and the best of these
 candidates serve it as well as the best of millions. After every `REDRAWN` labels, others are drawn, so that each image
@@ -25,7 +26,8 @@ from scipy.special import expit, softmax
 
 from trainer.columns.half_rows import AnyRows
 from trainer.columns.spread_rows import over
-from trainer.strategies.geometry import in_question, subsample
+from trainer.learners.kept_kernels import KeptKernels
+from trainer.strategies.geometry import in_question, remembered, subsample
 from trainer.strategies.random_sampling import random
 from trainer.strategies.ranking import Pool, Ranking, Rows, Strategy, shortlist
 from trainer.strategies.uncertainty import unsure_scores
@@ -74,6 +76,17 @@ class Scoring(Protocol):
     def landmarks(self) -> Matrix:
         """Unit rows (m, D)."""
 
+    @property
+    def weights(self) -> Matrix:
+        """(m, K)."""
+
+    @property
+    def bias(self) -> Matrix:
+        """(K,)."""
+
+    def from_logits(self, logits: Matrix, /) -> Matrix:
+        """Probabilities (n, K) from logits (n, K)."""
+
     def predict_proba(self, Z: Matrix, /) -> Matrix:
         """Probabilities (n, K) of unit rows (n, D)."""
 
@@ -83,6 +96,9 @@ def score(pool: Pool, head: Scoring, length: int, *, work: int = WORK) -> tuple[
     the rows that `head` itself scored; others are estimates."""
     pool, size, most = considered(pool), len(pool.labels), work // len(head.landmarks)
     seen = np.arange(size) if size <= CONSIDERED else in_question(pool)
+    if len(seen) == size <= most and KeptKernels.suit(size, len(head.landmarks)):
+        kernels = remembered(pool, "kernels", lambda: KeptKernels(pool.embeddings))
+        return replace(pool, probabilities=kernels.probabilities(head), classes=head.classes), np.ones(size, bool)
     if len(seen) <= most:
         probabilities = _spread(pool, seen, over(pool.embeddings, head.predict_proba, seen))
         scored = np.zeros(size, dtype=bool)

@@ -212,10 +212,11 @@ class Task(ABC):
     def suggestions(self, outcomes: Ids, probabilities: Matrix, names: Names, *, model: Any = None) -> list[Suggestion]:
         """The most likely of the `outcomes` (K,) of an image with `probabilities` (K,) by the `model`."""
         likeliest = np.argsort(-probabilities, kind="stable")[:SUGGESTIONS]
+        confidences = np.clip(probabilities[likeliest], 0, 1).tolist()
         return [
-            Suggestion(label=int(outcomes[k]), confidence=float(np.clip(probabilities[k], 0, 1)))
-            for k in likeliest
-            if self.is_offered(int(outcomes[k]), names)
+            Suggestion(label=outcome, confidence=confidence)
+            for outcome, confidence in zip(outcomes[likeliest].tolist(), confidences, strict=True)
+            if self.is_offered(outcome, names)
         ]
 
     def random_baseline(

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.embeddings.block_weights import GRID, evidence_for, learned_shares, starting_shares
+from trainer.embeddings.block_weights import GRID, SIGNALS, evidence_for, learned_shares, starting_shares
 from trainer.embeddings.neighbourhood import Neighbourhood
 from trainer.embeddings.transform import fit_projection, unit
+from trainer.learners.kernel_head import GAMMA
 
 BLOCKS = (40, 30)
 START = (0.8, 0.2)
@@ -115,3 +116,29 @@ def test_many_labels_are_represented_by_some():
     projection = projected(X)
     shares = learned_shares(projection.transform(X), one_hot(groups[1]), projection, START)
     assert shares[1] > 0.5
+
+
+def test_the_evidence_is_what_the_eigenvalues_of_the_kernel_say():
+    """Rasmussen & Williams 2006, equation 5.8, with the noise that fits best; also with copies of an image."""
+    X, groups = pool(n=120)
+    rows = unit(X[:, :40])
+    rows[100:] = rows[:20]
+    near = unit(X[:, 40:])
+    targets = np.eye(5)[groups[0]]
+    centred = targets - targets.mean(axis=0)
+    degrees, n = 4, len(rows)
+
+    def expected(gram):
+        middle = np.eye(n) - 1 / n
+        values, vectors = np.linalg.eigh(middle @ np.exp(2 * GAMMA * (np.minimum(gram, 1) - 1)) @ middle)
+        power = ((vectors.T @ centred) ** 2).sum(axis=1)
+        found = []
+        for signal in SIGNALS:
+            stretch = signal * np.maximum(values, 0) + 1
+            noise = (power / stretch).sum() / (n * degrees)
+            found.append(-0.5 * degrees * np.log(stretch).sum() - 0.5 * n * degrees * np.log(noise))
+        return max(found)
+
+    alone, other = (each.astype(np.float64) @ each.T.astype(np.float64) for each in (rows, near))
+    gain = expected(0.7 * alone + 0.3 * other) - expected(alone)
+    assert evidence_for(near, 0.3, rows, targets) == pytest.approx(gain, abs=1e-3)

@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from trainer.embeddings.neighbourhood import PUPILS, Neighbourhood
 from trainer.embeddings.transform import unit
 from trainer.learners import teacher
-from trainer.learners.kernel_head import Head, fit_head
+from trainer.learners.kernel_head import Head, fit_head, kernel
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +73,25 @@ def test_labels_are_few_if_there_are_few_for_each_class():
     assert teacher.has_teacher(few, classes=30)
     assert not teacher.has_teacher(few + 1, classes=30)
     assert not teacher.has_teacher(501, classes=100)  # so that a fit stays quick
+
+
+def test_it_learns_the_nearest_function_of_its_own_kernel_also_where_that_of_the_pupils_is_known(digits, around):
+    pool, y, _, _ = digits
+    rows = few(y, 2, 40)
+    labeled, pupils = pool[rows], pool[around.pupils(40, len(pool), without=rows)]
+    both = np.concatenate([labeled, pupils]).astype(np.float64)
+    coordinates = around.coordinates(both.astype(np.float32), pool)
+    said = []
+
+    def fit(beside):
+        said.append(fit_head(beside, y[rows]))
+        return said[-1]
+
+    known = kernel(both[40:], both[40:])
+    heads = [teacher.taught(labeled, pupils, coordinates, fit, among_pupils=each) for each in (None, known)]
+    assert np.array_equal(heads[0].weights, heads[1].weights)
+    beside = np.hstack([np.sqrt(0.5) * both, np.sqrt(0.5) * coordinates]).astype(np.float32)
+    logits = kernel(beside, said[0].landmarks) @ said[0].weights + said[0].bias
+    ridge = teacher.RIDGE * np.eye(len(both))
+    weights = np.linalg.solve(kernel(both, both) + ridge, logits - logits.mean(axis=0))
+    np.testing.assert_allclose(heads[0].weights, weights, atol=1e-3 * np.abs(weights).max())

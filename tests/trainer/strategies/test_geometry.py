@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.pools import make_pool
 from trainer.strategies import geometry, strategy_named
-from trainer.strategies.geometry import Nearest, squared_distances
+from trainer.strategies.geometry import Nearest, Similarities, squared_distances
 
 Z = make_pool(40, 6).embeddings
 
@@ -31,6 +31,17 @@ def test_the_nearest_covered_row_is_right_whatever_came_before(rounds):
             np.testing.assert_allclose(nearest.distance, expected, atol=1e-6)
         else:
             assert (nearest.distance == 4).all()
+
+
+@settings(deadline=None)
+@given(st.lists(st.sets(st.integers(0, 39)), min_size=1, max_size=6))
+def test_similarities_are_right_whichever_rows_were_asked_for_before(rounds):
+    known = Similarities(Z[::2], 0.7)
+    for asked in rounds:
+        rows = np.array(sorted(asked), dtype=np.int64)
+        places = known.of(Z, rows)
+        np.testing.assert_array_equal(known.rows[places], rows)
+        np.testing.assert_allclose(known.values[places], np.exp(-squared_distances(Z[rows], Z[::2]) / 0.49), atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """Herding covers groups by size, prefers uncertain images, and its lazy greedy search is exact."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.pools import pool_of
-from trainer.strategies import Pool, strategy_named
+from tests.trainer.pools import make_pool, pool_of
+from trainer.strategies import Pool, geometry, herding, strategy_named
 from trainer.strategies.herding import greedy_cover
 from trainer.strategies.ranking import ELSEWHERE
 
@@ -123,3 +126,37 @@ def test_the_lazy_greedy_picks_what_the_plain_one_picks_when_weights_fall_on_the
         np.testing.assert_allclose(gain, fresh[pick], atol=1e-5)
         assert fresh[pick] >= fresh[picks[step:]].max() - 1e-5
         reached = np.maximum(reached, similarity[pick])
+
+
+@settings(deadline=None)
+@given(st.integers(2, 25), st.integers(1, 12), st.sets(st.integers(0, 24), min_size=1), st.integers(0, 1000))
+def test_only_what_may_be_picked_is_picked_as_if_nothing_else_were_there(rows, targets, allowed, seed):
+    rng = np.random.default_rng(seed)
+    similarity, weight = rng.random((rows, targets)).astype(np.float32), rng.random(targets).astype(np.float32)
+    among, cover, ties = np.array(sorted(allowed)) % rows, np.zeros(targets, dtype=np.float32), rng.random(rows)
+    among = np.unique(among)
+    picks, gains = greedy_cover(similarity, weight, cover, rows, ties, among=among)
+    alone, expected = greedy_cover(similarity[among], weight, cover, rows, ties[among])
+    np.testing.assert_array_equal(picks, among[alone])
+    np.testing.assert_allclose(gains, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("subsample", [150, 1_000], ids=["a sample", "the whole pool"])
+@pytest.mark.parametrize("name", ["uncertainty_herding", "maxherding"])
+def test_a_list_is_the_same_whether_rounds_came_before_or_not(name, subsample, monkeypatch):
+    """Labels are given and undone, and the head changes its mind."""
+    monkeypatch.setattr(geometry, "SUBSAMPLE", subsample)
+    monkeypatch.setattr(herding, "CANDIDATES", subsample // 2)
+    memory, rng = {}, np.random.default_rng(0)
+    strategy, upcoming = strategy_named(name), ()
+    for labeled in (10, 20, 35, 25, 60):
+        pool = make_pool(600, labeled=labeled, memory=memory, leased=range(labeled), upcoming=upcoming)
+        pool = replace(pool, probabilities=rng.dirichlet(np.ones(3), size=600).astype(np.float32))
+        pool = replace(pool, upcoming=pool.upcoming[np.isin(pool.upcoming, pool.candidates)])
+        kept, fresh = (strategy(each, 40) for each in (pool, replace(pool, memory={})))
+        np.testing.assert_allclose(kept.scores, fresh.scores, atol=1e-5)
+        assert dict(zip(kept.rows, kept.reasons, strict=True)) == dict(zip(fresh.rows, fresh.reasons, strict=True))
+        # Far down the list, two images that only cover each other are worth the same, and rounding decides.
+        np.testing.assert_array_equal(kept.rows[:20], fresh.rows[:20])
+        assert np.isin(kept.rows, pool.candidates).all()
+        upcoming = tuple(kept.rows[5:15].tolist())
