@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 
 from labeler.transfer.boxes.opening import open_boxes
 from labeler.transfer.files.fiftyone import table_in
-from labeler.transfer.files.layouts import METADATA, files_called, json_format, placed
+from labeler.transfer.files.layouts import METADATA, dataset_below, files_called, json_format, placed
 from labeler.transfer.files.parquet import count, is_shard
 from labeler.transfer.files.parquet import shards as shards_in
 from labeler.transfer.formats import coco, csv_table, cvat, fiftyone, json_lines, label_studio, parquet
@@ -121,6 +121,13 @@ def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
         if labels_of_fiftyone is not None and not layout:
             read = partial(fiftyone.read, labels_of_fiftyone, columns)
             return _counted(path, read, None)
+        other = dataset_below(path) if not layout else None
+        if other is not None:
+            inside, file = other
+            raise SettingsError(
+                f"{inside} is a dataset of its own ({file}), and not a folder of a class: import it by itself, or "
+                "give the layout class to read every folder as a class."
+            )
         shards = shards_in(path) if not layout else []
         named = [shard for shard in shards if is_shard(shard)]
         labels = FolderLabels(path, layout)

@@ -30,11 +30,13 @@ _CORNERS: Final = ("xtl", "ytl", "xbr", "ybr")
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
-    """Write one XML document."""
-    return document((_image(number, row) for number, row in enumerate(rows)), classes, "rectangle")
+    """Write one XML document. A class that is added or renamed during the export comes last."""
+    labels = dict.fromkeys(classes)
+    return document((_image(number, row, labels) for number, row in enumerate(rows)), labels, "rectangle")
 
 
-def _image(number: int, row: ExportRow) -> tuple[str, str]:
+def _image(number: int, row: ExportRow, labels: dict[str, None]) -> tuple[str, str]:
+    labels |= dict.fromkeys(box.label for box in row.boxes or ())
     boxes = "".join(
         f'    <box label={quoteattr(written(box.label))} source="{SOURCES[box.origin]}" occluded="0" xtl="{box.x:.2f}" '
         f'ytl="{box.y:.2f}" xbr="{box.x + box.w:.2f}" ybr="{box.y + box.h:.2f}" z_order="0"></box>\n'

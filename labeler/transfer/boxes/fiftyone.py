@@ -23,14 +23,18 @@ from shared.wire.imports import NamedBox, NamedBoxes
 
 
 def write(rows: Iterator[ExportRow], extras: Extras, classes: Sequence[str]) -> Iterator[bytes]:
-    """Write each answered image as its row arrives, and the label files at the end."""
+    """Write each answered image as its row arrives, and the label files at the end. A class that is added or renamed
+    during the export comes last.
+    """
+    known = dict.fromkeys(classes)
 
     def sample(row: ExportRow, name: str) -> Mapping[str, Any]:
+        known.update(dict.fromkeys(box.label for box in row.boxes or ()))
         about = {"_cls": "ImageMetadata", "width": row.width, "height": row.height}
         own = ("id", "split", "width", "height", BOXES)
         return sample_of(row, name, extras, own, about=about, truth=_truth(row))
 
-    return fiftyone.write(rows, extras, sample, classes)
+    return fiftyone.write(rows, extras, sample, known)
 
 
 def _truth(row: ExportRow) -> dict[str, Any] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
 from labeler.transfer.files import fiftyone
 from labeler.transfer.rows.imported import SPLITS
+from shared.images.finding import is_left_out
 from shared.wire.fields import Split
 
 METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
@@ -18,6 +20,22 @@ def files_called(folder: Path, names: Sequence[str]) -> list[Path]:
     """The files with these names in a folder and in the folders of its splits."""
     found = [path for name in names for path in (folder / name, *sorted(folder.glob(f"*/{name}")))]
     return [path for path in found if path.is_file()]
+
+
+def dataset_below(folder: Path) -> tuple[Path, str] | None:
+    """A folder in this one that is a dataset of its own, and the file that says so. Somebody unpacked it beside photos.
+
+    Only names are looked up, because the folders may hold a million photos.
+    """
+    with os.scandir(folder) as entries:
+        inside = sorted(entry.name for entry in entries if entry.is_dir() and not is_left_out(entry.name))
+    for name in inside:
+        table = fiftyone.table_in(folder / name)
+        tables = [f"{split}/{each}" for split in SPLITS for each in METADATA]
+        found = table.name if table else next((each for each in tables if (folder / name / each).is_file()), None)
+        if found is not None:
+            return folder / name, found
+    return None
 
 
 def placed(folder: Path, files: Sequence[Path]) -> Iterator[tuple[Path, str, Split | None]]:

@@ -34,7 +34,7 @@ _EXAMPLE = {"class": "shirt", "split": "train", "*": "photos"}
 class FolderLabels:
     """The labels given by the folders in `folder`. `layout`, such as split/class, names the levels; "" detects them.
 
-    Raises SettingsError for an invalid layout.
+    Raises SettingsError for an invalid layout, and for folders that are datasets of their own.
     """
 
     folder: Path
@@ -124,6 +124,12 @@ class FolderLabels:
                 self._reason += f" Photos are also in {_listed(others)}: to read all of these as classes, "
                 self._reason += f"give the layout {start}class."
             return [*above, "split", "class"]
+        whole = next((each for each in inside if _is_dataset(each)), None)
+        if whole is not None:
+            raise SettingsError(
+                f"{whole} has folders of splits and in them folders of classes, so it is a dataset of its own and not "
+                "a folder of a class: import it by itself, or give the layout class to read every folder as a class."
+            )
         if inside and all(_is_class_of_splits(each) for each in inside):
             example = f"{inside[0].name}/{_folders(inside[0])[0].name}"
             self._reason = f"The folders in each class are read as splits, such as {example}."
@@ -154,6 +160,11 @@ def _parts_of(layout: str) -> list[str]:
 def _is_class_of_splits(folder: Path) -> bool:
     inside = _folders(folder)
     return bool(inside) and all(split_of(each.name) for each in inside) and not _holds_images(folder)
+
+
+def _is_dataset(folder: Path) -> bool:
+    """Whether all its folders are splits that hold folders of photos: somebody unpacked an export beside photos."""
+    return _is_class_of_splits(folder) and not any(map(_holds_images, _folders(folder)))
 
 
 def _folders(folder: Path) -> list[Path]:

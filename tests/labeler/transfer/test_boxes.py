@@ -117,6 +117,20 @@ def test_every_format_gives_back_the_boxes_and_nothing_here(
         assert skipped == ("unlabeled" if name in NO_ORIGIN else "skipped")
 
 
+@pytest.mark.parametrize(
+    ("name", "listed"), [("cvat", "<name>{}</name>"), ("fiftyone", '"{}"'), ("coco", '"name": "{}"')]
+)
+def test_a_class_added_while_the_export_is_read_is_listed_too(tmp_path: Path, name: str, listed: str) -> None:
+    with project(tmp_path, "cat") as service:
+        pieces, format = service.exports.begin(name)
+        service.classes.add("late", "ann")
+        service.annotate([boxes(1, ("late", 1, 1, 9, 9))])
+        content = b"".join(pieces)
+        if format.suffix == "zip":
+            content = zipfile.ZipFile(io.BytesIO(content)).read("metadata.json")
+        assert all(listed.format(each) in content.decode() for each in ("cat", "late"))
+
+
 @pytest.mark.parametrize("name", sorted(set(OF_CLASSES) - set(FORMATS)))
 def test_a_format_without_a_place_for_boxes_says_which_ones_have_one(labeled: Service, name: str) -> None:
     with pytest.raises(Invalid, match=f"{name} has no place for boxes: choose coco, csv, cvat"):

@@ -19,10 +19,11 @@ from labeler.errors import Conflict, Invalid
 from labeler.service import Service
 from labeler.transfer.rows.exported import Wanted, extras_named
 from labeler.transfer.sources import open_source
+from shared.settings.services import SettingsError
 from shared.wire.imports import ImportIssue, ImportPost, ImportReceipt, ImportRow
 from shared.wire.log import Undo
 from tests.labeler.followers import following
-from tests.labeler.projects import answer, labeler, photo
+from tests.labeler.projects import answer, labeler, photo, photos
 from tests.services import wait_for
 
 FILES = {"csv": "csv", "jsonl": "jsonl", "parquet": "parquet", "coco": "json", "label_studio": "json"}
@@ -303,3 +304,18 @@ def test_coco_that_is_none_is_said(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": []}')
     with pytest.raises(Exception, match="not COCO"):
         list(open_source(tmp_path / "a.json").rows())
+
+
+@pytest.mark.parametrize("name", ["imagefolder", "yolo", "datasets", "fiftyone"])
+def test_an_export_unpacked_beside_the_photos_is_no_class(tmp_path: Path, name: str) -> None:
+    photos(tmp_path / "photos", 3)
+    with labeler(tmp_path) as service:
+        service.annotate([answer(1, "cat"), answer(2, "dog")])
+        inside = tmp_path / "photos" / "from export"
+        zipfile.ZipFile(io.BytesIO(b"".join(service.exports.begin(name)[0]))).extractall(inside)
+        for beside in ("photos", "sub"):  # photos of no class, and a folder of a class
+            with pytest.raises(SettingsError, match=r"from export is a dataset of its own|from export has folders of"):
+                open_source(tmp_path / "photos")
+            photo(tmp_path / "photos" / beside / "9.png", 9)
+        assert {row.label for row in open_source(inside).rows() if isinstance(row, ImportRow)} == {"cat", "dog"}
+        assert "from export" in {row.label for row in open_source(tmp_path / "photos", layout="class").rows()}
