@@ -103,7 +103,8 @@ def _versions(models: ModelList) -> None:
         name = plain(models.promoted)
         st.caption(f"Version **{name}** answers predictions; {come} always come from the current model.")
     else:
-        st.caption(f"Predictions and {come} come from the **current model**, which learns while you label.")
+        both = f"Predictions{', ' if _boxes() else ' and '}{come}"
+        st.caption(f"{both} come from the **current model**, which learns while you label.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Name", key=NAME, placeholder="letters, digits, dots and dashes", max_chars=100, width=300)
         st.button("Save current model", icon=":material/save:", on_click=_save)
@@ -209,7 +210,7 @@ def _running() -> None:
     for job in reversed(waiting):
         said = job.progress
         doing = {"train": "Training", "compare": "Comparing"}.get(job.kind, "Working")
-        words = said.message or "waiting"
+        words = said.message or ("starting" if job.state == "running" else "waiting")
         st.progress(min(said.done / (said.total or 1), 1.0), plain(f"{doing}: {words}{time_left(said.seconds_left)}"))
         st.button("Cancel", key=f"cancel {job.id}", on_click=_cancel, args=(job.id,))
     if not waiting and jobs and jobs[0].state == "failed":

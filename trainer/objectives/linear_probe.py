@@ -53,9 +53,10 @@ def fit_classifier(
 def fit_questions(
     network: torch.nn.Module, classifier: str, batches: Iterable[torch.Tensor], targets: NDArray[np.int8]
 ) -> bool:
-    """The same where each output answers its own question: `targets` (n, K) are 1, 0, and −1 where nobody said.
+    """Like `fit_classifier`, with a binary regression per output: `targets` (n, K) are 1 (yes), 0 (no) or −1 (unknown).
 
-    An output whose answers are all the same only learns how sure they are.
+    An output whose known targets are all the same gets only a bias. Returns False, and changes nothing, if the
+    classifier is not one linear layer on vectors.
     """
     layer = _layer(network, classifier)
     probed = None if layer is None else _probed(network, layer, batches)

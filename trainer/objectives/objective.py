@@ -1,5 +1,4 @@
-"""What the fine-tuner trains a network for: the loss of its logits, the score that chooses an epoch, and the classifier
-that it begins with.
+"""Training objectives of the fine-tuner: loss, validation score to choose an epoch, and initial classifier.
 
 For one class per image, the classes exclude each other (softmax). For several, each class is a yes-or-no question of
 its own (sigmoid), and an answer that says nothing about a class is no evidence for it, neither as a yes nor as a no.
@@ -33,13 +32,13 @@ class Objective(Protocol):
         ...
 
     def score(self, logits: torch.Tensor, targets: Targets) -> tuple[float, float]:
-        """How good logits (n, K) are, from 0 to 1, and their loss."""
+        """A score of logits (n, K) from 0 to 1, the higher the better, and their loss."""
         ...
 
     def begin(
         self, network: torch.nn.Module, classifier: str, batches: Iterable[torch.Tensor], targets: Targets
     ) -> bool:
-        """Fit the classifier of an untrained network, see `linear_probe.fit_classifier`."""
+        """Fit the initial classifier on the features of the network, see `linear_probe.fit_classifier`."""
         ...
 
 
@@ -67,8 +66,8 @@ class OneClass:
 class SeveralClasses:
     """Each image has any number of K classes.
 
-    Classes are not weighted: weights move probabilities away from shares, and the thresholds that follow the training
-    already suit rare classes.
+    Classes are not weighted: with weights, probabilities no longer match frequencies. The thresholds that are chosen
+    after the training suit rare classes anyway.
     """
 
     measure: ClassVar[str] = "mean_average_precision"
@@ -82,7 +81,7 @@ class SeveralClasses:
         return losses / known.sum().clamp(min=1)
 
     def score(self, logits: torch.Tensor, targets: Targets) -> tuple[float, float]:
-        """The mean average precision of the classes that have a yes and a no, which needs no thresholds; the loss."""
+        """Mean average precision over classes with a yes and a no, which needs no thresholds; and the loss."""
         found = []
         for column, said in zip(logits.float().numpy().T, targets.T, strict=True):
             known = said >= 0
@@ -93,7 +92,7 @@ class SeveralClasses:
     def begin(
         self, network: torch.nn.Module, classifier: str, batches: Iterable[torch.Tensor], targets: Targets
     ) -> bool:
-        """A logistic regression of each class."""
+        """One logistic regression per class."""
         return fit_questions(network, classifier, batches, targets)
 
 

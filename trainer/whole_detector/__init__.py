@@ -1,1 +1,1 @@
-"""Detectors that are trained as a whole, the network under the head included. Knows neither services nor versions."""
+"""Detectors of which every layer is trained, not only the head. Knows neither services nor versions."""

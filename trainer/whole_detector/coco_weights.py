@@ -1,6 +1,8 @@
-"""The weights of torchvision's detectors, which learned the classes of COCO: in torch's cache, or downloaded into it.
+"""Loads the weights of torchvision's detectors, which were trained on COCO. Missing weights are downloaded into torch's
+cache.
 
-A download has finite timeouts and a limit of size, is checked by the hash in its name, and appears whole or not at all.
+A download has finite timeouts and a maximum size, and is written atomically. Its content must match the hash in its
+name.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ PART = 2**20
 MOST_BYTES = 2**30
 """The largest file that is downloaded; the weights of the detectors have less than 200 MB."""
 OnBytes = Callable[[int, int], None]
-"""Told the bytes that are there and the bytes in all."""
+"""Called with the number of bytes received and the total, which is 0 if unknown."""
 
 
 class NotHereError(RuntimeError):
-    """The weights are neither in the cache nor to be had. The message is one sentence."""
+    """The weights are not in the cache and cannot be downloaded. The message is for a person."""
 
 
 def address_of(name: str) -> str:
@@ -47,26 +49,26 @@ def coco_weights(
     if not file.is_file():
         missing = f"The weights of {name!r} are not on this machine"
         if not download:
-            raise NotHereError(f"{missing}, and the setting 'auto_download' forbids to fetch them.")
+            raise NotHereError(f"{missing}, and the setting 'auto_download' forbids downloading them.")
         try:
             _fetch(address, file, on_bytes)
         except (httpx.HTTPError, OSError, ValueError) as error:
             log.debug("no weights", exc_info=True)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
             raise NotHereError(
-                f"{missing}, and {urlsplit(address).hostname} did not give them ({reason}). Train a timm network, or "
-                f"put {file.name} into {file.parent}."
+                f"{missing}, and cannot be downloaded from {urlsplit(address).hostname} ({reason}). Train a timm "
+                f"network, or put {file.name} into {file.parent}."
             ) from None
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
         return {str(key): each for key, each in dict(found).items() if isinstance(each, torch.Tensor)}
     except Exception as error:
         log.debug("weights", exc_info=True)
-        raise NotHereError(f"{file} cannot be read: delete it, so that it is fetched again ({error}).") from None
+        raise NotHereError(f"{file} cannot be read ({error}). Delete it, and it is downloaded again.") from None
 
 
 def _fetch(address: str, file: Path, on_bytes: OnBytes) -> None:
-    """Download to `file`. Raises httpx.HTTPError, OSError, and ValueError for another content than the name says, or
+    """Download to `file`. Raises httpx.HTTPError, OSError, and ValueError if the content does not match the hash, or
     too much of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
@@ -87,7 +89,7 @@ def _fetch(address: str, file: Path, on_bytes: OnBytes) -> None:
                 digest.update(part)
                 on_bytes(done, total)
         if not digest.hexdigest().startswith(file.stem.rpartition("-")[2]):
-            raise ValueError("what came is damaged")
+            raise ValueError("the download is damaged")
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)

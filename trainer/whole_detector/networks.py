@@ -1,8 +1,8 @@
-"""Networks that find boxes and can be trained as a whole: canvases in, a score for each class and a box at each point.
+"""Detectors of which every layer can be trained. For each point of a canvas, they return class scores and a box.
 
-`TimmDetector` is the live detector's head on any timm network with maps at strides 8, 16 and 32; nothing in it is
-frozen. `TorchvisionDetector` is FCOS or RetinaNet of torchvision, whose weights learned the 80 classes of COCO. Both
-answer in the same way, so that predicting, comparing and exporting need not tell them apart. Duplicates are removed
+`TimmDetector` is the live detector's head on any timm network with feature maps at strides 8, 16 and 32; no layer is
+frozen. `TorchvisionDetector` is torchvision's FCOS or RetinaNet, whose published weights know the 80 classes of COCO.
+Both have the same output, so prediction, comparison and export treat them alike. Duplicate boxes are removed
 afterwards (`trainer.detection.detections`).
 """
 
@@ -23,11 +23,11 @@ from trainer.embeddings.backbones.torch_networks import Module
 from trainer.whole_detector.names import TORCHVISION
 
 DIVISOR = 128
-"""The canvas of a torchvision detector must be a multiple of so many pixels: its coarsest level."""
+"""The canvas of a torchvision detector must be a multiple of this: the stride of its coarsest level."""
 
 
 class BoxNetwork(Module):
-    """Values from 0 to 255 (B, 3, S, S) → scores (B, P, K) and corners (B, P, 4) in pixels of the canvas."""
+    """Maps values from 0 to 255 (B, 3, S, S) to scores (B, P, K) and corners (B, P, 4) in pixels of the canvas."""
 
     threshold: torch.Tensor
 
@@ -37,8 +37,8 @@ class BoxNetwork(Module):
 
 
 class WholeDetector(BoxNetwork):
-    """A detector that can be trained. `fresh` are the prefixes of the tensors that do not come from a backbone; they
-    learn faster."""
+    """A detector that can be trained. Tensors whose name begins with one of `fresh` belong to the head: they learn
+    faster than the backbone."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -50,7 +50,7 @@ class WholeDetector(BoxNetwork):
         self.register_buffer("std", torch.tensor(list(std)).view(1, 3, 1, 1) * 255)
 
     def loss(self, images: torch.Tensor, truths: Sequence[Truth], weights: torch.Tensor) -> torch.Tensor:
-        """The loss of one batch of canvases. `weights` (K,) are those of the classes."""
+        """The loss of one batch of canvases. `weights` (K,) are the weights of the classes."""
         raise NotImplementedError
 
     def _normalised(self, images: torch.Tensor) -> torch.Tensor:
@@ -58,14 +58,14 @@ class WholeDetector(BoxNetwork):
 
 
 class TimmDetector(WholeDetector):
-    """The head of the live detector on a whole timm network."""
+    """The head of the live detector on a timm network that is trained, too."""
 
     fresh = ("head.",)
     centres: torch.Tensor
     strides: torch.Tensor
 
     def __init__(self, body: Module, size: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Raises ValueError, as a part of a sentence, unless `body` has a stage at each of STRIDES."""
+        """Raises ValueError with the end of a sentence if `size` does not fit, or `body` lacks one of STRIDES."""
         super().__init__(mean, std)
         _check_size(size, STRIDES[-1])
         self.stages, channels = stages_of(body)
@@ -82,7 +82,7 @@ class TimmDetector(WholeDetector):
     def loss(self, images: torch.Tensor, truths: Sequence[Truth], weights: torch.Tensor) -> torch.Tensor:
         """See `WholeDetector.loss`."""
         levels = self._levels(images)
-        with torch.autocast(images.device.type, enabled=False):  # places need more than 8 bits
+        with torch.autocast(images.device.type, enabled=False):  # 8 significant bits are too few for coordinates
             logits, corners = self.head(*(each.float() for each in levels))
             return loss_of(logits, corners, truths, weights, self.centres, self.strides)
 
@@ -94,14 +94,14 @@ class TimmDetector(WholeDetector):
 
 
 class TorchvisionDetector(WholeDetector):
-    """A one-stage detector of torchvision. Classes are counted from 0; there is no background class."""
+    """A one-stage detector of torchvision. Class indices begin at 0; there is no background class."""
 
     fresh = ("network.head.",)
     anchors: torch.Tensor
     network: Any
 
     def __init__(self, name: str, size: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Raises ValueError, as a part of a sentence, for another canvas than it can have."""
+        """Raises ValueError with the end of a sentence if `size` does not fit."""
         super().__init__(mean, std)
         _check_size(size, DIVISOR)
         self.network = getattr(detection, name)(weights=None, weights_backbone=None, num_classes=classes)
@@ -125,7 +125,7 @@ class TorchvisionDetector(WholeDetector):
         return scores, flat.reshape(away.shape)
 
     def loss(self, images: torch.Tensor, truths: Sequence[Truth], weights: torch.Tensor) -> torch.Tensor:
-        """See `WholeDetector.loss`. The focal loss of torchvision weighs no classes."""
+        """See `WholeDetector.loss`. Torchvision's focal loss cannot weigh classes, so `weights` is ignored."""
         said = self._outputs(images)
         with torch.autocast(images.device.type, enabled=False):
             targets = [{"boxes": each.corners, "labels": each.classes} for each in truths]
@@ -135,8 +135,8 @@ class TorchvisionDetector(WholeDetector):
             return torch.stack(list(parts.values())).sum()
 
     def take_over(self, found: Mapping[str, torch.Tensor], *, same_classes: bool) -> None:
-        """Load the tensors of `found` that fit. Those of the classes stay new unless these are the `same_classes`: as
-        many others would begin as what they are not."""
+        """Load the tensors of `found` whose shapes fit. The layers that score classes stay new unless the classes are
+        the same: otherwise each class would begin as another one."""
         own = self.state_dict()
         fits = {key: each for key, each in found.items() if key in own and own[key].shape == each.shape}
         self.load_state_dict(
@@ -151,8 +151,8 @@ class TorchvisionDetector(WholeDetector):
 
 
 def built(name: str, size: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> WholeDetector:
-    """The detector of that name, one of TORCHVISION or any timm network, with random weights; never downloads. Raises
-    ValueError."""
+    """The detector of that name, one of TORCHVISION or any timm network, with random weights. Never downloads. Raises
+    ValueError if the name or size is not possible."""
     if name in TORCHVISION:
         return TorchvisionDetector(name, size, classes, mean, std)
     from trainer.embeddings.backbones.timm_networks import create_known  # timm takes seconds to import

@@ -1,5 +1,5 @@
-"""The state of a training: the average of the weights, the best average so far, and the place in the cycle. It is
-written to one file atomically."""
+"""The state of a training run: the running average of the weights, the best average so far, and the position in the
+learning-rate cycle. It is written to one file atomically."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ KEPT = ("average", "best")
 
 @dataclass
 class State:
-    """`average` and `best` are tensors by name, on the device; `best` is empty without validation images."""
+    """`average` and `best` are tensors by name, on the training device. `best` is empty without validation images."""
 
     batch_size: int
     epoch: int = 0
     steps: int = 0
     best_epoch: int = 0
     best_value: float = -1.0
-    images: int = 0  # views so far
-    seconds: float = 0.0  # time in steps
+    images: int = 0  # views drawn so far
+    seconds: float = 0.0  # time spent in steps, without validation
     history: list[dict[str, float]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     average: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -41,8 +41,8 @@ class State:
         return cls(batch_size, average={name: each.detach().clone() for name, each in network.state_dict().items()})
 
     def averaging(self, network: WholeDetector) -> Callable[[float], None]:
-        """What takes the current weights into the average, which keeps the given share. Made once: to collect the
-        tensors at each step would take as long as the step."""
+        """A function that updates the average with the current weights; its argument is the share of the old average
+        to keep. Create it once: collecting the tensors at each step would take as long as the step."""
         both = [(self.average[name], each) for name, each in network.state_dict().items()]
         averages, weights = zip(*(each for each in both if each[1].is_floating_point()), strict=True)
         counters = [each for each in both if not each[1].is_floating_point()]

@@ -1,10 +1,10 @@
 """Trains a whole detector: AdamW in one cosine cycle, the backbone slower than the head.
 
-Arrays and a network in, better weights out; it knows neither versions nor image files. What detects is the running
-average of the weights. The head learns alone at first, because its random start would damage the backbone. Validation
-images, if there are any, choose among the averages after some epochs. Without them the last one is taken, at which the
-cycle aims. After these epochs, all is written to one file atomically, and a killed run continues there. The optimiser's
-averages start again then, which a few steps make up for.
+Knows neither versions nor image files. The result is the running average of the weights. On a backbone with published
+weights, the head first learns alone, because the gradients of an untrained head would damage the backbone. After some
+epochs, all state is written to one file atomically, and a killed run continues there. The averages are then also
+compared on the validation images, and the best one becomes the result; without validation images it is the last one,
+where the learning rate has reached zero. The state of the optimiser is not saved: it recovers within a few steps.
 """
 
 from __future__ import annotations
@@ -31,35 +31,36 @@ from trainer.whole_detector.state import State, resume, save
 from trainer.whole_detector.views import Album, Drawn, batched, recoloured
 
 SLOWER = 3.0
-"""How many times slower the backbone learns than the head. On blood cells, after 500 steps, mAP at IoU 0.5 to 0.95 was
-.528 with 3 and .513 with 10 (20 labeled images), .555 and .532 (100)."""
+"""Factor by which a pretrained backbone learns more slowly than the head. On blood cells, after 500 steps, mAP at IoU
+0.5 to 0.95 was .528 with 3 and .513 with 10 (20 labeled images), and .555 and .532 (100 labeled images)."""
 DECAY = 1e-3
 BETAS = (0.9, 0.99)
 CLIP = 5.0
 WARM_UP = 20
-"""Steps."""
+"""Steps in which the learning rate rises."""
 ALONE = 0.1
-"""Share of the steps in which the head learns alone on a backbone with published weights."""
+"""Share of the steps, at the beginning, in which only the head learns, if the backbone has published weights."""
 AVERAGE = 0.99
-"""Share of the earlier average that a step keeps."""
+"""Share of the old average that a step keeps. The first steps keep less."""
 COLOUR = 0.25
+"""Largest change of brightness, contrast and saturation, as a share."""
 MOSAIC = 0.3
-"""Share of views that are mosaics. Without any, the same figures were .493 instead of .513 (20 images), and .536
-instead of .532 (100)."""
+"""Share of views that are mosaics. Without any, and with SLOWER = 10, mAP as above was .493 instead of .513 (20 images)
+and .536 instead of .532 (100 images)."""
 PLAIN = 0.2
-"""Share of the steps, at the end, without mosaics: they look unlike the images that are asked about."""
+"""Share of the steps, at the end, without mosaics, because the images to predict are no mosaics."""
 LOOKS = 10
-"""Times that the state is saved and validation images are looked at."""
+"""The state is saved, and validated, about this many times; after each epoch if there are fewer than twice as many."""
 AHEAD = 3
-"""Batches that are drawn ahead."""
+"""Batches that are drawn in advance."""
 SMALLEST_BATCH = 2
 MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. `mosaic` is the share of views that are mosaics. `pretrained`: the backbone has published weights,
-    so it keeps its statistics of batch normalisation and rests at first."""
+    """How to train. `mosaic` is the share of views that are mosaics. If the backbone is `pretrained`, it keeps its
+    statistics of batch normalisation and is not trained at first."""
 
     epochs: int
     batch_size: int
@@ -82,7 +83,7 @@ class Step:
 
 
 Judge = Callable[[WholeDetector], float]
-"""mAP of a network, in evaluation mode, on validation images."""
+"""Returns the mAP of a network in evaluation mode on the validation images."""
 
 
 def train(
@@ -97,9 +98,10 @@ def train(
     device: torch.device,
     on_step: Callable[[Step], None] = lambda _: None,
 ) -> State:
-    """Train `network` in place on `examples`; it ends with the best average. `counts` (K,) are the boxes of each class.
+    """Train `network` in place on `examples`; afterwards it has the best average of the weights. `counts` (K,) are the
+    numbers of boxes of each class.
 
-    Work of an earlier call with the same `checkpoint` is reused. If memory runs out, the batch is halved, down to two
+    Continues an earlier call with the same `checkpoint`. If memory runs out, the batch is halved, down to two
     images, and the notes say so. Raises ValueError if none of the images can be read.
     """
     network.to(device).to(memory_format=torch.channels_last)
@@ -157,7 +159,7 @@ def _cycle(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_([*body, *head], CLIP)
-        if torch.isfinite(norm):  # one such step would spoil the weights for good
+        if torch.isfinite(norm):  # otherwise this step would spoil all weights for good
             optimiser.step()
         state.steps += 1
         take_in(min(AVERAGE, state.steps / (state.steps + 9.0)))
@@ -187,7 +189,7 @@ def _cycle(
 
 
 def _judged(network: WholeDetector, state: State, judge: Judge) -> float:
-    """Measure the average, keep it if it is the best so far, and put the weights back."""
+    """Validate the average of the weights, keep it if it is the best so far, and restore the current weights."""
     now = {name: each.clone() for name, each in network.state_dict().items()}
     network.load_state_dict(state.average)
     network.eval()
@@ -200,7 +202,7 @@ def _judged(network: WholeDetector, state: State, judge: Judge) -> float:
 
 
 def _learning(network: WholeDetector, plan: Plan) -> None:
-    """Training mode; statistics of published weights stay (those of small batches spoil them)."""
+    """Set training mode. Published statistics of batch normalisation stay: those of small batches would be worse."""
     network.train()
     if plan.pretrained:
         for layer in network.modules():
@@ -217,7 +219,8 @@ def _groups(network: WholeDetector) -> tuple[list[torch.nn.Parameter], list[torc
 
 
 def _set_rates(optimiser: torch.optim.Optimizer, plan: Plan, step: int, first: int, total: int) -> None:
-    """The rates of a step. They rise for WARM_UP steps, also where a killed run continues, and fall to zero."""
+    """Set the learning rates of a step. They rise for WARM_UP steps from `first` on, also after a restart, and fall to
+    zero."""
     rate = plan.learning_rate * 0.5 * (1 + math.cos(math.pi * step / total)) * min((step - first + 1) / WARM_UP, 1.0)
     body = rate / SLOWER if plan.pretrained else rate
     if plan.pretrained and step < ALONE * total:
@@ -229,9 +232,9 @@ def _set_rates(optimiser: torch.optim.Optimizer, plan: Plan, step: int, first: i
 def _batches(
     album: Album, examples: list[Example], plan: Plan, size: int, steps: range, total: int
 ) -> Iterator[list[Drawn]]:
-    """A batch for each step, drawn a few batches ahead by threads. Images that cannot be read are left out.
+    """Yield a batch for each step; threads draw the next batches in advance. Unreadable images are left out.
 
-    What a step draws depends on the seed and on its number alone. Raises ValueError if no image of a batch can be read.
+    The batch of a step depends only on the seed and its number. Raises ValueError if no image of a batch can be read.
     """
 
     def chosen(step: int) -> list[list[Example]]:
@@ -269,7 +272,7 @@ def _batches(
 
 
 def _threads() -> int:
-    """Threads that draw views: a GPU learns faster than one draws."""
+    """Number of threads that draw views. A GPU learns faster than one thread draws."""
     if torch.cuda.is_available():
         return min(max((os.cpu_count() or 2) - 1, 2), MOST_THREADS)
     return 2

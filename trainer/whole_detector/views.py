@@ -1,8 +1,8 @@
-"""What a whole detector learns from: labeled images on canvases, drawn anew at each step.
+"""The training data of a whole detector: random views of labeled images, new ones at each step.
 
-A view is zoomed, shifted and perhaps mirrored, as for the live detector. A *mosaic* puts four of them together around a
-random point, so that few images show many surroundings. Images are decoded once, as far as memory allows, at twice the
-canvas at most. Colours are changed later, on the device.
+A view is zoomed, shifted and perhaps mirrored, as for the live detector. A *mosaic* combines four views around a random
+point, so that objects appear in more surroundings than there are images. Decoded images are kept as far as memory
+allows, at most twice as large as the canvas. Colours are changed later, on the device.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from trainer.detection.loss import Truth
 from trainer.detection.placement import SMALLEST, VISIBLE, Placement, opened
 
 CACHE_BYTES = 2 * 2**30
-"""Memory for decoded images; the rest is decoded again each time."""
+"""Memory for decoded images. Images beyond it are decoded at each use."""
 CENTRE = (0.3, 0.7)
-"""Where the four parts of a mosaic meet, as shares of the canvas."""
+"""Range of the point where the four parts of a mosaic meet, as a share of the canvas's side."""
 
 Canvas = NDArray[np.uint8]
 """(3, S, S)."""
@@ -33,8 +33,8 @@ Drawn = tuple[Canvas, NDArray[np.float32], NDArray[np.int64]]
 
 
 class Album:
-    """Labeled images at hand. `fetch` returns the content of an image by its hash and may raise ImageProblem. Threads
-    may share it."""
+    """Draws views of labeled images, and keeps decoded images in memory. `fetch` returns the content of an image by its
+    hash and may raise ImageProblem. Thread-safe."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Album:
         *,
         most_bytes: int = CACHE_BYTES,
     ) -> None:
-        """`columns` are the outputs of the class ids; boxes of others are no objects."""
+        """`columns` maps class ids to outputs of the network. Boxes of other classes are ignored."""
         self.size = size
         self._fetch, self._limits, self._background, self._columns = fetch, limits, background, columns
         self._kept: dict[str, tuple[Image.Image, int, int]] = {}
@@ -54,7 +54,7 @@ class Album:
         self._lock = Lock()
 
     def open(self, sha256: str) -> tuple[Image.Image, int, int]:
-        """The decoded image, and width and height of the upright original. Raises ImageProblem."""
+        """The decoded image, with the width and height of the upright original. Raises ImageProblem."""
         known = self._kept.get(sha256)
         if known is not None:
             return known
@@ -69,7 +69,7 @@ class Album:
         return found
 
     def plain(self, sha256: str) -> tuple[Canvas, Placement]:
-        """The whole image in the middle of the canvas. Raises ImageProblem."""
+        """The whole image, centred on the canvas. Raises ImageProblem."""
         image, width, height = self.open(sha256)
         placement = Placement.letterbox(width, height, self.size)
         return _array(placement.paint(image, self._background)), placement
@@ -116,7 +116,7 @@ class Album:
 
 
 def batched(drawn: Sequence[Drawn], device: torch.device) -> tuple[torch.Tensor, list[Truth]]:
-    """Canvases (B, 3, S, S) uint8 and what is on them, on the device."""
+    """Canvases (B, 3, S, S) uint8 and their boxes, on the device."""
     canvases = torch.from_numpy(np.stack([each[0] for each in drawn])).to(device)
     counts = [len(columns) for _, _, columns in drawn]
     corners = torch.from_numpy(np.concatenate([each[1] for each in drawn])).to(device)
@@ -126,7 +126,8 @@ def batched(drawn: Sequence[Drawn], device: torch.device) -> tuple[torch.Tensor,
 
 
 def recoloured(images: torch.Tensor, most: float, random: torch.Generator) -> torch.Tensor:
-    """Values from 0 to 255 (B, 3, S, S) with brightness, contrast and saturation changed by at most this share."""
+    """Change brightness, contrast and saturation of pixel values from 0 to 255 (B, 3, S, S), each by at most the share
+    `most`."""
     change = 1 + most * (2 * torch.rand((3, len(images), 1, 1, 1), generator=random) - 1).to(images.device)
     bright = images * change[0]
     grey = bright.mean(dim=1, keepdim=True)

@@ -1,9 +1,10 @@
-"""The start of a whole detector's training: which network, and whose weights.
+"""Chooses the network and the initial weights for the training of a whole detector.
 
-A timm network begins as it does for classification (`trainer.work.starting_weights`), with a new head on it; a detector
-of torchvision with the weights that learned COCO. `base` continues from a version: a saved live detector, whose network
-is no longer frozen then, or another whole detector. A class that both know keeps its row; in a detector of torchvision
-all rows are new unless the classes are the same. This module knows neither images nor boxes.
+A timm network begins with the same weights as for classification (`trainer.work.starting_weights`) and a new head, a
+torchvision detector with its weights from COCO. With `base`, training continues from a version: a saved live detector,
+whose network then is no longer frozen, or another whole detector. In a timm detector, a class that the base knows keeps
+its weights in the head; in a torchvision detector, all classes begin anew unless they are the same as in the base. This
+module knows neither images nor boxes.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from trainer.work.job_context import Work
 from trainer.work.starting_weights import begin
 
 TORCHVISION_SIZE = 512
-"""Default pixels per side for a detector of torchvision, whose finest level has a stride of 8."""
+"""Default image size in pixels of a torchvision detector. Its finest level has a stride of 8."""
 
 
 @dataclass(frozen=True)
 class Begun:
-    """A network to train, the source of its weights, its input, and the request, completed."""
+    """A network to train, the source of its weights, its input, and the request with its open fields filled in."""
 
     network: WholeDetector
     weights: str
@@ -48,7 +49,7 @@ class Begun:
 
 
 def begun(work: Work, asked: TrainRequest, ids: Sequence[int], notes: list[str]) -> Begun:
-    """The start of a training of the classes `ids`. Raises SettingsError, RefusedVersion."""
+    """The network for a training on the classes `ids`. Appends to `notes`. Raises SettingsError and RefusedVersion."""
     base = work.registry.get(asked.base).description if asked.base is not None else None
     asked = _completed(asked, base)
     name = str(asked.architecture)
@@ -70,7 +71,7 @@ def begun(work: Work, asked: TrainRequest, ids: Sequence[int], notes: list[str])
 
 
 def _completed(asked: TrainRequest, base: ModelVersion | None) -> TrainRequest:
-    """The request with what it leaves open: as the base has it, or the network that comes with the installation."""
+    """Fill in the open fields of the request from its base, or else the network that comes with the installation."""
     values: dict[str, Any] = {"architecture": installed.NAME}
     if base is not None and finds_boxes(base) and base.input is not None:
         kept = {"epochs", "patience", "flip", "seed", "batch_size"} if base.learner == WHOLE_DETECTOR else set()
@@ -84,7 +85,7 @@ def _completed(asked: TrainRequest, base: ModelVersion | None) -> TrainRequest:
 def _of_torchvision(work: Work, asked: TrainRequest, name: str, classes: int) -> Begun:
     size = asked.input_size or TORCHVISION_SIZE
     if asked.weights == "file":
-        raise SettingsError(f"'weights' cannot be 'file' for {name!r}: its weights are those of COCO, or none.")
+        raise SettingsError(f"'weights' cannot be 'file' for {name!r}: it has only its weights from COCO, or none.")
     mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
     try:
         network = TorchvisionDetector(name, size, classes, mean, std)
@@ -105,7 +106,7 @@ def _of_torchvision(work: Work, asked: TrainRequest, name: str, classes: int) ->
 
 
 def _continued(work: Work, asked: TrainRequest, base: ModelVersion | None, ids: Sequence[int]) -> Begun:
-    """A detector with the weights of the base."""
+    """A detector with the weights of its base."""
     if base is None or asked.base is None:
         raise SettingsError("'weights' can only be 'base' if a base is named.")
     if not finds_boxes(base) or base.input is None or base.architecture != asked.architecture:

@@ -25,7 +25,7 @@ class LabeledImage:
     """A row of images.jsonl: an image and its class today, or None. Other tasks have an `answer` instead: multi-label
     the class ids of `yes` and `no`, detection the `boxes`, each with class, corner and size.
 
-    If a challenger is judged on the image: its `fold` (None for all at once) and what the `head` predicts.
+    If a challenger is judged on the image: its `fold` (None: there are no folds) and the prediction of the `head`.
     """
 
     image_id: int
@@ -39,7 +39,7 @@ class LabeledImage:
 
     @property
     def label(self) -> int | None:
-        """The class, as a row of the log calls it."""
+        """The class, under the name that it has in rows of the log."""
         return self.class_id
 
     @property
@@ -75,7 +75,7 @@ class Work:
             return
         self._told = now
         progress = JobProgress(done=done, total=total, message=message, seconds_left=seconds_left, metrics=metrics)
-        partial = self.folder / "progress.part"  # not synced: written often, and may be lost
+        partial = self.folder / "progress.part"  # no fsync: it is written often, and may be lost
         partial.write_text(progress.model_dump_json(), encoding="utf-8")
         partial.replace(self.folder / "progress.json")
 

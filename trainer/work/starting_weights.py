@@ -1,7 +1,8 @@
-"""The start of a training: which network, and whose weights.
+"""Chooses the network and the initial weights of a training.
 
-`auto` takes the network that embeds the images if `auto` chose that one too, or else one that is available. Without any
-weights it takes a small network and trains it from scratch. This module knows neither images nor labels.
+The weights `auto` are your own file for the network, else published ones that are available. If no network is named, it
+is the one that `auto` chose for the embeddings, else the setting `auto_backbone`. If no weights are available for it, a
+small network is trained from scratch. This module knows neither images nor labels.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from trainer.versions.saved_learners import holds_whole_network
 from trainer.work.job_context import Work
 
 SHRINK, PERTURB = 0.6, 0.1
-"""Shares of old weights kept and of new weights added (Ash & Adams 2020, "On Warm-Starting Neural Network Training").
-"""
+"""Factors of the old and of the fresh random weights in their sum (Ash & Adams 2020, "On Warm-Starting Neural Network
+Training")."""
 SCRATCH = "resnet10t"
-"""The network to train without weights: small enough for a laptop and for few images."""
+"""The network that is trained from scratch: small enough for a laptop and for few images."""
 SCRATCH_SIZE = 64
 
 
@@ -142,7 +143,7 @@ def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
             f"Version {asked.base!r} is not a fine-tuned {asked.architecture!r}, so training cannot start from it."
         )
     old = load_classifier(version, work.backbones, model_fn=work.settings.model_fn).network
-    assert isinstance(old, FineTunedNetwork)  # noqa: S101 - that is what its learner makes
+    assert isinstance(old, FineTunedNetwork)  # noqa: S101 - that is what its learner creates
     earlier = old.network.network.state_dict()
     with torch.no_grad():
         for name, tensor in network.state_dict().items():

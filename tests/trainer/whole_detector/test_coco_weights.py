@@ -48,7 +48,7 @@ def test_weights_are_downloaded_once(server, tmp_path):
     assert len(asked) == 1
     assert told[-1][0] == told[-1][1] > 0
     damaged = address.replace("tiny-", "tiny-0")
-    with pytest.raises(NotHereError, match="what came is damaged"):
+    with pytest.raises(NotHereError, match="the download is damaged"):
         coco_weights("tiny", address=damaged)
     assert [each.name for each in (tmp_path / "checkpoints").iterdir()] == [address.rpartition("/")[2]]
 
@@ -63,9 +63,9 @@ def test_a_file_without_end_is_given_up(server, tmp_path, monkeypatch):
 
 def test_what_cannot_be_had_is_said(server):
     address, asked = server
-    with pytest.raises(NotHereError, match="forbids to fetch them"):
+    with pytest.raises(NotHereError, match="forbids downloading them"):
         coco_weights("tiny", address=address, download=False)
     assert not asked
-    with pytest.raises(NotHereError, match=r"did not give them .*Train a timm network, or put gone-1234.pth into"):
+    with pytest.raises(NotHereError, match=r"cannot be downloaded from .*Train a timm network, or put gone-1234.pth into"):
         coco_weights("tiny", address="http://127.0.0.1:9/gone-1234.pth")
     assert all(address_of(name).endswith(".pth") for name in TORCHVISION)
