@@ -1,1 +1,1 @@
-"""The figures that we claim, each one command; every one prints the machine and the versions that it ran on."""
+"""One command for each figure that we claim. Each prints the machine and the versions that it ran on."""

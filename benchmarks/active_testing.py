@@ -1,4 +1,4 @@
-"""Whether asking about hard test images more often gives a sharper accuracy than a random sample of them, honestly.
+"""Does asking about hard test images more often give a narrower, and still valid, interval than a random sample?
 
     python -m benchmarks.active_testing                                     # digits
     python -m benchmarks.active_testing --npz digits clothing=FILE.npz      # X (n, D) raw vectors, labels (n,)
@@ -111,7 +111,7 @@ def _percent(times: list[bool]) -> str:
 
 
 def _steps(heads: list[Tested], n: int) -> list[tuple[Tested, int]]:
-    """The heads in turn while n test images are asked, and how many of these each of them sees."""
+    """The heads in use while n test images are asked, each with the number of these images."""
     settings = LabelerSettings.load(command_line={})[0]
     steps: list[tuple[Tested, int]] = []
     due, asked = 0, 0
@@ -129,7 +129,10 @@ def _steps(heads: list[Tested], n: int) -> list[tuple[Tested, int]]:
 
 
 def ask(steps: list[tuple[Floats, int]], rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:
-    """Rows in the order asked, by rates (N,) of which each holds for that many; and the chances at the end (n,)."""
+    """Rows in the order in which they are asked, and their probabilities at the end (n,).
+
+    Each of the rates (N,) holds for the given number of rows.
+    """
     size = len(steps[0][0])
     places, clock = rng.random(size).tolist(), TestClock(1.0)
     waiting, asked, last, now = set(range(size)), [], 0.0, 0.0

@@ -1,4 +1,4 @@
-"""From how many test images on one can say whether a model's confidence fits its accuracy.
+"""How many test images does it take to tell whether a model's confidence matches its accuracy?
 
     python -m benchmarks.calibration_verdict
 

@@ -1,5 +1,5 @@
-"""Boxes learned while they are drawn: how good the detector is after so many images, what a round costs, and how many
-actions its suggestions save.
+"""The live detector: its quality against the number of labeled images, the cost of a round, and the actions that its
+suggestions save.
 
     python -m benchmarks.detection                           # scenes of scikit-learn's digits, made here
     python -m benchmarks.detection --coco FOLDER             # FOLDER/annotations.json and FOLDER/images/
@@ -198,7 +198,7 @@ def _example(sha256: str, boxes: Sequence[tuple[list[float], int]]) -> Example:
 
 
 def placed(classes: NDArray[np.int64], boxes: NDArray[np.float32], scores: NDArray[np.float32] | None = None) -> Placed:
-    """Boxes in the form in which they are measured. Without scores, they are certain."""
+    """Boxes in the form that the metrics need. Boxes without scores get the score 1."""
     certain = np.ones(len(classes)) if scores is None else scores.astype(np.float64)
     return Placed(classes, boxes.astype(np.float64), certain)
 

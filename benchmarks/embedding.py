@@ -1,4 +1,4 @@
-"""The share of the network's own speed that remains when images come from files: `python -m benchmarks.embedding`.
+"""The speed of embedding image files, as a share of the network's own speed: `python -m benchmarks.embedding`.
 
 It embeds small files (short side 160 px) and 12-megapixel JPEGs through the real `Embedder` (read, hash, decode,
 forward, store), each as a ratio to a bare forward pass of the same backbone on prepared batches; the two alternate in

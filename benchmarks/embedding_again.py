@@ -1,4 +1,4 @@
-"""The queue while all images are embedded again after a challenger won: `python -m benchmarks.embedding_again`.
+"""The freshness of the queue while a challenger that won embeds all images: `python -m benchmarks.embedding_again`.
 
 Both real services run. A simulated annotator answers ten handwritten digits every second or two and waits for a queue
 that has seen them. The backbone is a small untrained convolutional network, so the challenger is better after a few

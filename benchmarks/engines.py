@@ -1,4 +1,4 @@
-"""What a Ray cluster is worth: rounds, predictions of all images, and embedding, without and with it, in the same run.
+"""The gain of a Ray cluster: rounds, predictions of all images, and embedding, without and with it in the same run.
 
     python -m benchmarks.engines                              # 200,000 × 256, a cluster of two workers on this machine
     python -m benchmarks.engines --address ray://HOST:10001   # your cluster; RAY_AUTH_MODE=token with a token
@@ -105,7 +105,7 @@ def row(name: str, seconds: tuple[float, float]) -> None:
 
 
 def in_turns(here: Callable[[], Any], there: Callable[[], Any]) -> tuple[float, float]:
-    """The median seconds of each."""
+    """The median seconds of each function; they take turns."""
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(TURNS):
         for run, kept in ((here, taken[0]), (there, taken[1])):

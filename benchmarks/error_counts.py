@@ -1,4 +1,4 @@
-"""Whether the number of wrong labels on the page Review is right.
+"""Is the estimated number of wrong labels on the page Review right?
 
     python -m benchmarks.error_counts                                # the digits of scikit-learn
     python -m benchmarks.error_counts --npz clothing=FILE.npz        # X (n, D) raw vectors, labels (n,)
@@ -102,7 +102,7 @@ def measure(rows: Rows, truth: Ids, labels: int, kind: str, share: float, seed: 
 
 
 def _asked(rows: Rows, answers: Ids, labels: int, rng: np.random.Generator) -> Ids:
-    """Ten at random, then repeatedly the ten least certain for a head on the labels so far."""
+    """Ten random rows, then repeatedly the ten that a head trained on the labels so far is least certain about."""
     asked = rng.choice(len(rows), 2 * STEP, replace=False)
     while len(asked) < labels:
         head = fit_head(rows[asked], answers[asked])

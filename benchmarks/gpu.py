@@ -1,4 +1,4 @@
-"""Images a second that a GPU embeds, from files to vectors: `python -m benchmarks.gpu --images 8192`.
+"""Images per second that a GPU embeds, from files to vectors: `python -m benchmarks.gpu --images 8192`.
 
 For each network, the bare forward pass of the same network in the same precision, on a batch that already lies on the
 device, is compared with our way from decoded images in memory to vectors in memory, and with the whole way of a
@@ -123,7 +123,7 @@ def _row(
 
 
 def drawn(name: str) -> torch.nn.Module:
-    """The timm network with random weights, as a trainer uses it."""
+    """The timm network with random weights, prepared as in the trainer."""
     torch.manual_seed(0)
     more: dict[str, Any] = {"img_size": SIZE} if "vit" in name else {}
     network: torch.nn.Module = timm.create_model(name, num_classes=0, **more)
@@ -151,7 +151,7 @@ def dinov2() -> torch.nn.Module:
 
 
 def _forward_gpu(runner: Runner, images: int) -> float:
-    """Images/s of the network alone, on a normalised batch that lies on the GPU."""
+    """Images/s of the network alone, on a normalised batch in the memory of the GPU."""
     noise = torch.randint(0, 256, (runner.at_once, 3, SIZE, SIZE), dtype=torch.uint8, device=runner.device)
     passes = max(images // runner.at_once, 4)
     with torch.inference_mode():
@@ -201,7 +201,7 @@ def _whole(name: str, folder: Path, photos: Path, entries: list[ImageEntry], dev
 
 
 def _step_through(embedder: Embedder, entries: list[ImageEntry]) -> None:
-    """As the trainer's loop: give the next images, and forget those that are embedded."""
+    """Like the trainer's loop: pass the next images, and drop those that are embedded."""
     pending = {entry.id: entry for entry in entries}
     while pending:
         first = [entry for _, entry in zip(range(embedder.appetite), pending.values(), strict=False)]
@@ -212,7 +212,7 @@ def _step_through(embedder: Embedder, entries: list[ImageEntry]) -> None:
 
 
 def _decoding(scratch: Path, entries: list[ImageEntry], processes: bool) -> float:
-    """Images/s decoded, as for a network, but thrown away."""
+    """Images/s decoded for a network; the results are discarded."""
     with _Reader(_settings(scratch / "photos", scratch / "decoding", "cpu")) as source:
         reader = ReadAhead(source.fetch, LIMITS)
         warm = min(len(entries) // 4, 1_024) if processes else 0
@@ -234,7 +234,7 @@ def _read_through(reader: ReadAhead, entries: list[ImageEntry], processes: bool)
 
 
 def _distance(name: str, network: TorchBackbone, images: Sequence[NDArray[Any]]) -> str:
-    """How far vectors are from those in float32 on the CPU, relative to their length."""
+    """The distance of vectors from those in float32 on the CPU, relative to their length."""
     cpu = torch.device("cpu")
     plain = TorchBackbone(
         name, drawn(NETWORKS[name]), input_size=SIZE, mean=(0.5,) * 3, std=(0.5,) * 3, device=cpu, published=False
@@ -246,7 +246,7 @@ def _distance(name: str, network: TorchBackbone, images: Sequence[NDArray[Any]])
 
 
 class _Reader:
-    """Reads photos as a trainer does. There is no labeler that could be asked."""
+    """Reads photos like a trainer, without a labeler."""
 
     def __init__(self, settings: TrainerSettings) -> None:
         self._client = LabelerClient(settings.labeler_url, timeout_seconds=1.0)
@@ -293,7 +293,7 @@ def _megabytes(folder: Path, entries: list[ImageEntry]) -> float:
 
 
 def _decoded(scratch: Path, entries: list[ImageEntry], way: Preprocessing) -> list[NDArray[Any]]:
-    """Different arrays in memory, so that no cache holds all of them."""
+    """Different arrays in memory, more than a cache can hold."""
     few = [way.read((scratch / "photos" / entry.uri).read_bytes(), LIMITS) for entry in entries[:ENCODED]]
     return [few[number % len(few)].copy() for number in range(len(entries))]
 

@@ -100,7 +100,7 @@ def _write(folder: Path, X: NDArray[np.float32], y: Ids, test: Ids, blocks: Sequ
 
 
 def _ready(labeler: Process, trainer: Process, images: int) -> Callable[[], bool]:
-    """Whether everything is embedded and the current list, based on all of it, has not changed for a while."""
+    """Whether all images are embedded, and the list that is based on all of them has not changed for a while."""
     seen: dict[str, Any] = {"version": None, "since": time.monotonic()}
 
     def ready() -> bool:

@@ -61,7 +61,7 @@ class Situation:
     budget: int
 
     def drawn(self, seed: int) -> tuple[Rows, Ids, Ids, Ids, int]:
-        """Vectors, classes, train rows and test rows; and how many train rows are there at first."""
+        """Vectors, classes, train rows, test rows, and the number of train rows that are in the pool at first."""
         if self.data is None:
             X, y, train, test = pairs(seed)
             return X, y, train, test, len(train)
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def _situations(sets: Sequence[str], folder: Path, only: str) -> Iterator[Situation]:
-    """The situations whose name has `only` in it."""
+    """The situations whose name contains `only`."""
     photos = {each.partition("=")[0]: _embedded(each, folder) for each in sets}
     X, y = load_digits(return_X_y=True)
     everything = {"digits": Embedded(X.astype(np.float32), y.astype(np.int64), ()), **photos}

@@ -1,4 +1,4 @@
-"""How well wrong labels are found, and what fixing them gains.
+"""How well does Review find wrong labels, and how much accuracy does fixing them gain?
 
     python -m benchmarks.label_errors                                # the digits of scikit-learn
     python -m benchmarks.label_errors --npz clothing=FILE.npz        # X (n, D) raw vectors, labels (n,)

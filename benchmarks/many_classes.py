@@ -1,4 +1,4 @@
-"""Sets of images with 30 and with 100 classes, for `benchmarks.imbalance`: nothing is downloaded.
+"""Data sets with 30 and with 100 classes for `benchmarks.imbalance`. Nothing is downloaded.
 
 - *Together*: several sets of photos as one, each class of each set a class, cut to a number of photos at random. So the
   sizes of the classes differ as they differ there.
@@ -58,7 +58,7 @@ class Embedded(NamedTuple):
 
 
 def together(sets: list[Embedded], size: int) -> Embedded:
-    """At most `size` images of all sets, whose classes are all different."""
+    """At most `size` images of all sets together. No two sets share a class."""
     first = np.cumsum([0, *(int(each.y.max()) + 1 for each in sets)])
     X = np.concatenate([each.X for each in sets])
     y = np.concatenate([each.y + start for each, start in zip(sets, first, strict=False)])

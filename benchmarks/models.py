@@ -75,7 +75,7 @@ class Timed(Work):
     steps: list[tuple[float, int, str]] = field(default_factory=list)
 
     def tell(self, done: int, total: int, message: str, *, seconds_left: float | None = None, **metrics: float) -> None:
-        """Called like a page's progress."""
+        """See `Work.tell`; also records the time of a training step."""
         if message.startswith("Training, epoch"):
             self.steps.append((time.perf_counter(), done, message))
         super().tell(done, total, message, seconds_left=seconds_left, **metrics)

@@ -63,7 +63,7 @@ class Data(NamedTuple):
 
 
 class Point(NamedTuple):
-    """What was reached after so many questions and keys."""
+    """The result after a number of questions and keys."""
 
     questions: int
     keys: int

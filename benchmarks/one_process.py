@@ -54,7 +54,7 @@ COLUMNS = (
 
 
 class Service:
-    """One service of the checkout `tree`."""
+    """A service, run from the checkout `tree`."""
 
     def __init__(self, name: str, tree: Path, settings: dict[str, Any], log: Path) -> None:
         self.port = free_port()
@@ -89,7 +89,7 @@ class Service:
         return float(sum(psutil.Process(self._process.pid).cpu_times()[:2]))
 
     def memory(self) -> str:
-        """Its greatest memory so far."""
+        """Its peak memory so far."""
         return f"{self.peak_own / 1e6:.2f} ({self.peak / 1e6:.2f}) GB"
 
     def end(self) -> None:
@@ -199,7 +199,7 @@ def _note(name: str, found: dict[str, str]) -> None:
 
 
 def _whole(found: dict[str, str], labeler: Service, trainer: Service) -> None:
-    """Start both, and wait for the scan, the first list, and the list of the whole pool."""
+    """Start both services, and wait for the scan, the first list, and the list of the whole pool."""
     began = time.monotonic()
     for each in (trainer, labeler):
         each.start()
@@ -251,7 +251,7 @@ def _timed(page: httpx.Client, address: str, pause: float = 0.0) -> float:
 
 
 def _map(page: httpx.Client) -> float:
-    """Until the map is there; it says 409 while it is being computed."""
+    """Wait for the map; the answer is 409 while it is computed."""
     began = time.perf_counter()
     while page.get("/api/map").status_code == 409:
         time.sleep(0.1)
@@ -265,7 +265,7 @@ def _list(url: str, ended: threading.Event) -> None:
 
 
 def _grid(page: httpx.Client) -> float:
-    """Until the list is there, as the page asks for it; earlier versions know no parts of a list."""
+    """Wait for the list, requested like the page does; earlier versions have no parts of a list."""
     began = time.perf_counter()
     if page.get("/api/grid?status=any&limit=5000").status_code == 422:
         page.get("/api/grid?status=any").raise_for_status()
@@ -317,7 +317,7 @@ def write(folder: Path, count: int, values: int) -> None:
 
 
 def _png() -> tuple[bytes, bytes]:
-    """What comes before and after the text in a small image."""
+    """The bytes before and after the text in a small image."""
     pixels = zlib.compress((b"\0" + b"\x80\x40\x20" * 8) * 8)
     header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels), _chunk(b"IEND", b"")

@@ -54,7 +54,7 @@ class Ledger:
 
 @dataclass
 class Outages:
-    """What went wrong, and how long recovery took."""
+    """Records faults, and how long each recovery took."""
 
     kills: Counter[str] = field(default_factory=Counter)
     full: int = 0

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def _write(home: Path, count: int, pixels: int) -> dict[str, Path]:
-    """The same images in each kind of place of this machine."""
+    """Write the same images to each kind of place on this machine."""
     rng = np.random.default_rng(0)
     files: dict[str, bytes] = {}
     for number in range(count):

@@ -43,7 +43,7 @@ TOKEN = secrets.token_urlsafe(32)
 
 @dataclass
 class Office:
-    """What all people see: where the labeler is, and what happened so far."""
+    """State shared by all people: the labeler's address, and what happened so far."""
 
     urls: list[str]
     posts: list[float] = field(default_factory=list)  # ms
@@ -59,12 +59,12 @@ class Office:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def answered(self) -> None:
-        """Somebody got an answer just now."""
+        """Record that somebody got an answer."""
         now = time.monotonic()
         self.silent, self.last = max(self.silent, now - self.last), now
 
     def take(self, person: str, image_ids: list[int]) -> None:
-        """The page of this person shows these images now, and no others."""
+        """Record the images that this person's page shows now."""
         with self.lock:
             for image_id in [each for each, who in self.held.items() if who == person and each not in image_ids]:
                 del self.held[image_id]
@@ -109,7 +109,7 @@ class Person(threading.Thread):
             keep = ids[1:]
 
     def _until_answered(self, method: str, path: str, **sent: Any) -> tuple[Any, float]:
-        """The answer, and the milliseconds of the request that got it."""
+        """Retry until there is an answer; returns it with the milliseconds of the successful request."""
         end = time.monotonic() + PATIENCE_SECONDS
         while True:
             for url in self._office.urls:

@@ -105,7 +105,7 @@ def started(name: str, size: int, classes: int, seed: int) -> WholeDetector:
 
 
 def look(network: WholeDetector, album: Album, example: Example, ids: Sequence[int]) -> Detections:
-    """The objects in an image."""
+    """Find the objects in an image."""
     canvas, placement = album.plain(example.sha256)
     with torch.inference_mode():
         scores, corners = network(torch.from_numpy(canvas[None]).to(network.threshold.device))

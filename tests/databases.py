@@ -14,7 +14,7 @@ from shared.storage import database
 
 @cache
 def compile_once() -> None:
-    """Let all SQLite databases of this process share what SQLAlchemy compiles."""
+    """Share SQLAlchemy's cache of compiled statements among all SQLite databases of this process."""
     first = made("sqlite://")
     first.connect().close()  # the dialect then knows what this SQLite can do
 

@@ -1,4 +1,4 @@
-"""Disks that are full when a test says so: a small file system where one can be mounted, else a limit on file sizes.
+"""Disks that a test can fill: a small file system where one can be mounted, else a limit on file sizes.
 
 In both cases the kernel refuses the services' writes, without their help. The limit works for any user on Linux: no
 file of the process can grow.
@@ -19,7 +19,7 @@ from tests.services import Process
 
 
 class SmallDisk:
-    """A folder that can be full. `mounted`: it is its own file system; else `fill` limits the processes."""
+    """A folder that can be full. `mounted`: it is a file system of its own; otherwise `fill` limits the processes."""
 
     def __init__(self, folder: Path, mounted: bool) -> None:
         self.folder = folder
@@ -27,7 +27,7 @@ class SmallDisk:
         self._limited: list[int] = []
 
     def fill(self, *processes: Process) -> None:
-        """Fill the disk: these processes at least can write no more bytes."""
+        """Fill the disk. At least these processes can then write nothing more."""
         for database in [*self.folder.rglob("flywheel.db"), *self.folder.rglob("replica.db")]:
             with contextlib.closing(sqlite3.connect(database, timeout=10)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

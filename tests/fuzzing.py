@@ -144,7 +144,7 @@ class _Thin:
 
 
 def told(error: events.NonFatalError, scenario: events.ScenarioFinished | None = None) -> str:
-    """An error of the run itself with its causes, and what the service answered to the last requests."""
+    """An error of the run itself, with its causes and the service's last answers."""
     phase = error.phase.value if error.phase is not None else "no phase"
     sent = list(scenario.recorder.interactions.values()) if scenario is not None else []
     answers = [

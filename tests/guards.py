@@ -78,14 +78,14 @@ def has_own_lock(part: object) -> bool:
 
 
 class LockOrder:
-    """Which lock was taken while which was held. A lock goes by its class and attribute."""
+    """Records which lock was taken while another was held. A lock is named by its class and attribute."""
 
     def __init__(self) -> None:
         self.pairs: set[tuple[str, str]] = set()
         self._held = threading.local()
 
     def record(self, parts: Iterable[object]) -> None:
-        """Watch the locks of these parts, while no thread holds one of them."""
+        """Start to record the locks of these parts. No thread may hold one of them meanwhile."""
         for part in parts:
             locks = {name: value for name, value in vars(part).items() if isinstance(value, LOCKS)}
             for name, value in locks.items():
@@ -94,7 +94,7 @@ class LockOrder:
                 setattr(part, name, _Recorded(value, f"{type(part).__name__}.{first}", self))
 
     def stack(self) -> list[str]:
-        """What the current thread holds, in the order in which it took them."""
+        """The locks that the current thread holds, in the order in which it took them."""
         if not hasattr(self._held, "names"):
             self._held.names = []
         names: list[str] = self._held.names

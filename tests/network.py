@@ -1,4 +1,4 @@
-"""An unreliable network: a TCP proxy between two services that delays, swallows, cuts and resets on request."""
+"""An unreliable network: a TCP proxy between two services that can delay or drop data and cut or reset connections."""
 
 from __future__ import annotations
 

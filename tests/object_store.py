@@ -15,7 +15,7 @@ REGION = "us-east-1"
 
 
 class ObjectStore:
-    """The server, its address, and what it does wrong."""
+    """The server, its address, and its faults."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []  # method and path of each
@@ -85,7 +85,7 @@ class _Quiet(WSGIRequestHandler):  # type: ignore[misc]
 
 @contextmanager
 def object_store() -> Iterator[ObjectStore]:
-    """A store for the time of the block."""
+    """A store that runs during the block."""
     store = ObjectStore()
     try:
         yield store

@@ -182,7 +182,7 @@ class CutCommit:
 
 
 def _answer(server: socket.socket, client: socket.socket, lost: threading.Event, swallowed: threading.Event) -> None:
-    """Forward what the server says; nothing any more once its answers are `lost`."""
+    """Forward the server's answers until they are `lost`."""
     with suppress(OSError):
         while said := server.recv(65_536):
             if lost.is_set():

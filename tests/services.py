@@ -103,7 +103,7 @@ class Process:
             assert ready.wait(START_SECONDS), f"the {self.name} did not start:\n" + "".join(self.log[-30:])
 
     def kill(self) -> None:
-        """Kill it, as in a power failure."""
+        """Kill it, without a chance to clean up."""
         self.end(signal.SIGKILL)
 
     def end(self, how: signal.Signals = signal.SIGTERM, seconds: float = 20.0) -> int:

@@ -23,6 +23,6 @@ def on_page(header: str) -> list[tuple[str, str]]:
 
 
 def out_of_order(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The pairs of locks of which the page does not name the one that was taken first before the other."""
+    """Pairs of locks that were taken in another order than the page lists them."""
     place = {name: number for number, (name, _) in enumerate(on_page("lock"))}
     return sorted((first, then) for first, then in pairs if place[first] >= place[then])

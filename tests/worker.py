@@ -17,7 +17,7 @@ def main() -> int:
 
 
 def ask() -> int:
-    """Wait for a fork that is a worker."""
+    """Ask the fork server for a worker, and wait until it ends."""
     sys.path[0] = str(HOME)
     from tests import forks
 

@@ -1,4 +1,4 @@
-"""The card of a detection project: photos whose places are known, and a hand that works in pixels of the original."""
+"""The card of a detection project: photos with known boxes, and a mouse that takes pixels of the original."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_turned_photos(folder: Path, count: int) -> None:
 
 
 def suggest(services: Services, found: dict[int, list[tuple[str, float, Place]]], reason: str) -> None:
-    """Push a list of the trainer with these boxes: image id → class, confidence, place."""
+    """Push a list of questions, as the trainer does, with suggested boxes: image id → class, confidence, place."""
     ids, push = class_ids(services), pushed(services, list(found), {}, reason)
     for query in push["queries"]:
         query["boxes"] = [
@@ -57,10 +57,10 @@ def suggest(services: Services, found: dict[int, list[tuple[str, float, Place]]]
 
 
 class Drawing(Card):
-    """The card, with a mouse that is told places of the original."""
+    """The card, with a mouse whose positions are pixels of the original image."""
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place on the page of a pixel of the image, which lies in the middle of its frame."""
+        """The position on the page of a pixel of the image, which is centred in its frame."""
         frame = self.page.locator(".picture").bounding_box()
         assert frame is not None
         scale = min(frame["width"] / WIDTH, frame["height"] / HEIGHT)
@@ -85,14 +85,14 @@ class Drawing(Card):
         self.page.mouse.click(*self.at(x, y))
 
     def touched(self) -> CDPSession:
-        """Have the page be a phone's, and return what touches it."""
+        """Make the page a phone's, and return a function that touches it."""
         self.page.set_viewport_size(ViewportSize(width=390, height=844))
         devtools = self.page.context.new_cdp_session(self.page)
         devtools.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
         return devtools
 
     def touch(self, devtools: CDPSession, *path: tuple[float, float]) -> None:
-        """A finger goes this way over the image: a tap, if it is one place."""
+        """Move a finger along this path over the image; a path of one point is a tap."""
         points = [dict(zip("xy", self.at(*place), strict=True)) for place in path]
         devtools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": points[:1]})
         for point in points[1:]:
@@ -100,7 +100,7 @@ class Drawing(Card):
         devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
     def colour(self, x: float, y: float) -> tuple[int, ...]:
-        """What is on the page at a pixel of the image, without the boxes."""
+        """The colour on the page at a pixel of the image, without the boxes."""
         left, top = self.at(x, y)
         self.page.mouse.move(0, 0)
         shot = self.page.screenshot(clip={"x": round(left), "y": round(top), "width": 1, "height": 1})
@@ -124,6 +124,6 @@ def boxes_of(services: Services, annotator: str) -> list[list[tuple[str, str, Pl
 
 
 def near(place: Place, wanted: Place, pixels: float) -> bool:
-    """Whether each edge is within so many pixels."""
+    """Whether each edge is at most this many pixels away."""
     edges = [(each.x, each.y, each.x + each.w, each.y + each.h) for each in (place, wanted)]
     return all(abs(one - other) <= pixels for one, other in zip(*edges, strict=True))

@@ -1,4 +1,4 @@
-"""The labeling card as a person sees and uses it, and a record of what was on screen at each key."""
+"""The labeling card as a person uses it, with a record of the image on screen at each key."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ READY_MS = 30_000
 
 
 def launch(playwright: Playwright) -> Browser:
-    """What `scripts/browser` installs: Debian's headless shell or its whole Chromium, else Playwright's own."""
+    """Start the browser that `scripts/browser` installs: Debian's headless shell or Chromium, else Playwright's."""
     found = (path for name in ("chromium-headless-shell", "chromium") if (path := shutil.which(name)))
     return playwright.chromium.launch(executable_path=next(found, None), args=FLAGS)
 
 
 def press(page: Page, key: str) -> None:
-    """A key as Playwright names it, or as another keyboard sends it: `ы@KeyS` is the letter ы at the place of the S."""
+    """Press a key by Playwright's name, or as on another keyboard: `ы@KeyS` is the letter ы on the key of the S."""
     if "@" not in key:
         page.keyboard.press(key)
         return
@@ -70,7 +70,7 @@ def press(page: Page, key: str) -> None:
 
 
 def arrive(page: Page, url: str, annotator: str) -> None:
-    """Have the browser know the annotator's name at this labeler, as from an earlier visit."""
+    """Store the annotator's name in the browser, as an earlier visit to this labeler would."""
     if not page.url.startswith(f"{url}/"):
         page.goto(f"{url}/api/health")
     page.evaluate("name => localStorage.setItem('flywheel/annotator', name)", annotator)

@@ -52,7 +52,7 @@ class Launched(NamedTuple):
 
 @pytest.fixture(scope="session")
 def launched() -> Iterator[Launched]:
-    """One browser for all modules: to launch one takes two seconds. Playwright lets its event loop pass for the one
+    """One browser for all modules, because a launch takes two seconds. Playwright lets its event loop pass for the one
     that runs in this thread, which the tests of other rooms, with loops of their own, must not meet.
     """
     with sync_playwright() as playwright:
@@ -86,8 +86,8 @@ def shared_context(launched: Launched) -> BrowserContext:
 def context(
     shared_context: BrowserContext, browser: Browser, request: pytest.FixtureRequest
 ) -> Iterator[BrowserContext]:
-    """A context without cookies or permissions, and at most an empty page. What Streamlit's page is made of stays in
-    its cache.
+    """A browser context without cookies and permissions, and with at most one empty page. The files of Streamlit's page
+    stay in its cache.
     """
     yield shared_context
     first, *others = shared_context.pages or [shared_context.new_page()]
@@ -101,7 +101,7 @@ def context(
 
 
 def leave(page: Page) -> None:
-    """Empty the page, and have the browser forget what it kept there.
+    """Empty the page, and clear the browser's storage for its origin.
 
     An answer that is still on its way would be kept again, so an empty page of the same origin clears the storage.
     """
@@ -117,7 +117,7 @@ def leave(page: Page) -> None:
 
 @pytest.fixture
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page that must log no error, except in tests marked `provokes_errors`; a failure leaves a screenshot.
+    """A page that must log no error, except in tests marked `provokes_errors`. A failed test leaves a screenshot.
 
     One test after the other has the same page, emptied: to compile Streamlit's scripts in a new one costs as much as
     to run them.
@@ -144,7 +144,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @contextlib.contextmanager
 def watched(page: Page, *, provokes_errors: bool = False) -> Iterator[None]:
-    """Whatever the page loads must be of this machine, and it must log no error unless it `provokes_errors`."""
+    """Fail if the page loads anything from another machine, or logs an error although it does not `provokes_errors`."""
     errors: list[str] = []
     foreign: list[str] = []
 
@@ -173,21 +173,24 @@ def watched(page: Page, *, provokes_errors: bool = False) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def labeler() -> Iterator[Services]:
-    """A labeler without trainer that many tests share, each under its own name."""
+    """A labeler without a trainer, shared by many tests; each uses its own annotator name."""
     with running_services(images=600, start_trainer=False) as services:
         yield services
 
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Services]:
-    """Labeler and trainer, with test images from early on, for the tests of one module."""
+    """A labeler and a trainer for the tests of one module. Test images come early."""
     with running_services(images=600, labeler=OFTEN_TESTED) as services:
         yield services
 
 
 @pytest.fixture
 def start_labeler() -> Iterator[StartLabeler]:
-    """Start a labeler of one's own, over so many images. Ask for it before the page, so that it outlives the page."""
+    """Start a labeler for this test alone, with this many images.
+
+    Request it before the page, so that it outlives the page.
+    """
 
     def start(images: int, classes: Sequence[str]) -> Services:
         labeler = {"classes": ",".join(classes)}

@@ -45,11 +45,11 @@ class Grid:
 
     @property
     def chosen(self) -> list[int]:
-        """Image ids of those that are chosen and exist."""
+        """Image ids of the chosen tiles, sorted."""
         marked = self.page.locator("[data-testid=tile][aria-selected=true]")
         return sorted(marked.evaluate_all("all => all.map(({ dataset }) => Number(dataset.imageId))"))
 
     def total(self) -> int:
-        """How many images are listed, once that is known."""
+        """The number of listed images, once it is known."""
         said = self.part("chosen").filter(has_text=" of ").inner_text()
         return int(said.split(" of ")[1].split()[0].replace(",", ""))

@@ -18,7 +18,7 @@ StartLabeler = Callable[[int, Sequence[str]], Services]
 
 
 def rows_of(services: Services, annotator: str) -> list[dict[str, Any]]:
-    """What the log holds of the annotator, in order."""
+    """The annotator's rows in the log, in order."""
     log = services.get("/api/annotations?limit=5000")["annotations"]
     return [row for row in log if row["annotator"] == annotator]
 
@@ -29,7 +29,7 @@ def class_ids(services: Services) -> dict[str, int]:
 
 
 def pushed(services: Services, image_ids: Sequence[int], suggestions: dict[str, float], reason: str) -> dict[str, Any]:
-    """A list of the trainer that names these images, all with the same suggestions (class name → confidence)."""
+    """A list of questions, as from the trainer, with the same suggestions for all images (class name → confidence)."""
     project, ids = services.get("/api/project"), class_ids(services)
     said = [{"label": ids[name], "confidence": confidence} for name, confidence in suggestions.items()]
     return {
@@ -51,7 +51,7 @@ def post(services: Services, path: str, body: dict[str, Any]) -> Any:
 
 
 def take_all_back(services: Services, *annotators: str) -> None:
-    """Undo whatever these people answered, so that the next test finds the images as this one did.
+    """Undo all answers of these annotators, so that the next test finds the images as this one did.
 
     Give the labeler `SHARED`, so that it also finds them on nobody's screen.
     """

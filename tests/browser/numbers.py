@@ -46,7 +46,7 @@ def correct_and_skip(pair: Services) -> None:
 
 
 def simulate(pair: Services, folder: Path) -> None:
-    """`flywheel simulate` counts labels as the pages do: a skip is none."""
+    """`flywheel simulate` counts labels like the pages: a skip is not a label."""
     before = pair.get("/api/project")["images"]
     table = folder / "truth.csv"
     with table.open("w", newline="") as file:
@@ -110,7 +110,7 @@ def label_and_bar(pair: Services, page: Page, project: dict[str, Any]) -> None:
 
 
 def many_images(pair: Services, page: Page, project: dict[str, Any]) -> None:
-    """Grid and Map leave out what is held out, and say how much that is."""
+    """Grid and Map leave out held-out images, and say how many."""
     train, held = (project["splits"][each] for each in ("train", "test"))
     note = f"{many(held['total'], 'held-out image')} are left out."
     page.goto(f"{pair.labeler.url}/grid?status=labeled")

@@ -1,4 +1,4 @@
-"""From page to page by the links at the top, as a person goes: quicker than opening each by its address."""
+"""Navigate by the links at the top, as a person does. This is faster than opening each page by its address."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RAN = """() => scriptRuns > 0 || (performance.now() - followedAt > 5000 &&
 
 
 def follow(page: Page, address: str) -> None:
-    """Go on to the page by its link, and wait until its script has run. Some page of ours must be open."""
+    """Follow the link to the page, and wait until its script has run. A page of the labeler must be open."""
     page.evaluate(COUNT)
     page.get_by_test_id("stTopNavLink").filter(has_text=TITLES[address]).click()
     page.wait_for_url(re.compile(f"/{address}$"))

@@ -41,7 +41,7 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def busy() -> Iterator[Services]:
-    """Both services with everything that pages can show: figures, and what people differ on."""
+    """Both services, with enough labels that every page has content: figures and disagreements."""
     often = {"test_set_frac": 0.3, "test_free_labels": 4, "buffer_size": 5}
     with running_services(images=200, labeler=often) as services:
         wait_for(lambda: services.status()["embedding"]["done"] == 200)
@@ -69,7 +69,7 @@ def visitor(shared_context: BrowserContext, browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="module", params=PAGES)
 def visited(busy: Services, visitor: Page, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """Each page in turn, opened once for what only looks at it; the last test makes it narrow."""
+    """Each page in turn, opened once for all tests that only look at it. The last test makes it narrow."""
     with watched(visitor):
         visitor.set_viewport_size(LAPTOP)
         visitor.goto(f"{busy.labeler.url}/{request.param}")
@@ -103,7 +103,7 @@ SIGHTS: dict[str, Callable[[Card], Locator]] = {
 
 
 def violations(page: Page) -> list[str]:
-    """In the light theme and in the dark one."""
+    """The violations that axe-core finds, in the light and the dark theme."""
     found = []
     page.evaluate(Axe().axe_script)
     for scheme, rules in zip(SCHEMES, (RULES, OF_COLOURS), strict=True):

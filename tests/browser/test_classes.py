@@ -22,7 +22,7 @@ def own(start_labeler: StartLabeler) -> Services:
 
 @pytest.fixture
 def card(own: Services, open_card: Callable[[Services], Card]) -> Card:
-    """With two labels of red and one of green."""
+    """The card, after two labels of red and one of green."""
     card = open_card(own)
     for key in "112":
         card.key(key)

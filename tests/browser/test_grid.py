@@ -30,7 +30,7 @@ def alone() -> Iterator[Services]:
 
 @pytest.fixture
 def own(alone: Services, annotator: str) -> Iterator[Services]:
-    """`alone`, whose images nobody has labeled when the test begins."""
+    """`alone`, with no image labeled when the test begins."""
     yield alone
     take_all_back(alone, annotator, "bob")
     assert alone.get("/api/project")["images"]["labeled"] == 0
@@ -52,7 +52,7 @@ def untaught() -> Iterator[Services]:
 
 @pytest.fixture(scope="module")
 def taught(untaught: Services) -> Services:
-    """`untaught`, with a model of 60 labels."""
+    """`untaught`, with a model trained on 60 labels."""
     untaught.label_at_once(60)
     wait_for(lambda: untaught.caught_up() and untaught.status()["model_version"])
     return untaught

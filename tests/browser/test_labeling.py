@@ -283,6 +283,6 @@ def test_guidelines_are_written_shown_and_remembered(card: Card, labeler: Servic
 
 
 def _is_part_of(part: Sequence[object], whole: Sequence[object]) -> bool:
-    """Whether the items of `part` stand in `whole`, in that order."""
+    """Whether `whole` contains the items of `part`, in that order."""
     rest = iter(whole)
     return all(item in rest for item in part)

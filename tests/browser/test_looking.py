@@ -1,4 +1,4 @@
-"""Looking closely: zoom, pan and brightness, and what the model shows of its mind."""
+"""Zoom, pan and brightness of the image, and how the card shows the model's suggestion."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def box(locator: Locator) -> dict[str, float]:
 
 
 def fits(card: Card) -> bool:
-    """Whether the page need not be scrolled."""
+    """Whether the whole page is visible without scrolling."""
     return bool(
         card.page.evaluate("(main => main.scrollHeight <= main.clientHeight)(document.querySelector('.stMain'))")
     )
@@ -38,7 +38,7 @@ def all_in_sight(card: Card) -> bool:
 
 
 def places(card: Card) -> list[dict[str, float]]:
-    """Where everything that is pressed lies."""
+    """The positions of the image and the controls."""
     return [box(card.part(name)) for name in ("stage", "classes", "filter", "add-class", "manage", "skip", "undo")]
 
 

@@ -42,7 +42,7 @@ def open_map(page: Page, services: Services) -> Page:
 
 
 def places(page: Page, map_: dict[str, Any]) -> list[tuple[float, float]]:
-    """Where each image's point lies on the page, while all of the map is in sight."""
+    """The position of each image's point on the page, while the whole map is visible."""
     box = page.get_by_test_id("map").bounding_box()
     assert box is not None
     unit = min(box["width"], box["height"]) / 2 - MARGIN

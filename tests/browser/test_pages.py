@@ -207,7 +207,7 @@ def nameless(page: Page) -> list[str]:
 
 
 def contrast(locator: Locator) -> float:
-    """Of the element's text against what lies behind it, measured on a canvas so that any CSS colour is understood.
+    """The contrast of the element's text to its background, measured on a canvas, which understands any CSS colour.
 
     An element that the page has just drawn anew has no colours: then the one in its place is measured.
     """

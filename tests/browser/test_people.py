@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def disputed() -> Iterator[Services]:
-    """Two people answered six images, and differ on four of them."""
+    """A labeler where two people answered six images and disagree on four of them."""
     with running_services(images=8, labeler={"overlap": 2, "test_set_frac": 0}, start_trainer=False) as services:
         for number in range(1, 7):
             said = ("red", "red" if number > 4 else "green")

@@ -45,7 +45,7 @@ def swiped(suggesting: Services, open_card: Callable[[Services], Card]) -> Card:
 
 
 class Finger:
-    """Real touches, by the browser's own protocol."""
+    """A finger: sends real touches over the browser's own protocol."""
 
     def __init__(self, card: Card) -> None:
         self.devtools: CDPSession = card.page.context.new_cdp_session(card.page)
@@ -54,7 +54,7 @@ class Finger:
         self.x, self.y = box["x"] + box["width"] / 2, box["y"] + 60
 
     def down(self, *ways: float) -> None:
-        """One finger at each of these distances from the middle."""
+        """Put down one finger at each of these offsets from the middle of the image."""
         self._send("touchStart", ways)
 
     def move(self, *ways: float) -> None:

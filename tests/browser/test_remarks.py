@@ -1,4 +1,4 @@
-"""What is said beside a label: a note on the image, and why one gets no label."""
+"""Remarks beside a label: a note on an image, and the reason why it has no label."""
 
 from __future__ import annotations
 

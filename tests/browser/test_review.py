@@ -31,7 +31,7 @@ MORE = ["amber", "black", "brown", "gold", "grey", "orange", "pink", "violet", "
 
 @contextmanager
 def labeled(**more: Any) -> Iterator[Services]:
-    """Both services over labeled images of which 12 that may be learned from have the wrong label, all judged."""
+    """Both services over labeled images, all judged by the model. 12 train images have a wrong label."""
     settings = {"test_set_frac": 0.15, "validation_set_frac": 0.1, "buffer_size": 5} | more
     with running_services(images=IMAGES, labeler=settings) as services:
         wait_for(lambda: services.status()["embedding"]["done"] == IMAGES)
@@ -48,7 +48,7 @@ def review(services: Services, page: Page, annotator: str) -> Review:
 
 
 def given(services: Services) -> dict[str, str]:
-    """The labels brought along: the truth but for the first images of the train split."""
+    """The labels to import: the true ones, except for the first images of the train split."""
     train = [each["uri"] for each in services.get("/api/images?limit=1000")["images"] if each["split"] == "train"]
     swapped = {"red": "green", "green": "blue", "blue": "red"}
     return services.truth | {uri: swapped[services.truth[uri]] for uri in sorted(train)[:WRONG]}
@@ -93,7 +93,7 @@ class Review:
 
 
 def labels_of(services: Services) -> dict[int, str]:
-    """Image id → class that the image has now."""
+    """Image id → current class."""
     table = httpx.get(f"{services.labeler.url}/api/export?format=csv", timeout=20).raise_for_status().text
     return {int(row["id"]): row["label"] for row in csv.DictReader(StringIO(table)) if row["label"]}
 
@@ -104,14 +104,14 @@ def doubts(services: Services) -> Any:
 
 @pytest.fixture(scope="module")
 def looked_at() -> Iterator[Services]:
-    """For tests that judge nothing."""
+    """The services for tests that give no verdict."""
     with labeled() as services:
         yield services
 
 
 @pytest.fixture
 def services(looked_at: Services, annotator: str) -> Iterator[Services]:
-    """`looked_at`, whose labels nobody has judged when the test begins."""
+    """`looked_at`, with no verdict when the test begins."""
     before = labels_of(looked_at)
     yield looked_at
     take_all_back(looked_at, annotator)

@@ -19,7 +19,7 @@ CLASSES = ("red", "green", "blue")
 
 @pytest.fixture
 def services() -> Iterator[Services]:
-    """Both services over images with a yes or a no for each class, of which the first say yes to one more."""
+    """Both services over images with a yes or no for each class. The first images have one wrong yes."""
     settings = {"task": "multilabel", "test_set_frac": 0, "validation_set_frac": 0}
     with running_services(images=IMAGES, labeler=settings) as services:
         wait_for(lambda: services.status()["embedding"]["done"] == IMAGES)

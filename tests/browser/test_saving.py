@@ -1,4 +1,4 @@
-"""Labels on their way: what a reload, a lost connection, a killed labeler or a second tab does to them."""
+"""Labels that are not saved yet survive a reload, a lost connection, a killed labeler and a second tab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ POSTS = "**/api/annotations?*"
 
 @pytest.fixture
 def mortal() -> Iterator[Services]:
-    """A labeler to be killed."""
+    """A labeler that the test may kill."""
     with running_services(images=120, start_trainer=False) as services:
         yield services
 

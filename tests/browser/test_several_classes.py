@@ -39,7 +39,7 @@ def choosing(several: Services, annotator: str, open_card: Callable[[Services], 
 
 
 def answers(services: Services, annotator: str) -> list[Any]:
-    """What the log holds of the annotator: the names of the classes with a yes and with a no."""
+    """The annotator's answers in the log: the names of the classes with a yes and with a no."""
     names = {class_id: name for name, class_id in class_ids(services).items()}
     return [
         row["answer"] and ["+".join(names[each] for each in row["answer"][side]) for side in ("yes", "no")]

@@ -1,4 +1,4 @@
-"""What each page says while there is nothing to show: no images yet, or no trainer, with what to do about it."""
+"""What each page says, and advises, while there are no images or no trainer."""
 
 from __future__ import annotations
 

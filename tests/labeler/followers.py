@@ -1,4 +1,4 @@
-"""A minimal real trainer for tests: it follows the log and learns nothing.
+"""A minimal trainer for tests: it follows the log over HTTP and learns nothing.
 
 It can be told to fail, to be slow and to forget; the log sender must cope with all of these.
 """
@@ -23,7 +23,7 @@ from shared.wire.log import AnnotationBatch, Row
 
 
 class Follower:
-    """Its copy of the log, and its instructions."""
+    """A trainer's copy of the log, and switches for its faults."""
 
     def __init__(self) -> None:
         self.log_id: UUID | None = None

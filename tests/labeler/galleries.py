@@ -1,4 +1,4 @@
-"""A grid whose trainer predicts."""
+"""A labeler whose grid has predictions."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ NOBODY = "http://127.0.0.1:9"  # a port on which nothing answers
 
 
 def photo(path: Path, shade: int, size: tuple[int, int] = (16, 12)) -> Path:
-    """An image of which no other shade is a duplicate."""
+    """An image of this shade. Images of different shades are no duplicates."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (shade % 256, shade // 256, 100)).save(path)
     return path
@@ -68,7 +68,7 @@ _database_of: Callable[[Path], str] | None = None
 
 @contextmanager
 def on_postgresql() -> Iterator[None]:
-    """Meanwhile, all labelers of this process keep their labels on a real server, one database per workspace."""
+    """In the block, all labelers of this process keep their labels on a real server, one database per workspace."""
     global _database_of
     from tests.postgresql import server  # takes seconds to start
 
@@ -81,7 +81,7 @@ def on_postgresql() -> Iterator[None]:
 
 @contextmanager
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """The SQL statements that this thread executes meanwhile."""
+    """Collects the SQL statements that this thread executes in the block."""
     thread, executed = threading.get_ident(), list[str]()
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

@@ -59,7 +59,7 @@ def script(name: str) -> None:
 
 
 def lived_in(service: Service) -> None:
-    """Some of everything that the routes and pages show."""
+    """A project with some of everything that routes and pages show."""
     for image_id in range(1, 7):
         service.annotate([answer(image_id, "cat", annotator="ann"), answer(image_id, "dog", annotator="bob")])
     service.annotate([answer(1, "cat", action="settle", annotator="boss")])

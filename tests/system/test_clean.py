@@ -17,7 +17,7 @@ WRONG = 5
 
 @pytest.fixture
 def labeled(tmp_path):
-    """A folder per class with 90 photos, of which five are in the wrong one; returns their names and true classes."""
+    """90 photos in a folder per class, five of them in a wrong one; the names and true classes of these five."""
     swapped = dict(zip(COLOURS, [*list(COLOURS)[1:], next(iter(COLOURS))], strict=True))
     wrong = {}
     for number, (name, label) in enumerate(write_photos(tmp_path / "flat", 90).items()):

@@ -20,7 +20,7 @@ def services(tmp_path_factory):
 
 
 def draw(services, count):
-    """Box everything in the next images; returns what was asked."""
+    """Draw a box around every object in the next images; returns the questions."""
     numbers = {image_id: int(name.removesuffix(".png")) for image_id, name in services.names().items()}
     names = {entry["name"]: entry["id"] for entry in services.get("/api/project")["classes"]}
     asked = []

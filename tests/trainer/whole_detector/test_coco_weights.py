@@ -66,6 +66,8 @@ def test_what_cannot_be_had_is_said(server):
     with pytest.raises(NotHereError, match="forbids downloading them"):
         coco_weights("tiny", address=address, download=False)
     assert not asked
-    with pytest.raises(NotHereError, match=r"cannot be downloaded from .*Train a timm network, or put gone-1234.pth into"):
+    with pytest.raises(
+        NotHereError, match=r"cannot be downloaded from .*Train a timm network, or put gone-1234.pth into"
+    ):
         coco_weights("tiny", address="http://127.0.0.1:9/gone-1234.pth")
     assert all(address_of(name).endswith(".pth") for name in TORCHVISION)
