@@ -32,10 +32,11 @@ trainings. A worker started in full ignores it.
 """
 READ_AT_START = (
     *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER"),
-    *("KMP_", "TORCHINDUCTOR_", "MPLBACKEND", "TOKENIZERS_", "RAY_"),
+    *("AWS_", "KMP_", "TORCHINDUCTOR_", "MPLBACKEND", "TOKENIZERS_", "RAY_"),
 )
 """Prefixes of variables that are not read on import. The last five are set by imports themselves: of torch, of
-Streamlit and open_clip when pytest collects its tests, and by the trainer when it connects to a Ray cluster.
+Streamlit and open_clip when pytest collects its tests, and by the trainer when it connects to a Ray cluster. Those of
+AWS are read when a connection to a store is opened.
 """
 START_SECONDS = 180.0
 
@@ -177,7 +178,7 @@ def use_for_workers(config: pytest.Config) -> None:
 
 
 def use_for_services() -> None:
-    """Make this process, a `flywheel up`, fork its two services."""
+    """Make this process, a `flywheel up` or a Python client, fork its two services."""
     from commands.running import supervisor
     from shared.web.server import SUPERVISED
 

@@ -12,13 +12,22 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from commands.running import supervisor
 from commands.running.launching import Pair
 from flywheel import Flywheel, FlywheelError
 from shared.settings.command_line import parse_command_line
 from shared.settings.services import LabelerSettings, TrainerSettings
+from tests import forks
 from tests.services import HOME, free_port, write_photos
 
 pytestmark = pytest.mark.system
+
+
+@pytest.fixture(autouse=True)
+def services_are_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tests/system/test_up.py starts them in full."""
+    monkeypatch.setattr(supervisor, "start_service", supervisor.start_service)  # as it is again afterwards
+    forks.use_for_services()
 
 
 def test_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,36 +153,53 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
     assert "Not measured" in model_card(unmeasured)
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_a_fastai_learner_says_the_same_and_learns_on(tmp_path, several):
-    """Run in its own process, which knows neither Flywheel nor this test."""
-    rows = []
-    for number, picture in enumerate(pictures(12)[0]):
-        picture.save(tmp_path / f"{number}.png")
-        split = "test" if number < 4 else "train"
-        row = {"uri": f"{number}.png", "split": split, "label": ("red", "blue")[number % 2]}
-        rows.append(row | {"class_id": ("1;-2", "-1", "1;2", "-2")[number % 4]} if several else row)
-    version, _ = (saved_sigmoids if several else saved_network)(tmp_path, rows)
-    folder = tmp_path / "unpacked"
-    with zipfile.ZipFile(exported(tmp_path, version, "fastai")) as archive:
-        archive.extractall(folder)
-    code = f"""
-import sys
-sys.path.append({str(folder)!r})
-from load_learner import load_learner
-learner = load_learner({str(folder)!r}, {str(tmp_path)!r})
-with learner.no_bar(), learner.no_logging():
-    label, _, probabilities = learner.predict({str(tmp_path / "0.png")!r})
-    seen = sorted(int(row) for row in learner.dls.train_ds.items["uri"].str.removesuffix(".png"))
-    seen += sorted(int(row) for row in learner.dls.valid_ds.items["uri"].str.removesuffix(".png"))
-    learner.fit(1)
-print(label if isinstance(label, str) else ";".join(label) or "none", *probabilities.tolist())
-print(*sorted(seen))
+LEARN = """
+import json, sys
+for folder, photos in json.loads(sys.argv[1]):
+    sys.path.insert(0, folder)
+    sys.modules.pop("load_learner", None)
+    from load_learner import load_learner
+    learner = load_learner(folder, photos)
+    with learner.no_bar(), learner.no_logging():
+        label, _, probabilities = learner.predict(photos + "/0.png")
+        seen = sorted(int(row) for row in learner.dls.train_ds.items["uri"].str.removesuffix(".png"))
+        seen += sorted(int(row) for row in learner.dls.valid_ds.items["uri"].str.removesuffix(".png"))
+        learner.fit(1)
+    print(label if isinstance(label, str) else ";".join(label) or "none", *probabilities.tolist())
+    print(*sorted(seen))
 """
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def learners(tmp_path_factory):
+    """Whether they know several classes → the folder of the version, the version, and two lines of a process that knows
+    neither Flywheel nor this test: it imports fastai, which costs the most, once for both.
+    """
+    made, asked = [], []
+    for several in (False, True):
+        root, rows = tmp_path_factory.mktemp("learner"), []
+        for number, picture in enumerate(pictures(12)[0]):
+            picture.save(root / f"{number}.png")
+            split = "test" if number < 4 else "train"
+            row = {"uri": f"{number}.png", "split": split, "label": ("red", "blue")[number % 2]}
+            rows.append(row | {"class_id": ("1;-2", "-1", "1;2", "-2")[number % 4]} if several else row)
+        version, _ = (saved_sigmoids if several else saved_network)(root, rows)
+        with zipfile.ZipFile(exported(root, version, "fastai")) as archive:
+            archive.extractall(root / "unpacked")
+        made.append((root, version))
+        asked.append((str(root / "unpacked"), str(root)))
+    command = [sys.executable, "-I", "-c", LEARN, json.dumps(asked)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=made[0][0])
     assert done.returncode == 0, done.stderr
-    (label, *said), seen = (line.split() for line in done.stdout.splitlines()[-2:])
-    classifier = load_classifier(version, tmp_path / "backbones")
+    lines = done.stdout.splitlines()[-4:]
+    return {False: (*made[0], lines[:2]), True: (*made[1], lines[2:])}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_fastai_learner_says_the_same_and_learns_on(learners, several):
+    folder, version, lines = learners[several]
+    (label, *said), seen = (line.split() for line in lines)
+    classifier = load_classifier(version, folder / "backbones")
     (expected,) = classifier.predict_proba([classifier.preprocessing.cut(pictures(1)[0][0])])
     np.testing.assert_allclose([float(each) for each in said], expected, atol=1e-3)
     names = [each.name for each in version.description.classes]
