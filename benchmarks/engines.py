@@ -31,9 +31,10 @@ from benchmarks.machine import describe
 from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
 from tests.trainer.engine.ray_machines import PRIVATE, Machines, until
+from trainer.columns.id_matrix import IdMatrix
 from trainer.columns.spread_rows import over
 from trainer.embeddings.embedder import Embedder
-from trainer.embeddings.space import Geometry, ImagePool, Matrix
+from trainer.embeddings.space import Geometry, ImagePool
 from trainer.embeddings.transform import plain
 from trainer.engine.engine import Engine, LocalEngine
 from trainer.explore.predicting import likeliest
@@ -124,7 +125,7 @@ class Round:
         truth = rng.integers(CLASSES, size=given.rows)
         self._pool = ImagePool(given.dim, lambda _: centres)
         workers, folder = engine if engine.spreads else None, Path(tempfile.gettempdir())
-        matrices = Matrix(given.dim, folder, workers), Matrix(given.dim)
+        matrices = IdMatrix(given.dim, folder, workers), IdMatrix(given.dim)
         self._pool.geometry = Geometry(plain(np.zeros(given.dim, np.float32)), *matrices)
         for start in range(0, given.rows, BLOCK):
             some = truth[start : start + BLOCK]

@@ -26,7 +26,8 @@ import psutil
 
 from benchmarks.machine import describe
 from shared.wire.queries import QueryPush
-from trainer.embeddings.space import Geometry, ImagePool, Matrix
+from trainer.columns.id_matrix import IdMatrix
+from trainer.embeddings.space import Geometry, ImagePool
 from trainer.embeddings.transform import fit_projection
 from trainer.loop.rounds import Model, Timings, fit, rank
 from trainer.strategies import strategy_named
@@ -62,7 +63,7 @@ def measure(size: int, raw: int, labeled: int, length: int, strategy_name: str) 
     pool = ImagePool(raw, lambda _hashes: first)
     projection = fit_projection(first.mean(axis=0), first)
     width = projection.axes.shape[1]
-    pool.geometry = Geometry(projection, Matrix(width, folder), Matrix(width))
+    pool.geometry = Geometry(projection, IdMatrix(width, folder), IdMatrix(width))
     product = 0.0
     for start in range(0, size, BLOCK):  # raw vectors are never in memory all at once
         block = _images(rng, centres, truth[start : start + BLOCK])

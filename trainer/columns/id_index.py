@@ -43,6 +43,15 @@ class IdIndex(Mapping[int, int]):
         if not near.all():
             self._beyond.update(zip(ids[~near].tolist(), rows[~near].tolist(), strict=True))
 
+    def forget(self, ids: Ids) -> None:
+        """Remove these images, which have a row each."""
+        self._count -= len(ids)
+        near = ids[(ids >= 0) & (ids < len(self._table))]
+        self._table[near] = -1
+        if self._beyond:
+            for image_id in ids.tolist():
+                self._beyond.pop(image_id, None)
+
     def of(self, ids: Ids) -> Ids:
         """The rows (n,) of these images (n,); −1 for an unknown one."""
         table = self._table

@@ -48,12 +48,34 @@ class SpreadRows(HalfRows):
         return self._data[start:end]
 
 
+class PickedRows(HalfRows):
+    """Some rows (n, D) of others, by their places (n,), ascending; they are copied when they are read."""
+
+    def __init__(self, rows: AnyRows, places: Ids) -> None:
+        self.rows, self.places = rows, places
+        self.shape = (len(places), rows.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, which: Any) -> Matrix:
+        found: Matrix = self.rows[self.places[which]]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("Picked rows are copied.")
+        return self[:].astype(np.float32 if dtype is None else dtype, copy=False)
+
+
 def over(rows: AnyRows, function: Function, which: Ids | None = None) -> Matrix:
     """Apply `function` to all rows, or to the rows `which` (n,), ascending; the result (n, …) has one entry per row.
 
     `function` treats each row by itself. Workers get it pickled.
     """
     wanted = np.arange(len(rows)) if which is None else which
+    if isinstance(rows, PickedRows):
+        return over(rows.rows, function, rows.places[wanted])
     if not len(wanted):
         return function(rows[:0])
     if isinstance(rows, SpreadRows):

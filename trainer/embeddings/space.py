@@ -5,6 +5,8 @@ Rows are centred on the mean of the train images, weighted by their spectrum and
 version is computed each time the number of train images has doubled, once when all are embedded, and when images are
 removed or change their split. So early questions are possible and late ones are accurate. In a large pool, a few images
 that change their split only get another row. The old row stays, and the snapshot's splits tell that it does not count.
+The row of a removed image stays, too, and is marked (`trainer.columns.id_matrix`), until a tenth of the images are
+removed.
 When the labels change how much each block of features counts, this makes a new version, too. It has the same `base`:
 its directions, and so the map of the pool, stay. Train images and held-out images (validation, test) are in separate
 matrices, so that no strategy can see the latter. The pool knows no labels.
@@ -29,11 +31,12 @@ from numpy.typing import NDArray
 from shared.wire.fields import Split
 from shared.wire.images import ImageEntry
 from trainer.columns.growing import Growing
-from trainer.columns.half_rows import BLOCK, AnyRows, RowStore, parts
+from trainer.columns.half_rows import BLOCK, AnyRows, parts
 from trainer.columns.hash_index import HASH_BYTES, as_text
 from trainer.columns.id_index import IdIndex, Ids
+from trainer.columns.id_matrix import NONE, IdMatrix
 from trainer.columns.images import SPLITS, TRAIN, Images, Splits
-from trainer.columns.spread_rows import SpreadRows, Workers
+from trainer.columns.spread_rows import Workers
 from trainer.embeddings.block_weights import learned_shares, starting_shares
 from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, plain, rescaled
 
@@ -43,46 +46,10 @@ LARGE = 20_000
 """With this many images, a change of split does not always rebuild the geometry. With fewer, a rebuild is quick."""
 FEW = 0.01
 """Share of images that may change their split before the geometry is rebuilt, because its mean contains them."""
+LATE = 0.1
+"""Share of images that may come late or be removed before the geometry is rebuilt: the mean of the others is accurate
+enough."""
 _geometries = count()  # unique across pools, so that nothing fitted in one pool is used in another
-_matrices = count()
-
-
-class Matrix:
-    """A matrix that grows by rows; a large one is in a file in `folder`, see `trainer.columns.half_rows`. `workers` may
-    have copies of the rows, see `trainer.columns.spread_rows`."""
-
-    def __init__(self, dim: int, folder: Path | None = None, workers: Workers | None = None) -> None:
-        self._store = RowStore(dim, folder)
-        self._workers = workers
-        self._name = next(_matrices)
-        self._ids = Growing[np.int64](np.int64)
-        self.row_of = IdIndex()
-
-    @property
-    def ids(self) -> Ids:
-        """The images (N,)."""
-        return self._ids.values
-
-    @property
-    def rows(self) -> AnyRows:
-        """The filled part, as a view (N, D)."""
-        return self._first(len(self.ids))
-
-    def view(self) -> tuple[Ids, AnyRows]:
-        """Matching ids (N,) and rows (N, D), for a reader on another thread."""
-        ids = self.ids
-        return ids, self._first(len(ids))
-
-    def append(self, ids: Ids, rows: NDArray[np.float32]) -> None:
-        """Append rows (n, D) of new images."""
-        start = len(self.ids)
-        self._store.append(rows)
-        self.row_of.put(ids, np.arange(start, start + len(ids)))
-        self._ids.append(ids)
-
-    def _first(self, count: int) -> AnyRows:
-        rows = self._store.first(count)
-        return rows if self._workers is None else SpreadRows(rows, self._name, self._workers)
 
 
 @dataclass(frozen=True)
@@ -112,6 +79,7 @@ class Space:
     train: Rows
     held: Rows
     splits: Splits  # of the rows of `held`
+    removals: int = 0  # how often images were removed from this geometry: with `version` and sizes, tells its images
 
     def split_of(self, image_id: int) -> Split:
         """The split that the image had when it was added."""
@@ -124,8 +92,8 @@ class Geometry:
     """A projection and its matrices, which are replaced as a whole."""
 
     projection: Projection
-    train: Matrix
-    held: Matrix
+    train: IdMatrix
+    held: IdMatrix
     version: int = field(default_factory=lambda: next(_geometries))  # caches for any other version are stale
     memory: dict[str, Any] = field(default_factory=dict)  # cache of the strategies
     base: int = -1  # the version when its directions were fitted
@@ -161,10 +129,12 @@ class ImagePool:
         self._looked_at = 0  # number of labels at the last look
         self._read = read  # content hashes → raw vectors (n, D)
         self._images = _Members()
-        self.geometry = Geometry(plain(np.zeros(dim, np.float32)), Matrix(dim), Matrix(dim))
+        self.geometry = Geometry(plain(np.zeros(dim, np.float32)), IdMatrix(dim), IdMatrix(dim))
         self._space: Space | None = None  # the last one returned by `space`
         self._mean_count = 0
         self._moved = 0  # images that changed their split since the geometry was computed
+        self._removed = 0  # images that were removed since then
+        self._removals = 0  # how often images were removed
         self._fitted: Ids = np.empty(0, np.int64)  # images whose vectors its directions come from
         self.complete = False  # every readable image of the catalogue is here
         self.whole = True  # False after a disk error, until every image has its row
@@ -180,12 +150,12 @@ class ImagePool:
         return self.geometry.projection
 
     @property
-    def train(self) -> Matrix:
+    def train(self) -> IdMatrix:
         """The train images."""
         return self.geometry.train
 
     @property
-    def held(self) -> Matrix:
+    def held(self) -> IdMatrix:
         """The held-out images."""
         return self.geometry.held
 
@@ -206,7 +176,8 @@ class ImagePool:
         sizes = (now.version, len(train.ids), len(held.ids))
         if known is not None and sizes == (known.version, len(known.train.ids), len(known.held.ids)):
             return known
-        space = Space(now.version, now.base, now.projection, train, held, self._images.splits_of(held.ids))
+        splits = self._images.splits_of(held.ids)
+        space = Space(now.version, now.base, now.projection, train, held, splits, self._removals)
         self._space = space
         return space
 
@@ -214,12 +185,12 @@ class ImagePool:
         return image_id in self._images.places
 
     def __len__(self) -> int:
-        return len(self._images.ids)
+        return len(self._images)
 
     @property
     def ids(self) -> Ids:
         """All images, train and held-out."""
-        return self._images.ids.values
+        return self._images.all().ids
 
     def has(self, image_ids: Ids) -> NDArray[np.bool_]:
         """Which of these images (n,) are in the pool."""
@@ -259,8 +230,7 @@ class ImagePool:
         fresh = images[~self.has(images.ids)]
         self._images.append(fresh)
         train = len(self.train.ids) + int((fresh.splits == TRAIN).sum())
-        # The mean over nine tenths of the images is accurate enough: a few late images cause no rebuild.
-        enough = 1.1 * self._mean_count if complete else 2.0 * self._mean_count
+        enough = (1 + LATE if complete else 2.0) * self._mean_count
         if train > max(enough, 1) or not whole:
             self._rebuild()
         elif len(fresh):
@@ -291,15 +261,22 @@ class ImagePool:
         self._space, self.whole = None, True
 
     def drop(self, image_ids: Ids) -> None:
-        """Forget removed images. A file with new content is a new image."""
-        places = self._images.places.known(image_ids)
-        if len(places):
-            kept = np.ones(len(self), bool)
-            kept[places] = False
-            left = _Members()
-            left.append(self._images.all()[kept])
-            self._images = left
+        """Forget removed images. A file with new content is a new image. Rebuilds the geometry, except in a large pool
+        in which few images have been removed."""
+        removed = len(np.unique(self._images.places.known(image_ids)))
+        if not removed:
+            return
+        self._removed += removed
+        self._removals += 1
+        left = len(self) - removed
+        if left < LARGE or self._removed > LATE * left or not self.whole:
+            self._images = self._images.without(image_ids)
             self._rebuild()
+            return
+        for matrix in (self.train, self.held):  # before the list, which says the split of each row that is shown
+            matrix.remove(image_ids)
+        self._images.remove(image_ids)
+        self._space = None
 
     def learn_shares(self, rows: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
         """Learn how much each block of features counts, from train rows (n,) and their labels (n, C).
@@ -316,11 +293,12 @@ class ImagePool:
     def reweigh(self, shares: Sequence[float]) -> None:
         """Give the blocks other shares of a row. Reads no raw vectors: 0.1 s for 100,000 images."""
         now, factors = self.geometry, self.projection.factors(shares)
-        train, held = Matrix(len(factors), self._folder, self._workers), Matrix(len(factors), self._folder)
+        train, held = IdMatrix(len(factors), self._folder, self._workers), IdMatrix(len(factors), self._folder)
         anew = Geometry(now.projection.reweighed(shares), train, held, base=now.base, kept=now.kept)
         for old, new in ((now.train, anew.train), (now.held, anew.held)):
             for start, rows in parts(old.rows):
                 new.append(old.ids[start : start + len(rows)], rescaled(rows, factors))
+            new.remove(old.ids[old.gone])
         self.geometry, self._learned = anew, True
 
     def transform(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -330,6 +308,7 @@ class ImagePool:
     def _append(self, geometry: Geometry, images: Images) -> None:
         for matrix, held in ((geometry.train, False), (geometry.held, True)):
             some = images[(images.splits != TRAIN) == held]
+            matrix.bring_back(some.ids)
             some = some[matrix.row_of.of(some.ids) < 0]  # an image that returns to its first split still has its row
             for start in range(0, len(some), BLOCK):
                 part = some[start : start + BLOCK]
@@ -337,6 +316,7 @@ class ImagePool:
 
     def _rebuild(self) -> None:
         self.whole = False
+        self._images = self._images.without(NONE)  # frees the places of removed ones
         images = self._images.all()
         train, ids = images.hashes[images.splits == TRAIN], images.ids[images.splits == TRAIN]
         projection = self.projection
@@ -354,33 +334,56 @@ class ImagePool:
             shares = learned or self.starting_shares
             projection = fit_projection((total / len(train)).astype(np.float32), vectors, self._blocks, shares)
         width = projection.axes.shape[1]
-        train_rows, held_rows = Matrix(width, self._folder, self._workers), Matrix(width, self._folder)
+        train_rows, held_rows = IdMatrix(width, self._folder, self._workers), IdMatrix(width, self._folder)
         anew = Geometry(projection, train_rows, held_rows)
         self._append(anew, images)
-        self.geometry, self._mean_count, self._moved, self._fitted = anew, len(train), 0, ids
-        self.whole = True
+        self.geometry, self._mean_count, self._fitted = anew, len(train), ids
+        self._moved, self._removed, self.whole = 0, 0, True
 
 
 class _Members:
     """The images of a pool, in the order in which they were added."""
 
     def __init__(self) -> None:
-        self.ids = Growing[np.int64](np.int64)
+        self._ids = Growing[np.int64](np.int64)
         self.hashes = Growing[np.uint8](np.uint8, HASH_BYTES)
         self.splits = Growing[np.uint8](np.uint8)
-        self.places = IdIndex()
+        self._gone = Growing[np.bool_](np.bool_)
+        self.places = IdIndex()  # of those that are not removed
+
+    def __len__(self) -> int:
+        return len(self.places)
 
     def append(self, images: Images) -> None:
-        """Add images that are not here yet."""
-        places = np.arange(len(self.ids), len(self.ids) + len(images))
+        """Add images that are not here."""
+        places = np.arange(len(self._ids), len(self._ids) + len(images))
         self.hashes.append(images.hashes)
         self.splits.append(images.splits)
-        self.ids.append(images.ids)
+        self._gone.append(np.zeros(len(images), bool))
+        self._ids.append(images.ids)
         self.places.put(images.ids, places)
+
+    def remove(self, image_ids: Ids) -> None:
+        """Forget those of these images that are here."""
+        places = np.unique(self.places.known(image_ids))
+        self._gone.values[places] = True
+        self.places.forget(self._ids.values[places])
+
+    def without(self, image_ids: Ids) -> _Members:
+        """Those that were not removed, except these images."""
+        places = self.places.known(image_ids)
+        if not len(places) and len(self) == len(self._ids):
+            return self
+        gone = self._gone.values.copy()
+        gone[places] = True
+        left = _Members()
+        left.append(Images(self._ids.values, self.hashes.values, self.splits.values)[~gone])
+        return left
 
     def all(self) -> Images:
         """All of them."""
-        return Images(self.ids.values, self.hashes.values, self.splits.values)
+        images = Images(self._ids.values, self.hashes.values, self.splits.values)
+        return images if len(images) == len(self) else images[~self._gone.values]
 
     def splits_of(self, image_ids: Ids) -> Splits:
         """The splits of images (n,); train for removed ones."""

@@ -171,4 +171,4 @@ class Explorer:
         """Ids (N,) and rows (N, D) of the train images, and a key that changes with them."""
         space = self._loop.live.space()
         ids, rows = space.train.view()
-        return (self._replica.log_id, space.base, len(ids)), ids, rows
+        return (self._replica.log_id, space.base, len(ids), space.removals), ids, rows

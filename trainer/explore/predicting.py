@@ -77,7 +77,7 @@ class Predictor:
         ids, rows = space.train.view()
         if model.geometry != space.version:
             raise NotReady("The embeddings have just changed; ask again in a moment.")
-        state = (model.version, len(ids))
+        state = (model.version, len(ids), space.removals)
         known = self._pool
         if known is not None and known[0] == state:
             return known[1]

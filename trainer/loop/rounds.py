@@ -174,7 +174,7 @@ def rank(
     """
     task, size, row_of = task_named(snapshot.task), len(pool.train.ids), pool.train.row_of
     open_rows = np.ones(size, bool)
-    left = row_of.known(as_ids(moved_out(snapshot)))
+    left = np.concatenate([row_of.known(as_ids(moved_out(snapshot))), pool.train.gone])
     open_rows[row_of.known(as_ids(snapshot.answered))] = open_rows[left] = False
     leased_rows = np.zeros(size, bool)
     leased_rows[row_of.known(as_ids(leased))] = True

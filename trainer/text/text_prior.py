@@ -180,7 +180,10 @@ class TextPrior:
         for name in names.values():
             mean = network.words(prompts_for(name, self._settings.text_prompts)).mean(axis=0)
             prototypes.append(mean / np.linalg.norm(mean))
-        cosines = self._images(network, pool, pool.train.ids) @ np.stack(prototypes).T
+        ids = pool.train.ids
+        here = pool.has(ids)  # nobody asks about a removed image
+        cosines = np.zeros((len(ids), len(prototypes)), np.float32)
+        cosines[here] = self._images(network, pool, ids[here]) @ np.stack(prototypes).T
         return Guess(np.array(list(names), np.int64), softmax(network.scale * cosines, axis=1).astype(np.float32))
 
     def _images(self, network: TextNetwork, pool: ImagePool, ids: Ids) -> Matrix:

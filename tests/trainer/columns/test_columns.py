@@ -11,8 +11,10 @@ from tests.trainer.logs import entry
 from trainer.columns.growing import Growing
 from trainer.columns.hash_index import HashIndex, as_hashes, as_text
 from trainer.columns.id_index import IdIndex, as_ids
+from trainer.columns.id_matrix import IdMatrix
 from trainer.columns.images import Images
 from trainer.columns.pending import Pending
+from trainer.columns.spread_rows import over
 
 IDS = st.integers(0, 300) | st.sampled_from([10**6, 10**9, 2**40])
 
@@ -37,6 +39,34 @@ def test_an_id_is_found_as_in_a_dict(parts, asked):
     assert index == expected
     assert index.of(as_ids(asked)).tolist() == [expected.get(each, -1) for each in asked]
     assert [index.get(each) for each in asked] == [expected.get(each) for each in asked]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.lists(IDS, max_size=20)), max_size=8), st.integers(1, 5))
+def test_removed_images_keep_their_rows_and_are_not_shown(steps, dim):
+    matrix, rows, here = IdMatrix(dim), dict[int, float](), set[int]()
+    for removes, ids in steps:
+        before, shown = matrix.view(), sorted(here, key=list(rows).index)
+        if removes:
+            matrix.remove(as_ids(ids))
+            here -= set(ids)
+        else:
+            matrix.bring_back(as_ids(ids))
+            fresh = [each for each in dict.fromkeys(ids) if each not in rows]
+            matrix.append(
+                as_ids(fresh), np.array([[each % 100.0] * dim for each in fresh], np.float32).reshape(-1, dim)
+            )
+            rows |= {each: each % 100.0 for each in fresh}
+            here |= set(ids)
+        assert before[0].tolist() == shown  # what a reader holds stays
+        assert np.asarray(before[1]).tolist() == [[rows[each]] * dim for each in shown]
+        assert matrix.ids.tolist() == list(rows)
+        assert matrix.row_of == {each: row for row, each in enumerate(rows) if each in here}
+        assert matrix.ids[matrix.gone].tolist() == [each for each in rows if each not in here]
+        ids_now, rows_now = matrix.view()
+        assert ids_now.tolist() == [each for each in rows if each in here]
+        assert over(rows_now, lambda some: some[:, :1] + 1.0)[:, 0].tolist() == [
+            rows[each] + 1 for each in ids_now.tolist()
+        ]
 
 
 def digest(number):

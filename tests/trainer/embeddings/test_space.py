@@ -2,6 +2,8 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.trainer.logs import entry
 from trainer.embeddings import space
@@ -129,6 +131,62 @@ def test_images_that_are_gone_are_dropped(pool):
     pool.drop(np.array([8, 9, 77]))
     assert 9 not in pool
     assert sorted(pool.train.ids) == list(range(8))
+
+
+def test_in_a_large_pool_a_removal_costs_what_it_changes(large, vectors):
+    pool, asked = large
+    before, reader, row = pool.version, pool.space(), pool.train.row_of[3]
+    pool.drop(np.array([3, 195, 777]))
+    assert (pool.version, asked) == (before, [])
+    assert not pool.has(np.array([3, 195])).any()
+    assert not {3, 195} & {*pool.train.row_of, *pool.held.row_of, *pool.ids.tolist(), *pool.space().train.ids.tolist()}
+    assert held_out(pool, "test", {}).tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert len(reader.train.ids) == 190  # what another thread reads stays
+    assert pool.space().removals != reader.removals
+    pool.add([entry(3)], complete=True)  # it is back, with its row
+    assert (pool.version, asked, pool.train.row_of[3]) == (before, [], row)
+    assert pool.space().train.row_of[3] == row
+    pool.drop(np.arange(20, 40))
+    assert pool.version != before  # a tenth is gone by now
+    assert len(pool.train.ids) == len(pool.space().train.ids) == 170
+
+
+CHANGES = st.tuples(st.sampled_from(["add", "train", "test", "drop"]), st.lists(st.integers(0, 199), max_size=6))
+
+
+@given(st.lists(CHANGES, max_size=12))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_large_pool_holds_what_a_dict_holds_whatever_is_added_moved_and_removed(vectors, monkeypatch, changes):
+    monkeypatch.setattr(space, "LARGE", 50)
+    monkeypatch.setattr(space, "FEW", 0.05)
+    monkeypatch.setattr(space, "SAMPLE", 20)
+    pool = ImagePool(DIM, lambda hashes: np.stack([vectors[sha256] for sha256 in hashes]))
+    pool.add([entry(i, split="test" if i % 5 == 0 else "train") for i in range(150)], complete=True)
+    splits = {i: "test" if i % 5 == 0 else "train" for i in range(150)}
+    for change, ids in changes:
+        if change == "add":
+            pool.add([entry(i) for i in dict.fromkeys(ids) if i not in splits], complete=True)
+            splits = dict.fromkeys(ids, "train") | splits
+        elif change == "drop":
+            pool.drop(np.array(ids, np.int64))
+            splits = {i: split for i, split in splits.items() if i not in ids}
+        else:
+            there = [i for i in dict.fromkeys(ids) if i in splits]
+            pool.move([entry(i, split=change) for i in there])
+            splits |= dict.fromkeys(there, change)
+        now = pool.space()
+        assert len(pool) == len(splits)
+        assert sorted(pool.ids.tolist()) == sorted(splits)
+        assert {i: pool.split_of(i) for i in splits} == splits
+        for view in (now.train, now.held):
+            assert set(view.ids.tolist()) <= splits.keys()
+            assert len(set(view.ids.tolist())) == len(view.ids)
+            expected = pool.transform(np.stack([vectors[entry(i).sha256] for i in view.ids.tolist()]))
+            np.testing.assert_allclose(view.rows[:], expected, atol=1e-5)
+        train, held = set(now.train.ids.tolist()), set(pool.held.ids[held_out(pool, "test", splits)].tolist())
+        assert train >= {i for i, split in splits.items() if split == "train"}
+        assert held == set(now.held.ids[held_out(now, "test", splits)].tolist())
+        assert held == {i for i, split in splits.items() if split == "test"}
 
 
 def test_adding_twice_changes_nothing(pool):

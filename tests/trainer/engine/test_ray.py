@@ -11,8 +11,9 @@ import pytest
 from shared.settings.services import SettingsError, TrainerSettings
 from tests.trainer.embeddings.embedders import OWN, Photos
 from tests.trainer.engine.ray_machines import PRIVATE, Machines, halves, until
+from trainer.columns.id_matrix import IdMatrix
 from trainer.embeddings.embedder import Embedder
-from trainer.embeddings.space import Geometry, ImagePool, Matrix
+from trainer.embeddings.space import Geometry, ImagePool
 from trainer.embeddings.transform import plain
 from trainer.engine.engine import LocalEngine
 from trainer.engine.opening import open_engine
@@ -76,7 +77,7 @@ def pool_with(engine):
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     pool = ImagePool(16, lambda _: rows)
     workers = engine if engine.spreads else None
-    pool.geometry = Geometry(plain(np.zeros(16, np.float32)), Matrix(16, None, workers), Matrix(16))
+    pool.geometry = Geometry(plain(np.zeros(16, np.float32)), IdMatrix(16, None, workers), IdMatrix(16))
     pool.train.append(np.arange(IMAGES), rows)
     return pool, {image: int(truth[image]) for image in range(40)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from uuid import uuid4
 
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from tests.trainer.logs import LOG, entry
-from trainer.embeddings.space import ImagePool
+from trainer.columns.id_matrix import IdMatrix
+from trainer.columns.images import Images
+from trainer.embeddings import space
+from trainer.embeddings.space import Geometry, ImagePool
 from trainer.evaluation.learning_curve import Stability
 from trainer.learners.teacher import FEW_LABELS
 from trainer.loop import rounds
@@ -22,6 +26,7 @@ from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
 
 TRAIN, TEST = range(300), range(300, 420)
+HERDING = "uncertainty_herding"
 
 
 @pytest.fixture(scope="module")
@@ -238,3 +243,46 @@ def test_an_image_that_left_the_train_split_is_neither_asked_nor_covered_nor_lea
     options = {"strategy_name": "maxherding", "leased": frozenset(), "length": 300, "seed": 0, "timings": Timings()}
     push = rank(pool, snapshot, model, strategy_named("maxherding"), **options)
     assert {query.image_id for query in push.queries} == set(range(60, 100))
+
+
+@pytest.mark.parametrize("name", ["margin", HERDING])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_list_after_a_removal_is_the_same_as_without_the_images(monkeypatch, seed, name):
+    """Their rows stay in a large pool. Its list is compared with that of a pool in which they have changed their split,
+    and with that of a pool that never had them, in the same geometry."""
+    monkeypatch.setattr(space, "LARGE", 100)
+    monkeypatch.setattr(space, "FEW", 1.0)
+    monkeypatch.setattr(space, "SAMPLE", 10)
+    X, y = load_digits(return_X_y=True)
+    labels = {image: int(y[image]) for image in range(60)}
+    removed = set(np.random.default_rng(seed).choice(np.arange(60, 300), 25, replace=False).tolist())
+    snapshot = Snapshot(LOG, 60, labels, frozenset(labels), {k: str(k) for k in range(10)}, here=tuple(labels))
+
+    def opened():
+        pool = ImagePool(64, lambda hashes: np.stack([X[int(each, 16)].astype(np.float32) for each in hashes]))
+        pool.add([entry(image) for image in TRAIN], complete=False)
+        pool._fitted = np.empty(0, np.int64)
+        return pool
+
+    def listed(pool, known):
+        model = fit(pool, known, None, seed=0)
+        options = {"strategy_name": name, "leased": frozenset(), "length": 40, "seed": 0, "timings": Timings()}
+        asked = rank(pool, known, model, strategy_named(name), **options)
+        return [(each.image_id, each.reason) for each in asked.queries], [each.score for each in asked.queries]
+
+    pool, other, without = opened(), opened(), opened()
+    before = pool.version
+    listed(pool, snapshot)  # what a strategy keeps is kept
+    pool.drop(np.array(sorted(removed)))
+    other.move([entry(image, split="test") for image in removed])
+    found, scores = listed(pool, snapshot)
+    assert pool.version == before
+    assert removed.isdisjoint(image for image, _ in found)
+    moved, moved_scores = listed(other, replace(snapshot, splits=dict.fromkeys(removed, "test")))
+    assert found == moved
+    np.testing.assert_allclose(scores, moved_scores, atol=1e-5)
+    width = pool.train.rows.shape[1]
+    without.geometry = Geometry(pool.projection, IdMatrix(width), IdMatrix(width))
+    without._append(without.geometry, Images.of([entry(image) for image in TRAIN if image not in removed]))
+    if name == "margin":  # herding measures the spacing of all rows
+        assert [image for image, _ in found] == [image for image, _ in listed(without, snapshot)[0]]
