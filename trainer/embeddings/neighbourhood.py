@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import eigsh
-from threadpoolctl import threadpool_limits
 
 from trainer.columns.half_rows import AnyRows
 from trainer.embeddings.nearest import nearest
+from trainer.threads import one_thread
 
 LEAST = 200
 """Minimum number of images in a pool; below, neighbours tell too little."""
@@ -62,7 +62,7 @@ class Neighbourhood:
         graph = graph.maximum(graph.T)
         root = 1.0 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel() + NOTHING)
         begin = np.random.default_rng(seed).random(count)  # otherwise each run would find slightly other vectors
-        with threadpool_limits(1, user_api="blas"):
+        with one_thread():
             values, vectors = eigsh(diags(root) @ graph @ diags(root), k=size + 1, which="LA", v0=begin)
         order = np.argsort(-values)[1:]  # the first one is the same for all images
         kept = np.clip(values[order], NOTHING, 1.0).astype(np.float32)

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import block_diag, eigh
-from threadpoolctl import threadpool_limits
+
+from trainer.threads import one_thread
 
 Matrix = NDArray[np.float32]
 
@@ -96,7 +97,7 @@ def _axes(mean: Matrix, sample: Matrix, most: int) -> Matrix | None:
     if n < width:
         return None
     smaller = rows @ rows.T if n < dim else rows.T @ rows  # both have the same eigenvalues
-    with threadpool_limits(1, user_api="blas"):  # on busy cores, two threads that wait for each other are slower
+    with one_thread():  # on busy cores, two threads that wait for each other are slower
         last = [len(smaller) - width, len(smaller) - 1]
         variances, vectors = eigh(smaller.astype(np.float64), subset_by_index=last)  # ascending
     directions = vectors

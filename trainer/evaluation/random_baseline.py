@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from shared.wire.evaluation import Interval, RandomEstimate
 from trainer.evaluation.metrics import wilson
 from trainer.evaluation.multilabel_metrics import aligned, macro_f1
 from trainer.learners.kernel_head import Head, fit_head
 from trainer.learners.sigmoid_head import UNKNOWN, Sigmoids, learnable
+from trainer.threads import one_thread
 
 FOLDS = 5
 LEAST_TEST = 60  # labeled test images before anything is estimated
@@ -43,7 +43,7 @@ def random_baseline(
     """
     n = len(truth)
     hits: dict[int, int] = {}
-    with threadpool_limits(1, "blas"):  # tiny products: starting a second thread costs more than it saves
+    with one_thread():  # tiny products: starting a second thread costs more than it saves
         for size, learned, judged in _drawn(n, seed):
             guessed = _guess(rows, truth, learned, rows[judged], learn)
             hits[size] = hits.get(size, 0) + int((guessed == truth[judged]).sum())
@@ -57,7 +57,7 @@ def several_baseline(
     unknown.
     """
     said: dict[int, NDArray[np.bool_]] = {}
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         for size, learned, judged in _drawn(len(truth), seed):
             chosen = said.setdefault(size, np.zeros(truth.shape, np.bool_))
             chosen[judged] = _guess_several(rows[learned], truth[learned], rows[judged], truth.shape[1], learn)
@@ -76,7 +76,7 @@ def several_beside_chosen(
     labels = max((each.labels for each in estimates if each.labels <= len(chosen[1])), default=0)
     if not labels:
         return [each.model_copy(update={"chosen": None}) for each in estimates]
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         said = _guess_several(chosen[0][:labels], chosen[1][:labels], rows, truth.shape[1], learn)
     given = _macro_f1(truth, said)
     return [each.model_copy(update={"chosen": given if each.labels == labels else None}) for each in estimates]
@@ -119,7 +119,7 @@ def beside_chosen(
     labels = max((each.labels for each in estimates if each.labels <= len(chosen[1])), default=0)
     if not labels:
         return [each.model_copy(update={"chosen": None}) for each in estimates]
-    with threadpool_limits(1, "blas"):
+    with one_thread():
         guessed = _guess(*chosen, np.arange(labels), rows, learn)
     given = wilson(int((guessed == truth).sum()), len(truth))
     return [each.model_copy(update={"chosen": given if each.labels == labels else None}) for each in estimates]
