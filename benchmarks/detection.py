@@ -2,6 +2,8 @@
 suggestions save.
 
     python -m benchmarks.detection                           # scenes of scikit-learn's digits, made here
+    python -m benchmarks.detection --hands SIGNS --on PHOTOS      # cut-out hands on photos of other things
+    python -m benchmarks.detection --animals MONKEYS --on PHOTOS  # one or two large objects
     python -m benchmarks.detection --coco FOLDER             # FOLDER/annotations.json and FOLDER/images/
     python -m benchmarks.detection --coco FOLDER --seeds 1 --labels 20 --maps CACHE
     python -m benchmarks.detection --coco FOLDER --whole     # whole detectors instead, as `flywheel train` trains them
@@ -17,22 +19,17 @@ image is that of its views, which is only measured when they are not in CACHE ye
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
-import json
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from sklearn.datasets import load_digits
 
+from benchmarks.box_sets import Data, animals, coco, digits, hands
 from benchmarks.machine import describe
 from shared.images.opening import ImageLimits
 from shared.tasks.box_actions import Actions
@@ -45,35 +42,12 @@ from trainer.detection.suggestion_threshold import Judged, actions, least_costly
 from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.detection_metrics import evaluate
 
-SPLIT = 12_345
-"""Seed of the held-out third."""
 AT = (5, 10, 20, 50, 100)
 FIRST = 5
 """Images before the first suggestions, and of a round at the beginning."""
 LATER = 10
 """Images of a round from 20 on."""
 LIMITS = ImageLimits(10**8, 10**8)
-SCENES = 240
-
-
-@dataclass(frozen=True)
-class Data:
-    """Images by content hash, and the objects in each."""
-
-    files: dict[str, bytes | Path]
-    examples: list[Example]
-    names: dict[int, str]
-
-    def read(self, sha256: str) -> bytes:
-        """The content of an image."""
-        found = self.files[sha256]
-        return found if isinstance(found, bytes) else found.read_bytes()
-
-    def held_out(self) -> tuple[list[Example], list[Example]]:
-        """The images to label, and the third to measure on."""
-        order = np.random.default_rng(SPLIT).permutation(len(self.examples))
-        third = len(order) // 3
-        return [self.examples[i] for i in order[third:]], [self.examples[i] for i in order[:third]]
 
 
 class Point(NamedTuple):
@@ -92,53 +66,6 @@ class Run(NamedTuple):
     views: list[float]  # seconds an image
     with_suggestions: Actions
     boxes: int
-
-
-def coco(folder: Path) -> Data:
-    """A folder of images with annotations.json in COCO's format."""
-    said = json.loads((folder / "annotations.json").read_text(encoding="utf-8"))
-    drawn: dict[int, list[tuple[list[float], int]]] = {each["id"]: [] for each in said["images"]}
-    for each in said["annotations"]:
-        if each["bbox"][2] >= 1 and each["bbox"][3] >= 1:
-            drawn[each["image_id"]].append((each["bbox"], each["category_id"]))
-    files: dict[str, bytes | Path] = {}
-    examples = []
-    for image in said["images"]:
-        path = folder / "images" / image["file_name"]
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        files[sha256] = path
-        examples.append(_example(sha256, drawn[image["id"]]))
-    return Data(files, examples, {each["id"]: each["name"] for each in said["categories"]})
-
-
-def scenes(count: int = SCENES, seed: int = 0) -> Data:
-    """Scenes of 480 × 360 pixels: two to eight digits of 24 to 120 pixels on a ground of blots, some hiding a corner of
-    another; every tenth scene is empty."""
-    found, draws = load_digits(), np.random.default_rng(seed)
-    files: dict[str, bytes | Path] = {}
-    examples = []
-    for number in range(count):
-        blots = draws.integers(60, 160, (9, 12, 3)).astype(np.uint8)
-        scene = Image.fromarray(blots).resize((480, 360), Image.Resampling.BICUBIC)
-        boxes: list[tuple[list[float], int]] = []
-        for _ in range(int(draws.integers(2, 9)) if number % 10 else 0):
-            digit = int(draws.integers(len(found.target)))
-            side = round(float(np.exp(draws.uniform(np.log(24), np.log(120)))))
-            x, y = int(draws.integers(0, 480 - side)), int(draws.integers(0, 360 - side))
-            if any(x < bx + 0.7 * bw and bx < x + 0.7 * side and y < by + 0.7 * bh and by < y + 0.7 * side
-                   for (bx, by, bw, bh), _ in boxes):  # fmt: skip
-                continue
-            ink = Image.fromarray((found.images[digit] * 15.9).astype(np.uint8)).resize((side, side))
-            colour = tuple(int(each) for each in draws.choice([0, 255], 3) * 0.9 + draws.integers(0, 25, 3))
-            scene.paste(colour, (x, y), ink)
-            left, top, right, bottom = ink.point(lambda value: 255 * (value > 60)).getbbox() or (0, 0, side, side)
-            boxes.append(([x + left, y + top, right - left, bottom - top], int(found.target[digit])))
-        stream = io.BytesIO()
-        scene.save(stream, "JPEG", quality=90)
-        sha256 = hashlib.sha256(stream.getvalue()).hexdigest()
-        files[sha256] = stream.getvalue()
-        examples.append(_example(sha256, boxes))
-    return Data(files, examples, {digit: str(digit) for digit in range(10)})
 
 
 def run(data: Data, maps: FeatureMaps, seed: int, labels: int) -> Run:
@@ -192,21 +119,28 @@ def measure(
     return measured.details["map_50"].value, measured.details["map_50_95"].value
 
 
-def _example(sha256: str, boxes: Sequence[tuple[list[float], int]]) -> Example:
-    places = np.array([box for box, _ in boxes], np.float32).reshape(-1, 4)
-    return Example(sha256, places, np.array([label for _, label in boxes], np.int64))
-
-
 def placed(classes: NDArray[np.int64], boxes: NDArray[np.float32], scores: NDArray[np.float32] | None = None) -> Placed:
     """Boxes in the form that the metrics need. Boxes without scores get the score 1."""
     certain = np.ones(len(classes)) if scores is None else scores.astype(np.float64)
     return Placed(classes, boxes.astype(np.float64), certain)
 
 
+def chosen(asked: argparse.Namespace) -> Data:
+    """The images that the command line asks for."""
+    if asked.hands:
+        return hands(asked.hands, asked.on)
+    if asked.animals:
+        return animals(asked.animals, asked.on)
+    return coco(asked.coco) if asked.coco else digits()
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coco", type=Path, help="folder with annotations.json and images/")
+    parser.add_argument("--hands", type=Path, help="folder of hand signs, with labels.csv and images/")
+    parser.add_argument("--animals", type=Path, help="folder of photos of animals, with labels.csv and images/")
+    parser.add_argument("--on", type=Path, help="folder of the photos behind them, with labels.csv and images/")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--labels", type=int, default=100)
@@ -220,9 +154,11 @@ def main() -> None:
     parser.add_argument("--mosaic", type=float, default=0.3, help="share of mosaics among its views")
     parser.add_argument("--images", type=int, nargs="*", help="labeled images, by default 5, 10, 20, 50, 100 and all")
     asked = parser.parse_args()
+    if (asked.hands or asked.animals) and not asked.on:
+        parser.error("--hands and --animals need --on, a folder of other photos")
     torch.set_num_threads(1)
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
-    data = coco(asked.coco) if asked.coco else scenes()
+    data = chosen(asked)
     if asked.whole:
         from benchmarks import whole_detector
 

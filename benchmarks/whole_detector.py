@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.detection import AT, LIMITS, Data, coco, placed, scenes
+from benchmarks.box_sets import Data
+from benchmarks.detection import AT, LIMITS, chosen, placed
 from benchmarks.machine import describe
 from trainer.detection.detections import Detections, pick
 from trainer.detection.detector import Example
@@ -33,7 +34,7 @@ from trainer.whole_detector.views import Album
 
 def main(asked: argparse.Namespace) -> None:
     """Print a table."""
-    data = coco(asked.coco) if asked.coco else scenes()
+    data = chosen(asked)
     pool, held_out = data.held_out()
     device = device_named("auto")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "no GPU"

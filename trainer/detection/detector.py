@@ -28,7 +28,11 @@ from trainer.detection.detections import Detections, pick
 from trainer.detection.feature_maps import View
 from trainer.detection.head import BoxHead, shapes
 from trainer.detection.placement import Boxes
+from trainer.detection.regions import RegionClasses
+from trainer.detection.regions import shapes as region_shapes
 
+CLASSIFIED = 600
+"""Number of points whose boxes are classified: those that most likely see an object. Others hardly see any."""
 FIRST_THRESHOLD = 0.5
 """Default score threshold for suggestions, used until enough answers suggest a better one."""
 
@@ -62,7 +66,8 @@ class Detector:
     """A fitted detector.
 
     `classes` (K,) are ascending class ids, and `threshold` is the minimum score of a suggested box. `weights` are the
-    head's tensors on the CPU. `channels` and `size` describe the frozen network, which `pyramid` identifies.
+    head's tensors on the CPU, and `regions` those of the classifier of objects, which is missing while there is only
+    one class. `channels` and `size` describe the frozen network, which `pyramid` identifies.
     """
 
     classes: NDArray[np.int64]
@@ -72,6 +77,7 @@ class Detector:
     pyramid: str
     threshold: float = FIRST_THRESHOLD
     training: Training | None = field(default=None, repr=False, compare=False)
+    regions: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
 
     @property
     def steps(self) -> int:
@@ -85,6 +91,11 @@ class Detector:
         head.load_state_dict(dict(self.weights))
         return head.eval().requires_grad_(False)
 
+    @cached_property
+    def region_classes(self) -> RegionClasses | None:
+        """The classifier of objects, ready to detect on the CPU."""
+        return None if self.regions is None else RegionClasses(self.regions, self.channels, self.size).eval()
+
     def detect(self, view: View) -> Detections:
         """Detect the objects in one view, usually the plain one."""
         return self.detect_all([view])[0]
@@ -96,7 +107,13 @@ class Detector:
         with torch.inference_mode():
             levels = [torch.stack([view.maps[i] for view in views]).float() for i in range(3)]
             logits, corners = self.head(*levels)
-            scores = logits.sigmoid()
+            if self.region_classes is None:
+                scores = logits.sigmoid()
+            else:
+                best = logits.amax(dim=2).topk(min(CLASSIFIED, logits.shape[1]), dim=1).indices[..., None]
+                logits = logits.gather(1, best.expand(-1, -1, logits.shape[2]))
+                corners = corners.gather(1, best.expand(-1, -1, 4))
+                scores = self.region_classes(levels, logits, corners)
         return [pick(scores[i], corners[i], self.classes, view.placement) for i, view in enumerate(views)]
 
     def with_threshold(self, threshold: float) -> Detector:
@@ -110,6 +127,7 @@ class Detector:
             "threshold": np.array([self.threshold], np.float32),
         }
         arrays.update({f"head.{name}": tensor.numpy() for name, tensor in self.weights.items()})
+        arrays.update({f"regions.{name}": tensor.numpy() for name, tensor in (self.regions or {}).items()})
         return arrays
 
     @classmethod
@@ -120,13 +138,19 @@ class Detector:
 
         Raises KeyError or ValueError for other arrays.
         """
-        weights = {
-            name.removeprefix("head."): torch.from_numpy(np.array(array, dtype=np.float32))
-            for name, array in tensors.items()
-            if name.startswith("head.")
-        }
+        weights, regions = _below("head.", tensors), _below("regions.", tensors)
         classes = np.asarray(tensors["classes"], dtype=np.int64)
-        if {name: tuple(each.shape) for name, each in weights.items()} != shapes(channels, len(classes)):
-            raise ValueError("its head has another structure")
+        for part, expected in ((weights, shapes), (regions, region_shapes)):
+            found = {name: tuple(each.shape) for name, each in part.items()}
+            if found != expected(channels, len(classes)) and (found or part is weights):
+                raise ValueError("its head has another structure")
         threshold = float(np.asarray(tensors["threshold"], dtype=np.float32)[0])
-        return cls(classes, weights, tuple(channels), size, pyramid, threshold)
+        return cls(classes, weights, tuple(channels), size, pyramid, threshold, regions=regions or None)
+
+
+def _below(prefix: str, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): torch.from_numpy(np.array(array, dtype=np.float32))
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,5 +1,8 @@
 """Trains the detector continuously: a few warm-started steps at a time, while a person goes on labeling.
 
+Only the head is trained in steps. The classifier of objects is fitted anew in each round (`region_fitting`), before the
+steps: so it knows every answer, even if a slow machine takes fewer of them.
+
 The optimiser is AdamW at a constant rate, and the detector uses the running average of the weights. There is no
 schedule that would have to restart with every new label, and there are no epochs: each step draws views of random
 labeled images. A step takes about 60 ms on one thread. `should_stop` is called before each step.
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +25,7 @@ from trainer.detection.detector import FIRST_THRESHOLD, Detector, Example, Train
 from trainer.detection.feature_maps import VIEWS, FeatureMaps, View
 from trainer.detection.head import CLASSES, FIRST_SCORE, BoxHead, points, with_classes
 from trainer.detection.loss import Truth, class_weights, loss_of
+from trainer.detection.region_fitting import fit_classes
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +65,16 @@ def fit(
         previous = None
     ids = _classes(examples, previous, classes)
     session = _Session(maps, examples, ids, previous, seed)
+    regions: Mapping[str, torch.Tensor] | None = None
+    if steps:
+        regions = fit_classes(examples, maps, {int(each): column for column, each in enumerate(ids)}, seed)
+    elif previous is not None and previous.classes.tolist() == ids.tolist():
+        regions = previous.regions
     for _ in range(steps):
         if should_stop() or not session.step():
             break
-    return session.detector(previous.threshold if previous is not None else FIRST_THRESHOLD)
+    threshold = previous.threshold if previous is not None else FIRST_THRESHOLD
+    return replace(session.detector(threshold), regions=regions)
 
 
 def _is_finite(detector: Detector) -> bool:

@@ -21,10 +21,10 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from shared.tasks.detection import Boxes
-from trainer.detection.sampling import MOST, worth_learning
 from trainer.evaluation.box_matching import Placed
 from trainer.live_detector.kept import State
 from trainer.live_detector.pictures import Pictures
+from trainer.live_detector.sampling import MOST, worth_learning
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from trainer.detection.detector import Detector, Example

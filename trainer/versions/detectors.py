@@ -18,7 +18,7 @@ from shared.images.opening import ImageLimits
 from shared.log import Fold
 from shared.tasks.multilabel import cell_of
 from shared.wire.models import ModelClass, ModelInput, PredictedBox, Prediction, Predictions
-from trainer.detection import head
+from trainer.detection import head, regions
 from trainer.detection.detections import Detections, pick
 from trainer.detection.detector import Detector
 from trainer.detection.placement import Placement, opened
@@ -31,17 +31,18 @@ from trainer.whole_detector.networks import BoxNetwork
 
 HOW_TO_USE = (
     "Feature maps of the frozen network at strides 8, 16 and 32 are the input of the head. It returns the score of "
-    "each class and a box at every point."
+    "each class and a box at every point. With several classes, the features inside each box then tell its class."
 )
 
 
 class DetectorNetwork(BoxNetwork):
-    """Canvases → scores and corners: the frozen network and the head."""
+    """Canvases → scores and corners: the frozen network, the head, and the classifier of objects if there is one."""
 
     def __init__(self, backbone: Normalised, detector: Detector) -> None:
         super().__init__(detector.threshold)
         self.backbone = backbone
         self.head = detector.head
+        self.regions = detector.region_classes
         self.stages = stages_of(backbone.network)[0]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -52,7 +53,8 @@ class DetectorNetwork(BoxNetwork):
             values, indices=self.stages, intermediates_only=True
         )
         logits, corners = self.head(*levels)
-        return torch.sigmoid(logits), corners
+        scores = torch.sigmoid(logits) if self.regions is None else self.regions(levels, logits, corners)
+        return scores, corners
 
 
 def keep(pyramid: Pyramid, backbones: Path) -> tuple[str, ModelInput, str]:
@@ -87,6 +89,8 @@ def detector_network(version: Version, needs: ModelInput, backbones: Path, model
     count = len(said.classes)
     expected: dict[str, tuple[int | None, ...]] = {"classes": (count,), "threshold": (1,)}
     expected.update({f"head.{name}": shape for name, shape in head.shapes(channels, count).items()})
+    if any(name.startswith("regions.") for name in version.tensors()):
+        expected.update({f"regions.{name}": shape for name, shape in regions.shapes(channels, count).items()})
     tensors = version.tensors(expected)
     if tensors["classes"].tolist() != [each.id for each in said.classes]:
         raise version.refused("has other classes than its description")
@@ -151,15 +155,18 @@ def as_boxes(
     """The detections in one image as boxes. `names` are those of the class positions; None: the class was deleted."""
     highest = dict.fromkeys(known if known is not None else [each for each in names if each is not None], 0.0)
     boxes = []
-    for (x, y, w, h), position, score in zip(found.boxes.tolist(), found.classes.tolist(), found.scores, strict=True):
+    ends = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], axis=1)
+    for (x, y, right, bottom), position, score in zip(
+        ends.astype(np.float64).round(2).tolist(), found.classes.tolist(), found.scores, strict=True
+    ):
         name = names[position]
         if name is None:
             continue
         confidence = float(np.clip(score, 0, 1))
         highest[name] = max(highest[name], confidence)
         if confidence >= threshold:
-            places = (round(each, 2) for each in (x, y, w, h))
-            boxes.append(PredictedBox(label=name, confidence=confidence, **dict(zip("xywh", places, strict=True))))
+            sides = {"w": round(right - x, 2), "h": round(bottom - y, 2)}  # not beyond the image when all are rounded
+            boxes.append(PredictedBox(label=name, confidence=confidence, x=x, y=y, **sides))
     labels = [name for name in highest if any(box.label == name for box in boxes)]
     return Prediction(
         label=cell_of(labels),

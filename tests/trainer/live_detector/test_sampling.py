@@ -1,6 +1,6 @@
 """Of very many images, a stable sample is learned that leaves out no rare class."""
 
-from trainer.detection.sampling import OF_A_CLASS, worth_learning
+from trainer.live_detector.sampling import OF_A_CLASS, worth_learning
 
 
 def test_all_of_few_images_are_learned():

@@ -1,0 +1,111 @@
+"""The class of an object is read from the frozen features inside its box."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainer.detection.squares import BLUE, RED, Album
+from trainer.detection import region_fitting
+from trainer.detection.detector import Detector, Example
+from trainer.detection.learning import fit
+from trainer.detection.region_fitting import fit_classes
+from trainer.detection.regions import RegionClasses, inside, lengths, mirrored, shapes
+
+CHANNELS = (2, 2, 2)
+
+
+def levels(image: torch.Tensor) -> list[torch.Tensor]:
+    """Levels (1, 2, S/stride, S/stride) of a canvas (1, 2, S, S)."""
+    return [torch.nn.functional.avg_pool2d(image, stride) for stride in (8, 16, 32)]
+
+
+def test_the_features_of_a_box_do_not_depend_on_its_place_and_size() -> None:
+    canvas = torch.zeros(1, 2, 192, 192)
+    for x, side in ((0, 64), (64, 128)):  # the left half of each box is white, and its upper half has the second colour
+        canvas[0, 0, x : x + side, x : x + side // 2] = 1
+        canvas[0, 1, x : x + side // 2, x : x + side] = 1
+    corners = torch.tensor([[[0.0, 0, 64, 64], [64, 64, 192, 192]]])
+    small, large = inside(levels(canvas), corners, 192)[0].split(list(lengths(CHANNELS)), dim=-1)[0]
+    assert small.tolist() == pytest.approx(large.tolist())
+    cells = small.reshape(2, 4, 4)
+    assert (cells[0, :, 0] == 1).all()
+    assert (cells[0, :, -1] == 0).all()
+    assert (cells[1, 0] == 1).all()
+
+
+def test_mirrored_features_are_those_of_the_mirrored_picture() -> None:
+    canvas = torch.rand(1, 2, 64, 64, generator=torch.Generator().manual_seed(0))
+    corners = torch.tensor([[[8.0, 0, 40, 64]]])
+    turned = inside(levels(canvas.flip(-1)), torch.tensor([[[24.0, 0, 56, 64]]]), 64)[0]
+    assert torch.allclose(mirrored(turned, CHANNELS), inside(levels(canvas), corners, 64)[0], atol=1e-6)
+
+
+def test_the_classes_share_the_score_of_the_object() -> None:
+    features = shapes(CHANNELS, 2)["mean"][0]
+    tensors = {"mean": torch.zeros(features), "scale": torch.ones(features)}
+    tensors |= {"weight": torch.zeros(features, 2), "bias": torch.tensor([0.0, 5.0])}
+    logits, corners = torch.tensor([[[0.0, 0.0], [-9.0, -9.0]]]), torch.tensor([[[0.0, 0, 32, 32]] * 2])
+    seen, nothing = RegionClasses(tensors, CHANNELS, 64)(levels(torch.ones(1, 2, 64, 64)), logits, corners)[0]
+    assert seen.sum().item() == pytest.approx(0.75)  # one of two classes, each with a score of a half
+    assert seen[1] > 0.7
+    assert nothing.max() < 0.001
+
+
+def test_it_tells_classes_apart_that_a_head_without_training_cannot(tmp_path: Path) -> None:
+    album = Album()
+    maps = album.maps(tmp_path)
+    examples = [album.squares(seed, classes=(RED, BLUE)) for seed in range(4)]
+    detector = fit(examples, maps, steps=1)
+    assert detector.region_classes is not None
+    for seed in range(50, 55):
+        new = album.squares(seed, classes=(RED, BLUE))
+        view = maps.plain(new.sha256)
+        corners, _ = view.placement.onto_canvas(new.boxes)
+        scores = detector.region_classes(
+            [level[None].float() for level in view.maps],
+            torch.zeros(1, len(corners), 2),
+            torch.from_numpy(corners)[None],
+        )[0]
+        assert detector.classes[scores.argmax(1).numpy()].tolist() == new.labels.tolist()
+
+
+def test_one_class_needs_no_classifier_and_an_unreadable_image_is_left_out(tmp_path: Path) -> None:
+    album = Album()
+    maps = album.maps(tmp_path)
+    red, both, bad = album.squares(0), album.squares(1, classes=(RED, BLUE)), album.squares(2, classes=(RED, BLUE))
+    assert fit_classes([red], maps, {RED: 0}, 0) is None
+    assert fit([red], maps, steps=1).regions is None
+    assert fit_classes([Example(red.sha256, red.boxes[:0], red.labels[:0])], maps, {RED: 0, BLUE: 1}, 0) is None
+    alone = fit_classes([both], maps, {RED: 0, BLUE: 1}, 0)
+    album.files[bad.sha256] = b"no image"
+    with_bad = fit_classes([both, bad], maps, {RED: 0, BLUE: 1}, 0)
+    assert alone is not None
+    assert with_bad is not None
+    assert fit_classes([bad], maps, {RED: 0, BLUE: 1}, 0) is None
+
+
+def test_a_round_on_very_many_boxes_takes_some_of_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(region_fitting, "MOST", 8)
+    labels = np.array([RED] * 50 + [BLUE])
+    many = Example("0" * 64, np.tile(np.array([[0, 0, 9, 9]], np.float32), (51, 1)), labels)
+    chosen = region_fitting._chosen([many], {RED: 0, BLUE: 1}, seed=0)
+    assert sorted(labels[chosen[0]].tolist()) == [BLUE, RED, RED, RED]
+
+
+def test_it_is_saved_with_the_detector_and_another_structure_is_refused(tmp_path: Path) -> None:
+    album = Album()
+    maps = album.maps(tmp_path)
+    examples = [album.squares(seed, classes=(RED, BLUE)) for seed in range(3)]
+    detector = fit(examples, maps, steps=1)
+    how = {"channels": detector.channels, "size": detector.size, "pyramid": detector.pyramid}
+    tensors = detector.to_tensors()
+    view = maps.plain(examples[0].sha256)
+    assert Detector.of_tensors(tensors, **how).detect(view).scores.tolist() == detector.detect(view).scores.tolist()
+    earlier = {name: each for name, each in tensors.items() if not name.startswith("regions.")}
+    assert Detector.of_tensors(earlier, **how).region_classes is None  # a version of before
+    del tensors["regions.bias"]
+    with pytest.raises(ValueError, match="another structure"):
+        Detector.of_tensors(tensors, **how)
+    assert fit(examples, maps, previous=detector, steps=0).regions is detector.regions
