@@ -56,7 +56,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     expect(file).to_contain_text("Nothing is written yet.")
     file.get_by_role("button", name="Import 2 labels").click()
     expect(file).to_contain_text("2labels imported")
-    file.get_by_text("The first of 1 row to look at").click()
+    file.get_by_text("1 row with a problem").click()
     expect(file.locator("li")).to_have_text("line 4: no.png does not exist")
     wait_for(lambda: services.get("/api/project")["images"]["labeled"] == 2)
     expect(page.get_by_text("2 of them labeled")).to_be_visible()

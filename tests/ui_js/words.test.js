@@ -251,8 +251,13 @@ test("a label file says what it would do, and what it did", () => {
   assert.deepEqual(linesOf(file), [
     [0, "labels to import"],
     [2, "imported before"],
-    [1, "contradict another answer: choose below which counts"],
+    [1, "contradicts another answer: choose below which counts"],
   ]);
+  const one = { ...file, labels: 1, known: 0, images: 1, conflicts: 0, rejected: 1, cells: 1 };
+  assert.deepEqual(
+    linesOf(one).map(([amount, what]) => `${amount} ${what}`),
+    ["1 label to import", "1 new photo", "1 row rejected", "1 unreadable optional cell (its row is imported)"],
+  );
   assert.deepEqual(linesOf({ ...file, state: "imported", labels: 5 }), [
     [5, "labels imported"],
     [2, "imported before"],

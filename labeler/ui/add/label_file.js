@@ -44,20 +44,38 @@ export function stateOf({ state, rows, total, seconds_left, error }) {
 /** The numbers of a file with what they mean: [number, words]. @param {LabelFile} file @returns {[number, string][]} */
 export function linesOf(file) {
   const done = file.state === "imported";
+  /** Words that follow a number. @param {number} amount @param {string} one @param {string} more */
+  const words = (amount, one, more) => (amount === 1 ? one : more);
+  const conflicts = words(file.conflicts, "contradicts another answer", "contradict another answer");
+  const reopened = words(
+    file.reopened,
+    "contradicts another answer: this photo is",
+    "contradict another answer: those photos are",
+  );
   /** @type {[number, string][]} */
   const lines = [
-    [file.labels, done ? "labels imported" : "labels to import"],
+    [file.labels, `${words(file.labels, "label", "labels")} ${done ? "imported" : "to import"}`],
     [file.known, "imported before"],
-    [file.images, done ? "photos added" : "photos that are not here yet"],
+    [
+      file.images,
+      done ? words(file.images, "photo added", "photos added") : words(file.images, "new photo", "new photos"),
+    ],
     [file.held_out, "skipped: held-out images, which measure accuracy and are labeled by a person"],
-    [done ? 0 : file.conflicts, "contradict another answer: choose below which counts"],
+    [done ? 0 : file.conflicts, `${conflicts}: choose below which counts`],
     [done ? file.kept : 0, "skipped: another answer stays"],
     [done ? file.overwritten : 0, "replaced another answer"],
-    [done ? file.reopened : 0, "contradict another answer: those photos are open until somebody decides"],
-    [file.rejected, "rows rejected"],
-    [file.cells, "unreadable optional cells (their rows are imported)"],
+    [done ? file.reopened : 0, `${reopened} open until somebody decides`],
+    [file.rejected, words(file.rejected, "row rejected", "rows rejected")],
+    [
+      file.cells,
+      words(
+        file.cells,
+        "unreadable optional cell (its row is imported)",
+        "unreadable optional cells (their rows are imported)",
+      ),
+    ],
   ];
-  return lines.filter(([amount, what]) => amount || what.startsWith("labels"));
+  return lines.filter(([amount, what]) => amount || what.startsWith("label"));
 }
 
 /** Sentences about the classes that a file would add. @param {LabelFile} file @returns {string[]} */
@@ -89,7 +107,9 @@ function issues(file) {
   const items = element("ul");
   for (const { line, uri, reason } of file.issues) items.append(element("li", `line ${line}: ${uri} ${reason}`));
   const all = file.rejected + file.conflicts + file.cells;
-  details.append(element("summary", `The first of ${count(all, "row")} to look at`), items);
+  const shown =
+    file.issues.length < all ? `The first ${number(file.issues.length)} of ${count(all, "row")}` : count(all, "row");
+  details.append(element("summary", `${shown} with a problem`), items);
   return details;
 }
 
