@@ -7,14 +7,16 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sized
-from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from sqlalchemy import text
 
-from commands.upkeep.findings import Finding, Workspace, read
+from commands.running.stored_labels import labels_of
+from commands.upkeep.findings import Finding, Workspace
 from shared.figures import many, megabytes
 from shared.images.sources.choosing import why_not
 from shared.settings.project_file import announce
@@ -47,8 +49,11 @@ def project(place: Workspace) -> Iterator[Finding]:
         return
     settings: tuple[type[ServiceSettings], ...] = (LabelerSettings, TrainerSettings)
     for each in settings:
+        given: dict[str, Any] = {"workspace": place.folder}
         try:
-            start(each, command_line={"workspace": place.folder})
+            if each is LabelerSettings and place.database is None:
+                given["database_url"] = labels_of(place.folder)
+            start(each, command_line=given)
         except SettingsError as error:
             yield Finding(
                 "settings", str(error), "Correct it in project.toml, or give another value at the next start."
@@ -83,7 +88,7 @@ def disk(place: Workspace) -> Iterator[Finding]:
 def photos(place: Workspace) -> Iterator[Finding]:
     """Images of the catalogue whose files are missing or changed."""
     base, roots, fold = place.database, place.roots(), place.fold
-    if base is None or not base.is_file():
+    if base is not None and not base.is_file():
         return
     if fold is None:
         yield Finding("photos", "Photos are checked when the log is complete.", wrong=False)
@@ -91,8 +96,8 @@ def photos(place: Workspace) -> Iterator[Finding]:
     removed, missing, changed = fold.removed, {}, 0
     query = "SELECT image_id, root, uri, size, mtime_ns FROM file WHERE image_id IS NOT NULL ORDER BY image_id"
     here: set[int] = set()
-    with closing(read(base)) as database:
-        for image_id, root, uri, size, mtime_ns in database.execute(query):
+    with place.reading() as engine, engine.connect() as database:
+        for image_id, root, uri, size, mtime_ns in database.execution_options(yield_per=2_000).execute(text(query)):
             if image_id in removed or root not in roots or not roots[root].is_dir():
                 continue
             path = roots[root] / str(uri).removeprefix(f"{root.removeprefix('images/')}/" if "/" in root else "")
@@ -285,11 +290,11 @@ def _take_out(rows: Path, hashes: Path, dim: int, bad: list[int]) -> None:
 
 
 def _unknown(place: Workspace, hashes: Path) -> int:
-    base = place.database
-    if base is None or place.fold is None:
+    if place.fold is None:
         return 0
-    with closing(read(base)) as database:
-        known = {bytes.fromhex(row[0]) for row in database.execute("SELECT sha256 FROM image")}
+    with place.reading() as engine, engine.connect() as database:
+        images = database.execution_options(yield_per=2_000).execute(text("SELECT sha256 FROM image"))
+        known = {bytes.fromhex(row[0]) for row in images}
     data = hashes.read_bytes()
     return sum(data[at : at + HASH_BYTES] not in known for at in range(0, len(data) - HASH_BYTES + 1, HASH_BYTES))
 

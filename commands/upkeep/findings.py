@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy.engine import make_url
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import URL, make_url
 
+from commands.running.stored_labels import labels_of
 from shared.log import Fold
 from shared.settings.project_file import DATABASE, ProjectFile
 from shared.settings.services import SettingsError
+from shared.storage.database import open_engine
 
 LOCKS = {"labeler": "labeler.lock", "trainer": "trainer/trainer.lock"}
 """Service → the lock file that it holds while it runs."""
@@ -60,11 +63,35 @@ class Workspace:
     @property
     def database(self) -> Path | None:
         """The labeler's database file; None if its labels are in a database server."""
-        given = str(self.project.labeler.get("database_url") or "") if self.project is not None else ""
-        if not given:
+        url = self._address
+        if url is None:
             return self.folder / DATABASE
-        url = make_url(given)
         return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+    @property
+    def labels(self) -> str:
+        """Where the labels are, in words."""
+        return str(self.database or self._address)  # SQLAlchemy hides the password
+
+    @contextmanager
+    def reading(self) -> Iterator[Engine]:
+        """The labeler's database, opened for reading within the block: a file, or a server. Raises SettingsError if its
+        password is not given."""
+        base = self.database
+        if base is not None:
+            engine = create_engine("sqlite://", creator=lambda: read(base))
+        else:
+            engine = open_engine(labels_of(self.folder))
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+    @property
+    def _address(self) -> URL | None:
+        """The address of the database; None if the settings name none."""
+        given = str(self.project.labeler.get("database_url") or "") if self.project is not None else ""
+        return make_url(given) if given else None
 
     def roots(self) -> dict[str, Path]:
         """Root → folder, for the roots that are folders; see `labeler.images.file_index`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -17,7 +17,7 @@ from uuid import UUID
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from pydantic import ValidationError
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from commands.upkeep.findings import Finding, Workspace, read
@@ -25,6 +25,7 @@ from labeler.store.database import MIGRATIONS
 from labeler.store.tables import EVALUATED, LOG
 from shared.figures import many
 from shared.log import Fold
+from shared.settings.services import SettingsError
 from shared.storage.database import open_engine, write
 from shared.tasks.classification import CLASSIFICATION
 from shared.tasks.registry import task_named
@@ -51,22 +52,19 @@ class Log:
 
 
 def look(place: Workspace) -> Iterator[Finding]:
-    """Check both databases."""
+    """Check both databases. A server checks its own files; the log in it is read like the one in a file."""
     base = place.database
-    if base is None:
-        yield Finding("database", "The labels are in a database server, which is not checked.", wrong=False)
-        return
-    if not base.is_file():
+    if base is not None and not base.is_file():
         yield Finding("database", f"{base} is missing: the labels are not here.", f"{RESTORE}.")
         return
-    broken = list(_whole(place, base, "database"))
+    broken = list(_whole(place, base, "database") if base is not None else _answers(place))
     yield from broken
     copy = place.replica if place.replica.is_file() else None
     copy_broken = list(_whole(place, copy, "trainer's copy")) if copy is not None else []
     yield from copy_broken
     if any(each.act is None for each in broken if each.wrong):
         return
-    with reading(base) as engine:
+    with place.reading() as engine:
         try:
             yield from _schema(engine)
             log_id = _log_id(engine)
@@ -81,7 +79,22 @@ def look(place: Workspace) -> Iterator[Finding]:
             yield from _log(place, base, log, None if other is None or other != log_id else copy)
             yield from _references(engine, log)
         except (SQLAlchemyError, ValueError) as error:
-            yield Finding("log", f"The log in {base} cannot be read: {_first(error)}.", f"{RESTORE}.")
+            yield Finding("log", f"The log in {place.labels} cannot be read: {_first(error)}.", f"{RESTORE}.")
+
+
+def _answers(place: Workspace) -> Iterator[Finding]:
+    """Ask the database server for anything."""
+    try:
+        with place.reading() as engine, engine.connect():
+            return
+    except SettingsError as error:
+        yield Finding("database", str(error))
+    except (SQLAlchemyError, ImportError) as error:
+        yield Finding(
+            "database",
+            f"The database {place.labels} cannot be reached: {_first(error)}.",
+            "Start the server, or check the address in the setting 'database_url'.",
+        )
 
 
 def _whole(place: Workspace, path: Path, called: str) -> Iterator[Finding]:
@@ -178,7 +191,7 @@ def _follow(engine: Engine, copy: Path | None, task: Task) -> Log:
     return log
 
 
-def _log(place: Workspace, base: Path, log: Log, copy: Path | None) -> Iterator[Finding]:
+def _log(place: Workspace, base: Path | None, log: Log, copy: Path | None) -> Iterator[Finding]:
     if log.unread:
         shown = "; ".join(log.unread[:SHOWN])
         yield Finding("log", f"{many(len(log.unread), 'row')} of the log cannot be read ({shown}).", f"{RESTORE}.")
@@ -186,10 +199,13 @@ def _log(place: Workspace, base: Path, log: Log, copy: Path | None) -> Iterator[
         shown = ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in log.gaps[:SHOWN])
         missing = sum(last - first + 1 for first, last in log.gaps)
         what = f"The log lacks {many(missing, 'row')} of {log.last:,} ({shown})."
-        if len(log.found) == missing and not log.differing and not log.unread and not log.copy_gaps:
+        whole = len(log.found) == missing and not log.differing and not log.unread and not log.copy_gaps
+        if whole and base is not None:
             aside = place.kept(base)
             order = f"Copy {base.name} to {aside.name}, and take the missing rows from the trainer's copy."
             yield Finding("log", what, mend=order, act=lambda: _fill(base, aside, log.found))
+        elif whole:  # a server cannot be set aside first, as a file can
+            yield Finding("log", what, f"{RESTORE}. The trainer's copy in {place.replica} has the missing rows.")
         else:
             yield Finding("log", what, f"{RESTORE}: the trainer's copy does not have these rows.")
         return
@@ -276,16 +292,6 @@ def _fill(base: Path, aside: Path, rows: list[Row]) -> None:
 
 
 # ---------------------------------------------------------------- reading
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[Engine]:
-    """A database opened for reading, within the block."""
-    engine = create_engine("sqlite://", creator=lambda: read(path))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def _log_id(engine: Engine) -> str:

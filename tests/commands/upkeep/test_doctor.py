@@ -15,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from filelock import FileLock
+from sqlalchemy import create_engine
 from typer.testing import CliRunner
 
 from commands.upkeep.doctor import examine
@@ -25,6 +26,7 @@ from shared.settings.services import SettingsError
 from shared.settings.starting import remember
 from tests.labeler.projects import answer, labeler, photos, settings
 from tests.labeler.tasks import SAID
+from tests.postgresql import server
 from tests.trainer.descriptions import description
 from trainer.embeddings.store import EmbeddingStore
 from trainer.sync.replica import Replica
@@ -300,3 +302,37 @@ def test_a_workspace_of_another_task_is_healthy(tmp_path: Path, task: str) -> No
 def test_what_is_no_workspace_is_not_looked_at(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is not a Flywheel workspace"):
         doctor(tmp_path)
+
+
+def test_the_log_in_a_server_is_checked_like_one_in_a_file(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", 4)
+    database, workspace = server().new_database(), tmp_path / "workspace"
+    with labeler(tmp_path, database_url=database) as service:
+        remember(service.settings)
+        service.annotate([answer(1), answer(2)])
+        copied = service.log.page(0, 100)
+    (workspace / "trainer").mkdir(exist_ok=True)
+    replica = Replica(workspace / "trainer")
+    replica.follow_page(copied)
+    replica.close()
+    assert [each.told() for each in examine(Workspace(workspace)) if each.wrong] == []
+    (folder / "0003.png").unlink()
+    (missing,) = (each for each in examine(Workspace(workspace)) if each.wrong)
+    assert "The file of 1 image is missing (0003.png)" in missing.what
+    engine = create_engine(database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DELETE FROM annotation WHERE seq = {copied.last_seq - 1}")
+    engine.dispose()
+    (gap,) = (each for each in examine(Workspace(workspace)) if each.wrong)
+    assert gap.what == f"The log lacks 1 row of {copied.last_seq} ({copied.last_seq - 1})."
+    assert "has the missing rows" in gap.advice
+    assert gap.act is None  # nothing is repaired in a server
+    with edit(workspace) as project:
+        project.labeler["database_url"] = database.replace("host=", "host=/nowhere")
+    (away,) = (each for each in examine(Workspace(workspace)) if each.check == "database")
+    assert "cannot be reached" in away.what
+    assert "database_url" in away.advice
+    with edit(workspace) as project:
+        project.labeler["database_url"] = "postgresql+psycopg://ann:***@127.0.0.1/labels"
+    (locked,) = (each for each in examine(Workspace(workspace)) if each.check == "database")
+    assert "with its password" in locked.what
