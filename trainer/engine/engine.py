@@ -1,4 +1,4 @@
-"""The interface of an engine: it embeds images and computes over many rows, or leaves that to this process.
+"""The interface of an engine, which embeds images and computes over many rows in place of this process.
 
 An engine never blocks labeling. If its workers are not available, it returns None, and the trainer does the work itself
 with the same functions. So the results do not depend on the engine; only the speed does.

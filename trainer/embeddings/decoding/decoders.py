@@ -77,7 +77,7 @@ class _Process:
     child: subprocess.Popen[bytes]
     connection: Connection[Any, Any]
     ready: bool = False
-    places: dict[int, _Chunk] = field(default_factory=dict)  # the oldest first, which is at work
+    places: dict[int, _Chunk] = field(default_factory=dict)  # oldest first: that one is being decoded
 
     @property
     def load(self) -> int:

@@ -43,9 +43,9 @@ class Orders:
 
 
 Asked = tuple[int, list[ImageEntry]]
-"""A place for a chunk, and its images."""
+"""The number of a place for a chunk, and the images of the chunk."""
 Answer = tuple[int, list[str | None]]
-"""The chunk, and for each image its problem, or None if its pixels are in its row."""
+"""The number of the place, and for each image its problem, or None if its pixels are in its row."""
 
 
 def rows_of(memory: mmap.mmap, size: int) -> NDArray[np.uint8]:
