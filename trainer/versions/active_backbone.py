@@ -138,7 +138,8 @@ def _body(version: Version, folder: Path) -> str:
     """Freeze a fine-tuned network without its classifier as a backbone; returns its key. Raises ValueError."""
     from trainer.embeddings.backbones.saved_backbone import freeze, without_classifier
 
-    return freeze(without_classifier(version.description, version.tensors()), folder / BACKBONES).stem
+    backbone = without_classifier(version.description, version.tensors(), folder / EMBEDDINGS)
+    return freeze(backbone, folder / BACKBONES).stem
 
 
 def _forget(folder: Path, registry: Registry, key: str | None) -> None:

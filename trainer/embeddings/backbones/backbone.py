@@ -129,7 +129,7 @@ def load_auto(
         try:
             if resolved.weights == "installed":
                 return resolved, timm_networks.from_installed(settings, resolved, folder)
-            return resolved, timm_networks.from_hub(settings, resolved)
+            return resolved, timm_networks.from_hub(settings, resolved, folder)
         except (UnreachableError, NotInstalledError) as reason:
             log.warning("%s", reason)
             without.add(resolved.weights)
@@ -204,13 +204,13 @@ def _network(settings: TrainerSettings, folder: Path) -> Backbone:
     from trainer.embeddings.backbones import timm_networks
 
     if settings.backbone_weights:
-        return timm_networks.from_file(settings)
+        return timm_networks.from_file(settings, folder)
     if settings.backbone == installed.NAME and _have_installed(()):
         try:
             return timm_networks.from_installed(settings, _given(settings, installed.RESOLVED), folder)
         except NotInstalledError as reason:
             log.warning("%s", reason)
     try:
-        return timm_networks.pretrained(settings, "backbone", settings.backbone)
+        return timm_networks.pretrained(settings, "backbone", settings.backbone, folder)
     except UnreachableError as reason:
         raise SettingsError(f"{reason} Set 'backbone_weights' to a local file, or 'backbone' to 'pixels'.") from None

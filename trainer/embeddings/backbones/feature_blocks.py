@@ -1,11 +1,16 @@
-"""Layout features: the last-but-one stage of a convolutional network, pooled to a coarse grid, next to its own
-features.
+"""The features of a convolutional network: its own, and the layout, which is its last two stages, each pooled to a
+coarse grid.
 
 The final features of a classification network say what is in an image and little about where. Position carries shape:
-on 3,781 clothing photos (mobilenetv2_100, 160 px, 5 draws of 20 / 100 / 400 random labels) both together gave 53.0 /
-71.9 / 83.8 % right, the final features alone 50.1 / 66.9 / 77.4, with one pass through the network either way. With
-photos rotated and mirrored at random, so that position means nothing, there was still a gain: 37.4 / 56.6 / 72.6
-against 36.3 / 53.4 / 66.6 (docs/measurements/experiments.md).
+on 3,781 clothing photos (mobilenetv2_100, 160 px, 5 draws of 20 / 100 / 400 random labels) the last-but-one stage and
+the final features together gave 53.0 / 71.9 / 83.8 % right, the final features alone 50.1 / 66.9 / 77.4, with one pass
+through the network either way. With photos rotated and mirrored at random, so that position means nothing, there was
+still a gain: 37.4 / 56.6 / 72.6 against 36.3 / 53.4 / 66.6 (docs/measurements/experiments.md).
+
+Features have a version, because vectors of different versions cannot be compared. A project with embeddings of version
+1 keeps it (`torch_networks.as_kept`), and so does a saved backbone. In version 1, the layout has only the last-but-one
+stage, and each channel of the own features is the mean of its map. In version 2, it is the generalised mean (Radenović
+et al. 2018, arXiv:1711.02512), which is nearer to the maximum, so that a small object counts more.
 
 Transformers keep one resolution throughout. For them this is not measured, so their features are left unchanged.
 """
@@ -13,29 +18,42 @@ Transformers keep one resolution throughout. For them this is not measured, so t
 from __future__ import annotations
 
 import torch
+from timm.layers import SelectAdaptivePool2d
 from torch.nn import functional
 
+VERSION = 2
+"""Version of the features of new projects."""
 GRID = 5
 """Cells per side; 3 gave about half a point less, 10 about a point less."""
-WIDTH = 1_024
-"""Values of the grid; more are reduced by a random projection, which keeps distances (Johnson & Lindenstrauss 1984)."""
+LAST_GRID = 3
+"""Cells per side of the last stage."""
+WIDTHS = {1: 1_024, 2: 2_048}
+"""Version → maximum number of values of the layout. More are reduced by a random projection, which keeps distances
+(Johnson & Lindenstrauss 1984)."""
+POWER = 3.0
+"""Exponent of the generalised mean; 1 is the mean."""
+LEAST = 1e-6
 
 
 class Layout(torch.nn.Module):
-    """A timm network (B, 3, S, S) → its features and the layout, each of unit length, concatenated (B, D + ≤1,024)."""
+    """A timm network (B, 3, S, S) → its features and the layout, each of unit length, concatenated (B, D + ≤2,048)."""
 
     mixing: torch.Tensor | None
     in_float32 = True  # the projection of the layout, even if the network itself computes in 16 bits
 
-    def __init__(self, network: torch.nn.Module, channels: int) -> None:
+    def __init__(self, network: torch.nn.Module, channels: int, last: int = 0) -> None:
+        """`channels` of the last-but-one stage, and of the `last`: 0 for version 1."""
         super().__init__()
         self.network = network
         self.pretrained_cfg = getattr(network, "pretrained_cfg", {})  # timm's description of these weights
-        self.cells = values = channels * GRID * GRID
+        self.version = 2 if last else 1
+        self.generalised = self.version > 1 and _is_mean_of_rectified(network)
+        self.cells = values = channels * GRID * GRID + last * LAST_GRID * LAST_GRID
         mixing = None
-        if values > WIDTH:
+        width = WIDTHS[self.version]
+        if values > width:
             draws = torch.Generator().manual_seed(0)
-            mixing = torch.randn(values, WIDTH, generator=draws) / WIDTH**0.5
+            mixing = torch.randn(values, width, generator=draws) / width**0.5
         self.register_buffer("mixing", mixing)  # a buffer moves with the network and is part of its hash
 
     def blocks(self, dim: int) -> tuple[int, int]:
@@ -44,22 +62,46 @@ class Layout(torch.nn.Module):
         return dim - values, values
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Inputs (B, 3, S, S) → vectors (B, D + ≤1,024)."""
-        final, (earlier, _) = self.network.forward_intermediates(images, indices=2)  # type: ignore[operator]
-        features = self.network.forward_head(final)  # type: ignore[operator]
-        layout = functional.adaptive_avg_pool2d(earlier.float(), GRID).flatten(1)
-        layout = functional.normalize(layout)
+        """Inputs (B, 3, S, S) → vectors (B, D + ≤2,048)."""
+        final, (earlier, last) = self.network.forward_intermediates(images, indices=2)  # type: ignore[operator]
+        if self.generalised:
+            features = final.float().clamp(min=LEAST).pow(POWER).mean((2, 3)).pow(1 / POWER)
+        else:
+            features = self.network.forward_head(final)  # type: ignore[operator]
+        layout = _cells(earlier, GRID)
+        if self.version > 1:
+            layout = torch.cat([layout, _cells(last, LAST_GRID)], dim=1) / 2**0.5
         if self.mixing is not None:
             layout = layout @ self.mixing
         return torch.cat([functional.normalize(features.float()), layout], dim=1)
 
 
-def with_layout(network: torch.nn.Module) -> torch.nn.Module:
-    """Add layout features to `network` if it is a timm network that reduces the resolution stage by stage."""
+def _cells(maps: torch.Tensor, side: int) -> torch.Tensor:
+    """The means of `maps` (B, C, h, w) in side × side cells, as unit vectors (B, C · side²)."""
+    return functional.normalize(functional.adaptive_avg_pool2d(maps.float(), side).flatten(1))
+
+
+def _is_mean_of_rectified(network: torch.nn.Module) -> bool:
+    """Whether the features of `network` are the means of maps that are never negative, and nothing follows."""
+    pool = getattr(network, "global_pool", None)
+    if not isinstance(pool, SelectAdaptivePool2d) or pool.pool_type not in {"avg", "fast", "fastavg"}:
+        return False
+    children = [name for name, _ in network.named_children()]
+    following = children[children.index("global_pool") + 1 :]
+    activations = [each for each in network.modules() if "activation" in type(each).__module__.rpartition(".")[2]]
+    return (
+        not any(list(getattr(network, name).parameters()) for name in following)
+        and bool(activations)
+        and isinstance(activations[-1], torch.nn.ReLU | torch.nn.ReLU6)
+    )
+
+
+def with_layout(network: torch.nn.Module, version: int = VERSION) -> torch.nn.Module:
+    """Add features of this version to `network` if it is a timm network that reduces the resolution stage by stage."""
     stages = getattr(network, "feature_info", [])
     if not hasattr(network, "forward_intermediates") or len(stages) < 2:
         return network
     earlier, last = stages[-2], stages[-1]
     if earlier["reduction"] >= last["reduction"]:
         return network
-    return Layout(network, earlier["num_chs"])
+    return Layout(network, earlier["num_chs"], last["num_chs"] if version > 1 else 0)

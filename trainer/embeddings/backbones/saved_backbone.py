@@ -26,7 +26,11 @@ from trainer.embeddings.backbones.feature_blocks import Layout, with_layout
 from trainer.embeddings.backbones.pixels import PixelBackbone, key_of
 from trainer.embeddings.backbones.preparation import model_input
 from trainer.embeddings.backbones.safe_weights import ModelFileError, check_shapes, shapes_in
-from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, content_of
+from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, as_kept, content_of
+
+LAYOUTS = {1: "layout", 2: "layout 2"}
+"""Version of the layout → how a file names it."""
+VERSIONS = {name: version for version, name in LAYOUTS.items()}
 
 
 class Normalised(Module):
@@ -83,7 +87,7 @@ def freeze(backbone: Backbone, folder: Path) -> Path:
         network = cast(TorchBackbone, backbone).network
         tensors = dict(network.state_dict())
         kind = "own" if not cast(TorchBackbone, backbone).published else "network"
-        kind = "layout" if isinstance(network, Layout) else kind
+        kind = LAYOUTS[network.version] if isinstance(network, Layout) else kind
     said = {"kind": kind, "architecture": architecture, "input": needs.model_dump(), "key": backbone.key}
     arrays = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_whole(path, save(arrays, {"flywheel": json.dumps(said)}))
@@ -151,15 +155,18 @@ def _read(folder: Path, key: str, model_fn: Module | None) -> tuple[Module | Pix
             network = timm_networks.create_known(architecture, needs.size)
         except Exception as error:
             raise ModelFileError(f"names the network {architecture!r}, which cannot be created ({error})") from None
-        network = with_layout(network) if kind == "layout" else network
+        network = with_layout(network, VERSIONS[kind]) if kind in VERSIONS else network
     fill(network, path, shapes)
     if content_of(network, needs.preprocessing, tuple(needs.mean), tuple(needs.std))[:12] != key[-12:]:
         raise ModelFileError("contains other weights than its name says")
     return network, needs, told
 
 
-def without_classifier(said: Description, tensors: Mapping[str, np.ndarray]) -> TorchBackbone:
-    """The backbone of a fine-tuned version, on the CPU. Raises ValueError unless it is a timm network."""
+def without_classifier(said: Description, tensors: Mapping[str, np.ndarray], folder: Path) -> TorchBackbone:
+    """The backbone of a fine-tuned version, on the CPU. `folder` may have its embeddings.
+
+    Raises ValueError unless it is a timm network.
+    """
     if said.input is None:
         raise ValueError("it does not describe its input")
     from trainer.embeddings.backbones import timm_networks
@@ -171,14 +178,18 @@ def without_classifier(said: Description, tensors: Mapping[str, np.ndarray]) -> 
     if missing:
         raise ValueError(f"its network has no {missing[0]}")
     network.load_state_dict({name: torch.from_numpy(np.array(tensors[name])) for name in wanted})
-    return TorchBackbone(
-        said.architecture,
-        with_layout(network),
-        input_size=needs.size,
-        mean=tuple(needs.mean),
-        std=tuple(needs.std),
-        device=torch.device("cpu"),
-        weights="version",
+    return as_kept(
+        folder,
+        network,
+        lambda made: TorchBackbone(
+            said.architecture,
+            made,
+            input_size=needs.size,
+            mean=tuple(needs.mean),
+            std=tuple(needs.std),
+            device=torch.device("cpu"),
+            weights="version",
+        ),
     )
 
 

@@ -18,20 +18,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import clean_state_dict
 
-from shared.backbone import ResolvedBackbone
+from shared.backbone import ResolvedBackbone, Weights
 from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones import installed
-from trainer.embeddings.backbones.feature_blocks import with_layout
 from trainer.embeddings.backbones.hub import OnDownload, UnreachableError, cached_weights, fetch_weights, hub_answers
-from trainer.embeddings.backbones.torch_networks import LARGEST_DEFAULT, Module, TorchBackbone, first_line, fitted
+from trainer.embeddings.backbones.torch_networks import (
+    LARGEST_DEFAULT,
+    Module,
+    TorchBackbone,
+    as_kept,
+    first_line,
+    fitted,
+)
 from trainer.embeddings.backbones.vector_file import unpacked_bytes
 
 log = logging.getLogger(__name__)
 
 
-def pretrained(settings: TrainerSettings, setting: str, name: str) -> TorchBackbone:
-    """The timm network `name` with its published weights, from the hub's cache or the hub."""
-    return from_hub(settings, fetched(settings, setting, name), setting=setting)
+def pretrained(settings: TrainerSettings, setting: str, name: str, folder: Path) -> TorchBackbone:
+    """The timm network `name` with its published weights, from the hub's cache or the hub.
+
+    `folder` may have embeddings, whose version of the features is kept.
+    """
+    return from_hub(settings, fetched(settings, setting, name), folder, setting=setting)
 
 
 def fetched(
@@ -53,7 +62,9 @@ def fetched(
     return ResolvedBackbone(name, "hub", settings.input_size or _usual_size(config), mean, std)
 
 
-def from_hub(settings: TrainerSettings, resolved: ResolvedBackbone, *, setting: str = "auto_backbone") -> TorchBackbone:
+def from_hub(
+    settings: TrainerSettings, resolved: ResolvedBackbone, folder: Path, *, setting: str = "auto_backbone"
+) -> TorchBackbone:
     """The network described by `fetched`, from the hub's cache. Raises UnreachableError for damaged weights."""
     name = resolved.name
     config = config_of(setting, name)
@@ -65,10 +76,7 @@ def from_hub(settings: TrainerSettings, resolved: ResolvedBackbone, *, setting: 
         raise UnreachableError(
             f"The weights of {name!r} (setting {setting!r}) cannot be loaded ({first_line(error)})."
         ) from None
-    settings = _as_resolved(settings, resolved)
-    return fitted(
-        settings, name, with_layout(network), resolved.input_size, setting="input_size", weights=resolved.weights
-    )
+    return _with_layout(_as_resolved(settings, resolved), name, network, resolved.input_size, resolved.weights, folder)
 
 
 def from_installed(settings: TrainerSettings, resolved: ResolvedBackbone, folder: Path) -> TorchBackbone:
@@ -77,7 +85,15 @@ def from_installed(settings: TrainerSettings, resolved: ResolvedBackbone, folder
     network = create(resolved.name, config_of("backbone", resolved.name), resolved.input_size)
     load_weights(network, file, repr(resolved.name))
     settings, size = _as_resolved(settings, resolved), resolved.input_size
-    return fitted(settings, resolved.name, with_layout(network), size, setting="input_size", weights="installed")
+    return _with_layout(settings, resolved.name, network, size, "installed", folder)
+
+
+def _with_layout(
+    settings: TrainerSettings, name: str, network: Module, size: int, weights: Weights, folder: Path | None
+) -> TorchBackbone:
+    return as_kept(
+        folder, network, lambda made: fitted(settings, name, made, size, setting="input_size", weights=weights)
+    )
 
 
 def _as_resolved(settings: TrainerSettings, resolved: ResolvedBackbone) -> TrainerSettings:
@@ -85,8 +101,8 @@ def _as_resolved(settings: TrainerSettings, resolved: ResolvedBackbone) -> Train
     return settings.model_copy(update=normalised)
 
 
-def from_file(settings: TrainerSettings) -> TorchBackbone:
-    """The timm network settings.backbone with weights from settings.backbone_weights."""
+def from_file(settings: TrainerSettings, folder: Path | None = None) -> TorchBackbone:
+    """The timm network settings.backbone with weights from settings.backbone_weights. `folder` may have embeddings."""
     name = settings.backbone
     config = config_of("backbone", name)
     size = settings.input_size or _usual_size(config)
@@ -97,7 +113,7 @@ def from_file(settings: TrainerSettings) -> TorchBackbone:
             f"The trainer setting 'input_size' cannot be {size} for {name!r}: {first_line(error)}."
         ) from None
     load_weights(network, Path(settings.backbone_weights).expanduser(), f"{name!r} at {size} pixels a side")
-    return fitted(settings, name, with_layout(network), size, setting="input_size", weights="file")
+    return _with_layout(settings, name, network, size, "file", folder)
 
 
 def load_weights(

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -22,7 +24,7 @@ import torch
 
 from shared.backbone import ResolvedBackbone, Weights
 from shared.settings.services import SettingsError, TrainerSettings
-from trainer.embeddings.backbones.feature_blocks import Layout
+from trainer.embeddings.backbones.feature_blocks import VERSION, Layout, with_layout
 from trainer.embeddings.backbones.preparation import PREPROCESSING, Inputs, Preprocessing
 from trainer.gpu.half import in_half
 from trainer.gpu.runner import Runner
@@ -128,6 +130,22 @@ def own(settings: TrainerSettings) -> TorchBackbone:
             f"The trainer setting 'model_fn' is {path!r}, which returns {type(network).__name__}, not a torch module."
         )
     return fitted(settings, path, network, settings.input_size or LARGEST_DEFAULT, setting="model_fn", weights="own")
+
+
+def as_kept(folder: Path | None, network: Module, build: Callable[[Module], TorchBackbone]) -> TorchBackbone:
+    """The backbone that `build` makes of `network` with its layout: in the version of the embeddings in `folder`, or
+    else the newest one.
+
+    So an update embeds no project again, and its models stay.
+    """
+    newest = build(with_layout(network))
+    if folder is None or not isinstance(newest.network, Layout) or (folder / newest.key).is_dir():
+        return newest
+    alike = newest.key.partition("px-")[0]  # no need to hash its weights if the project never used this network
+    if not any(each.name.startswith(alike + "px-") for each in folder.glob("*/")):
+        return newest
+    older = (build(with_layout(network, version)) for version in range(VERSION - 1, 0, -1))
+    return next((each for each in older if (folder / each.key).is_dir()), newest)
 
 
 def device_named(name: str) -> torch.device:

@@ -20,11 +20,14 @@ from shared.backbone import ResolvedBackbone
 from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.backbone import load_auto, load_backbone, resolve_auto
+from trainer.embeddings.backbones.feature_blocks import with_layout
 from trainer.embeddings.backbones.hub import Download, UnreachableError, fetch_weights
 from trainer.embeddings.backbones.pixels import PixelBackbone, path_in
+from trainer.embeddings.backbones.saved_backbone import freeze, rebuild
 from trainer.embeddings.backbones.torch_networks import TorchBackbone
 
 TINY = "test_efficientnet"  # 0.1 M parameters; timm has it for tests like these
+TINY_DIM = 256 + 48 * 25 + 64 * 9  # its own features, and the cells of its last two stages
 
 
 def settings(**values: object) -> TrainerSettings:
@@ -84,9 +87,49 @@ def test_a_named_backbone_with_local_weights_gives_the_network_s_own_features_an
         expected = torch.nn.functional.normalize(network((pixels - 0.5) / 0.5)).numpy()
     found = backbone.embed(np.stack([backbone.preprocessing.cut(photo)] * 3))
     assert found.dtype == np.float32
-    assert (found.shape, backbone.dim) == ((3, 256 + 1024), 256 + 1024)
+    assert (found.shape, backbone.dim, sum(backbone.blocks)) == ((3, TINY_DIM), TINY_DIM, TINY_DIM)
     np.testing.assert_allclose(found[:, :256], expected.repeat(3, axis=0), rtol=1e-3, atol=1e-4)
     assert backbone.banner is None
+
+
+def test_a_project_with_embeddings_of_earlier_features_keeps_them(weights: Path, tmp_path: Path) -> None:
+    given = settings(backbone=TINY, backbone_weights=str(weights))
+    new = load_backbone(given, tmp_path / "embeddings")
+    assert isinstance(new, TorchBackbone)
+    earlier = TorchBackbone(
+        TINY,
+        with_layout(new.network.network, version=1),
+        input_size=new.input_size,
+        mean=tuple(new.mean),
+        std=tuple(new.std),
+        device=new.device,
+    )
+    (tmp_path / "embeddings" / earlier.key).mkdir(parents=True)
+    kept = load_backbone(given, tmp_path / "embeddings")
+    assert kept is not None
+    assert (kept.key, kept.blocks) == (earlier.key, earlier.blocks)
+    inputs = np.random.default_rng(0).integers(0, 255, (2, 3, 160, 160), dtype=np.uint8)
+    np.testing.assert_array_equal(kept.embed(inputs), earlier.embed(inputs))
+
+    other = tmp_path / "other" / "embeddings"  # has vectors of this network for another size
+    (other / earlier.key.replace("160px", "96px")).mkdir(parents=True)
+    (other / new.key).mkdir()
+    again = load_backbone(given, other)
+    assert again is not None
+    assert again.key == new.key
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_saved_backbone_keeps_the_version_of_its_features(weights: Path, tmp_path: Path, version: int) -> None:
+    new = loaded(backbone=TINY, backbone_weights=str(weights), input_size=64)
+    network = with_layout(new.network.network, version)
+    three = (0.5, 0.5, 0.5)
+    saved = TorchBackbone(TINY, network, input_size=64, mean=three, std=three, device=new.device)
+    freeze(saved, tmp_path)
+    again = rebuild(tmp_path, saved.key, new.device)
+    inputs = np.random.default_rng(0).integers(0, 255, (2, 3, 64, 64), dtype=np.uint8)
+    assert (again.key, again.blocks) == (saved.key, saved.blocks)
+    np.testing.assert_array_equal(again.embed(inputs), saved.embed(inputs))
 
 
 def test_an_image_is_scaled_by_its_short_side_and_cropped_in_the_middle(weights: Path) -> None:
@@ -120,7 +163,7 @@ def test_pth_files_and_a_classifier_in_them_are_fine(tmp_path: Path, weights: Pa
     torch.manual_seed(0)
     network = timm.create_model(TINY, num_classes=7)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "tiny.pth")
-    assert loaded(backbone=TINY, backbone_weights=str(tmp_path / "tiny.pth")).dim == 256 + 1024
+    assert loaded(backbone=TINY, backbone_weights=str(tmp_path / "tiny.pth")).dim == TINY_DIM
 
 
 def test_a_transformer_is_built_for_the_size_asked_for(tmp_path: Path) -> None:
@@ -202,7 +245,7 @@ def test_without_a_hub_auto_takes_the_network_that_came_with_the_installation(no
     assert resolved == backbone.resolved
     assert resolved == replace(installed.RESOLVED, input_size=32)
     assert resolved.sentence == "tf_efficientnet_lite0, weights that came with the installation"
-    assert (backbone.dim, backbone.banner) == (1280 + 1024, None)
+    assert (backbone.dim, backbone.banner) == (1280 + 2048, None)
     named = load_backbone(settings(backbone="tf_efficientnet_lite0", input_size=32), tmp_path)
     assert named is not None
     assert named.key == backbone.key
@@ -273,7 +316,7 @@ def cached(no_hub: Path) -> Path:
 def test_weights_in_the_hub_s_cache_are_used_without_a_network(cached: Path, tmp_path: Path) -> None:
     found = load_backbone(settings(auto_backbone=TINY), tmp_path)
     assert isinstance(found, TorchBackbone)
-    assert (found.dim, found.input_size, found.resolved.weights) == (256 + 1024, 160, "hub")
+    assert (found.dim, found.input_size, found.resolved.weights) == (TINY_DIM, 160, "hub")
     cached.write_bytes(b"cut off")
     assert load_auto(settings(auto_backbone=TINY, input_size=32), tmp_path)[0].weights == "installed"
 
