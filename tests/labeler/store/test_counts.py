@@ -2,12 +2,14 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labeler.store.counts import SPLITS, Counts
 from labeler.store.present import PresentImages
 from shared.log import Fold
+from shared.tasks.registry import task_named
 from shared.wire.fields import Split
 from shared.wire.log import Row
 
@@ -20,6 +22,14 @@ EVENTS = st.lists(
     ),
     max_size=40,
 )
+
+
+SAID: dict[str, dict[str, Any]] = {
+    "classification": {"label": 1},
+    "multilabel": {"answer": {"yes": [1], "no": []}},
+    "detection": {"answer": {"boxes": [{"label": 1, "x": 1.0, "y": 2.0, "w": 3.0, "h": 4.0, "origin": "drawn"}] * 2}},
+}
+every_task = pytest.mark.parametrize("task", sorted(SAID))
 
 
 class Kept:
@@ -55,9 +65,13 @@ def written(fold: Fold, **content: Any) -> Row:
     return Row.model_validate({**content, **stamp})
 
 
-@given(EVENTS)
-def test_what_is_kept_row_by_row_equals_a_fold_from_scratch(events: list[tuple[str, int, Split | None]]) -> None:
-    kept = Kept(Fold())
+@every_task
+@settings(max_examples=40)
+@given(events=EVENTS)
+def test_what_is_kept_row_by_row_equals_a_fold_from_scratch(
+    task: str, events: list[tuple[str, int, Split | None]]
+) -> None:
+    kept = Kept(Fold((), task_named(task)))
     rows = [written(kept.fold, action="class_added", label=1, name="cat")]
     kept.write(rows[0])
     drawn: dict[int, Split] = {}
@@ -68,13 +82,11 @@ def test_what_is_kept_row_by_row_equals_a_fold_from_scratch(events: list[tuple[s
                 kept.present.take_in(image_id, split, image_id / 10)
             continue
         action, source = ("label", "import") if event == "import" else (event, None)
-        label, who = (1 if action == "label" else None), ("a" if image_id % 2 else "b")
-        row = written(
-            kept.fold, image_id=image_id, action=action, label=label, source=source, annotator=who, split=split
-        )
+        said, who = (SAID[task] if action == "label" else {}), ("a" if image_id % 2 else "b")
+        row = written(kept.fold, image_id=image_id, action=action, source=source, annotator=who, split=split, **said)
         rows.append(row)
         kept.write(row)
-    anew = Kept(Fold())
+    anew = Kept(Fold((), task_named(task)))
     for row in rows:  # a start: the log is read first, then the catalogue
         anew.counts.observe(row)
         anew.fold.apply(row)
@@ -86,9 +98,11 @@ def test_what_is_kept_row_by_row_equals_a_fold_from_scratch(events: list[tuple[s
     assert kept.present.splits.keys() == drawn.keys() - kept.fold.removed
 
 
-@given(EVENTS)
-def test_the_counts_are_those_of_a_walk_over_all_images(events: list[tuple[str, int, Split | None]]) -> None:
-    kept = Kept(Fold())
+@every_task
+@settings(max_examples=40)
+@given(events=EVENTS)
+def test_the_counts_are_those_of_a_walk_over_all_images(task: str, events: list[tuple[str, int, Split | None]]) -> None:
+    kept = Kept(Fold((), task_named(task)))
     kept.write(written(kept.fold, action="class_added", label=1, name="cat"))
     imported: set[int] = set()
     for event, image_id, split in events:
@@ -97,7 +111,7 @@ def test_the_counts_are_those_of_a_walk_over_all_images(events: list[tuple[str, 
                 kept.present.take_in(image_id, split, image_id / 10)
             continue
         action, source = ("label", "import") if event == "import" else (event, None)
-        content = {"action": action, "label": 1 if action == "label" else None, "source": source, "annotator": "a"}
+        content = {"action": action, "source": source, "annotator": "a", **(SAID[task] if action == "label" else {})}
         kept.write(written(kept.fold, image_id=image_id, split=split, **content))
         if event == "import":
             imported.add(image_id)
@@ -110,4 +124,5 @@ def test_the_counts_are_those_of_a_walk_over_all_images(events: list[tuple[str, 
         answered = [image_id for image_id, split in there.items() if split == each and fold.state(image_id).answered]
         assert tally.asked[each] == len(set(answered) - imported)
     assert tally.counts().total == len(there)
-    assert tally.labels_of(1) == sum(fold.state(image_id).label == 1 for image_id in there)
+    labels = [label for image_id in there if (label := fold.state(image_id).label) is not None]
+    assert tally.labels_of(1) == sum(1 in fold.task.classes_in(label) for label in labels)
