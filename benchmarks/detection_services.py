@@ -31,7 +31,8 @@ from typing import Any
 import httpx
 import numpy as np
 
-from benchmarks.detection import AT, Data, coco, scenes
+from benchmarks.box_sets import Data, coco, digits
+from benchmarks.detection import AT
 from benchmarks.machine import describe
 from shared.wire.evaluation import Evaluation
 from tests.services import free_port, wait_for
@@ -70,7 +71,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=100, help="images to answer")
     parser.add_argument("--no-suggestions", action="store_true", help="the person draws every box")
     asked = parser.parse_args()
-    data = coco(asked.coco) if asked.coco else scenes()
+    data = coco(asked.coco) if asked.coco else digits()
     pool, held_out = data.held_out()
     labels = min(asked.labels, len(pool))
     print(f"{describe()}\n{len(pool)} images to label, {len(held_out)} held out, {len(data.names)} classes", flush=True)

@@ -53,12 +53,13 @@ class TestSet:
     boxes: Path | None = None  # in a detection project: the file or folder with boxes
 
     def labels(self, images: Path | None, *, several: bool = False) -> dict[tuple[Root, str], Label]:
-        """The label of each file. Names in a CSV are looked up in the image folder, then beside the CSV.
+        """The label of each file. Names in a file are looked up in the image folder, then beside the file; those in a
+        folder of boxes first in that folder.
 
         Raises SettingsError if the set cannot be read.
         """
         if self.boxes is not None:
-            return _located(_boxes(self.boxes), _Folders(images, self.folder))
+            return _located(_boxes(self.boxes), _Folders(images, self.folder, beside_first=self.boxes.is_dir()))
         if self.table is None:
             given: dict[tuple[Root, str], Label] = {}
             for row in _in_folders(self.folder):
@@ -209,9 +210,10 @@ def _labeled(path: Path, read: Callable[[], Iterator[Read]]) -> Iterator[tuple[s
 class _Folders:
     """Finds the files of a table in the image folder or beside the table, even by inexact names."""
 
-    def __init__(self, images: Path | None, beside: Path) -> None:
-        self._folders: dict[Root, Path] = {"images": images} if images is not None else {}
-        self._folders["test"] = beside
+    def __init__(self, images: Path | None, beside: Path, *, beside_first: bool = False) -> None:
+        """`beside_first`: the test set is a folder, so that names mean its own photos first."""
+        folders: dict[Root, Path] = {"images": images} if images is not None else {}
+        self._folders: dict[Root, Path] = {"test": beside, **folders} if beside_first else {**folders, "test": beside}
         self._listed: dict[Root, list[str]] = {}
         self._names: dict[Root, NamesInList] = {}
         self.matched: dict[str, list[tuple[str, str]]] = {}  # by difference: (name, file)

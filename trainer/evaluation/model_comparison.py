@@ -267,7 +267,7 @@ def _recorded(version: ModelVersion) -> Scores:
         return Scores(version=version.version, bytes=version.all_bytes or version.bytes)
     return Scores(
         version=version.version,
-        accuracy=said.accuracy,
+        accuracy=said.accuracy if said.accuracy.n else None,  # a detector has none
         macro_f1=said.macro_f1,
         micro_f1=said.micro_f1,
         auc_pr=said.mean_average_precision.value if said.mean_average_precision is not None else None,

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_a_table_of_images_in_the_folder_and_beside_it(tmp_path: Path) -> None:
     with labeler(tmp_path, test_set=str(tmp_path / "set" / "truth.csv")) as service:
         assert given_tests(service) == {"0001.png": "cat", "b.png": "dog"}
         assert len(asked(service)) == 4
+
+
+def test_names_in_a_folder_of_boxes_mean_its_own_photos(tmp_path: Path) -> None:
+    """The image folder has another photo of the same name, which stays one to learn from."""
+    photos(tmp_path / "photos", 3)
+    photo(tmp_path / "set" / "0001.png", 700)
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 5, 6]}
+    said = {"images": [{"id": 1, "file_name": "0001.png"}], "annotations": [box]}
+    (tmp_path / "set" / "annotations.json").write_text(json.dumps({**said, "categories": [{"id": 1, "name": "cat"}]}))
+    with labeler(tmp_path, task="detection", test_set=str(tmp_path / "set")) as service:
+        assert len(asked(service)) == 3
+        (tested,) = [entry for entry in service.catalog.page(0, 100).images if entry.split == "test"]
+        assert service.log.fold.labels.keys() == {tested.id}
 
 
 def test_images_known_before_become_test_images(tmp_path: Path) -> None:

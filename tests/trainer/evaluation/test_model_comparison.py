@@ -138,6 +138,15 @@ def test_what_was_recorded_is_compared_without_running_anything(tmp_path):
     assert sizes.decision == "update_model"
 
 
+def test_a_detector_has_no_accuracy(tmp_path):
+    from tests.trainer.versions.test_registry import TENSORS
+    from trainer.versions.registry import Registry
+
+    measured = Measured({}).evaluation(log_id=uuid4(), acked_seq=10, model_version="d", labels=8, spent=28)
+    said = Registry(tmp_path).save("base", TENSORS, description(metrics=measured), []).description
+    assert compare_recorded(said, said, request(recorded=True)).base.accuracy is None
+
+
 @pytest.mark.parametrize("active", [False, True])
 def test_recorded_figures_of_an_active_test_say_so(tmp_path, active):
     from tests.trainer.versions.test_registry import TENSORS
