@@ -215,12 +215,12 @@ def use_for_exports() -> None:
 
     started = exporting.run
 
-    def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    def run(request: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         if not _forkable(environment):
-            return started(asked, environment)
+            return started(request, environment)
         with tempfile.TemporaryFile("w+") as output:
             connection = _ask(
-                "trainer.versions.exporting", [], environment, Path.cwd(), [output.fileno()] * 2, given=asked
+                "trainer.versions.exporting", [], environment, Path.cwd(), [output.fileno()] * 2, given=request
             )
             code = Fork(connection).wait(exporting.EXPORT_SECONDS)
             output.seek(0)

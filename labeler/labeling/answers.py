@@ -186,19 +186,19 @@ class Annotations:
 
     def _value(self, annotation: Annotation, ahead: _Ahead) -> Value | None:
         fold, image_id = self._log.fold, annotation.image_id
-        given = fold.task.given(annotation)
+        answer = fold.task.answer_in(annotation)
         removes = annotation.source in _REVIEWS and annotation.reason == "remove"
         if annotation.action not in _NEEDS_LABEL or removes:
-            if given is not None:
+            if answer is not None:
                 raise _NotTakenError(f"a {annotation.action} must have no label")
             return None
-        if given is None:
+        if answer is None:
             raise _NotTakenError(f"a {annotation.action} needs a label")
         try:
-            value = fold.task.fit(fold.task.check(given, fold), lambda: self._catalog.shapes([image_id])[image_id])
+            value = fold.task.fit(fold.task.check(answer, fold), lambda: self._catalog.shapes([image_id])[image_id])
         except AnswerRefusedError as problem:
             raise _NotTakenError(str(problem)) from None
-        if fold.task.completes(given):
+        if fold.task.completes(answer):
             earlier = self._earlier(annotation, ahead.get(image_id, []))
             value = value if earlier is None else fold.task.complete(earlier, value)
         return value
@@ -225,15 +225,15 @@ class Annotations:
 
     def _taken(self, annotations: Sequence[Annotation]) -> tuple[dict[UUID, int], dict[UUID, int]]:
         """Annotation id → image, of those that others have answered since `as_of`, and of those on others' screens."""
-        asked = [each for each in annotations if each.as_of is not None and each.action != "undo"]
+        dated = [each for each in annotations if each.as_of is not None and each.action != "undo"]
         answered: dict[UUID, int] = {}
         held: dict[UUID, int] = {}
-        if not asked:
+        if not dated:
             return answered, held
-        oldest = min(each.as_of for each in asked if each.as_of is not None)
-        news = self._log.answered_since(oldest, {each.image_id for each in asked})
+        oldest = min(each.as_of for each in dated if each.as_of is not None)
+        news = self._log.answered_since(oldest, {each.image_id for each in dated})
         overlap = self._settings.overlap
-        for each in asked:
+        for each in dated:
             state = self._log.fold.state(each.image_id)
             since = {who for who, seq in news.get(each.image_id, {}).items() if seq > (each.as_of or 0)}
             others = {lease.annotator for lease in self._leases.on(each.image_id)} - {each.annotator}
@@ -243,10 +243,14 @@ class Annotations:
                 held[each.id] = each.image_id
         return answered, held
 
-    def _check_same(self, known: Row | Draft, given: Annotation) -> None:
-        same = (known.action, known.image_id, known.annotator) == (given.action, given.image_id, given.annotator)
+    def _check_same(self, known: Row | Draft, annotation: Annotation) -> None:
+        same = (known.action, known.image_id, known.annotator) == (
+            annotation.action,
+            annotation.image_id,
+            annotation.annotator,
+        )
         fold = self._log.fold
-        value, answer = fold.task.of_row(known), fold.task.given(given)
+        value, answer = fold.task.of_row(known), fold.task.answer_in(annotation)
         if value is None or answer is None:
             same = same and value is answer
         if not same or not (value is None or fold.task.is_same(value, answer, fold)):

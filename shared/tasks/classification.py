@@ -15,25 +15,25 @@ class Classification(Task):
 
     name = "classification"
 
-    def check(self, given: object, classes: ClassBook) -> int:
+    def check(self, answer: object, classes: ClassBook) -> int:
         """Accept a class id, or a current or former class name."""
-        if isinstance(given, bool) or not isinstance(given, int | str):
+        if isinstance(answer, bool) or not isinstance(answer, int | str):
             raise AnswerRefusedError("its label is no class id and no class name")
-        found = self._meant(given, classes)
+        found = self._meant(answer, classes)
         if found is None:
-            raise AnswerRefusedError(classes.unknown(given))
+            raise AnswerRefusedError(classes.unknown(answer))
         return found
 
-    def is_same(self, value: int, given: object, classes: ClassBook) -> bool:
-        """Whether `given` means the class `value`, by an id or a name that may have changed since."""
-        if isinstance(given, bool) or not isinstance(given, int | str):
+    def is_same(self, value: int, answer: object, classes: ClassBook) -> bool:
+        """Whether `answer` means the class `value`, by an id or a name that may have changed since."""
+        if isinstance(answer, bool) or not isinstance(answer, int | str):
             return False
-        meant = self._meant(given, classes)
+        meant = self._meant(answer, classes)
         if meant is not None and meant == classes.resolve(value):
             return True
-        if isinstance(given, int):
-            return given == value
-        return key(given) in {key(name) for name in classes.names_of(value)}
+        if isinstance(answer, int):
+            return answer == value
+        return key(answer) in {key(name) for name in classes.names_of(value)}
 
     def to_row(self, value: int) -> dict[str, Any]:
         """The class id as `label`."""
@@ -70,8 +70,8 @@ class Classification(Task):
         return (text,)
 
     @staticmethod
-    def _meant(given: int | str, classes: ClassBook) -> int | None:
-        return classes.named(given) if isinstance(given, str) else classes.resolve(given)
+    def _meant(answer: int | str, classes: ClassBook) -> int | None:
+        return classes.named(answer) if isinstance(answer, str) else classes.resolve(answer)
 
 
 CLASSIFICATION = Classification()

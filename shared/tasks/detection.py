@@ -36,12 +36,12 @@ class Detection(Task):
     which_classes = "of the objects to find: you will draw a box around each"
     by_box = True
 
-    def check(self, given: object, classes: ClassBook) -> Boxes:
+    def check(self, answer: object, classes: ClassBook) -> Boxes:
         """Accept boxes whose classes are ids, or current or former names.
 
         A box is dropped if its class was deleted after the page was loaded, as in earlier answers.
         """
-        said = _boxes_in(given)
+        said = _boxes_in(answer)
         found = []
         for number, box in enumerate(said, 1):
             label = _live(box["label"], classes)
@@ -77,12 +77,12 @@ class Detection(Task):
         except ValueError as problem:
             raise AnswerRefusedError(str(problem)) from None
 
-    def is_same(self, value: Boxes, given: object, classes: ClassBook) -> bool:
-        """Whether `given` means these boxes, by ids or names that may have changed since. Takes into account that boxes
-        were clipped and boxes of removed classes dropped.
+    def is_same(self, value: Boxes, answer: object, classes: ClassBook) -> bool:
+        """Whether `answer` means these boxes, by ids or names that may have changed since. Takes into account that
+        boxes were clipped and boxes of removed classes dropped.
         """
         try:
-            said = _boxes_in(given)
+            said = _boxes_in(answer)
         except AnswerRefusedError:
             return False
         if not len(value):
@@ -207,9 +207,9 @@ def _joint(said: tuple[Boxes, ...]) -> Joint:
     return joint(said)
 
 
-def _boxes_in(given: object) -> list[dict[str, Any]]:
+def _boxes_in(answer: object) -> list[dict[str, Any]]:
     """The boxes in JSON: each with a class id or name, four numbers, and an origin."""
-    boxes = given.get("boxes") if isinstance(given, dict) and given.keys() == {"boxes"} else None
+    boxes = answer.get("boxes") if isinstance(answer, dict) and answer.keys() == {"boxes"} else None
     if not isinstance(boxes, list):
         raise AnswerRefusedError(
             'its answer is not of the form {"boxes": [{"label": …, "x": …, "y": …, "w": …, "h": …}]}'
@@ -219,56 +219,56 @@ def _boxes_in(given: object) -> list[dict[str, Any]]:
     return [_box_in(number, each) for number, each in enumerate(boxes, 1)]
 
 
-def _box_in(number: int, given: object) -> dict[str, Any]:
+def _box_in(number: int, box: object) -> dict[str, Any]:
     fields = {"label", "x", "y", "w", "h"}
-    if not isinstance(given, dict) or not fields <= given.keys() <= {*fields, "origin"}:
+    if not isinstance(box, dict) or not fields <= box.keys() <= {*fields, "origin"}:
         raise AnswerRefusedError(f"box {number} needs label, x, y, w and h, and takes nothing else but an origin")
-    if isinstance(given["label"], bool) or not isinstance(given["label"], int | str):
+    if isinstance(box["label"], bool) or not isinstance(box["label"], int | str):
         raise AnswerRefusedError(f"box {number}: its label is no class id and no class name")
-    if given.get("origin", "drawn") not in ORIGINS:
+    if box.get("origin", "drawn") not in ORIGINS:
         raise AnswerRefusedError(f"box {number}: its origin is none of {', '.join(ORIGINS)}")
     try:
-        places = {each: _number(given[each]) for each in ("x", "y", "w", "h")}
+        places = {each: _number(box[each]) for each in ("x", "y", "w", "h")}
     except (TypeError, OverflowError):
         raise AnswerRefusedError(f"box {number} has a place that is no finite number") from None
-    return {"label": given["label"], **places, "origin": given.get("origin", "drawn")}
+    return {"label": box["label"], **places, "origin": box.get("origin", "drawn")}
 
 
-def _number(given: object) -> float:
-    if isinstance(given, bool) or not isinstance(given, int | float):
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    return float(given)
+    return float(value)
 
 
-def _live(given: int | str, classes: ClassBook) -> int | None:
-    return classes.named(given) if isinstance(given, str) else classes.resolve(given)
+def _live(label: int | str, classes: ClassBook) -> int | None:
+    return classes.named(label) if isinstance(label, str) else classes.resolve(label)
 
 
-def _was(given: int | str, classes: ClassBook) -> bool:
+def _was(label: int | str, classes: ClassBook) -> bool:
     """Whether a class with this id ever existed. A deleted class's name cannot be told from a typo."""
     try:
-        return not isinstance(given, str) and bool(classes.names_of(given))
+        return not isinstance(label, str) and bool(classes.names_of(label))
     except KeyError:
         return False
 
 
-def _is_class(given: int | str, held: int, classes: ClassBook) -> bool:
-    live = _live(given, classes)
+def _is_class(label: int | str, held: int, classes: ClassBook) -> bool:
+    live = _live(label, classes)
     if live is not None and live == classes.resolve(held):
         return True
-    return given == held if isinstance(given, int) else key(given) in {key(name) for name in classes.names_of(held)}
+    return label == held if isinstance(label, int) else key(label) in {key(name) for name in classes.names_of(held)}
 
 
-def _is_place(given: Mapping[str, Any], held: Box) -> bool:
+def _is_place(box: Mapping[str, Any], held: Box) -> bool:
     """Whether `held` is this box after rounding and clipping."""
-    if given["origin"] != held.origin:
+    if box["origin"] != held.origin:
         return False
     rounding = 1.5 / STEPS
     edges = (
-        (held.x, given["x"]),
-        (held.y, given["y"]),
-        (-(held.x + held.w), -(given["x"] + given["w"])),
-        (-(held.y + held.h), -(given["y"] + given["h"])),
+        (held.x, box["x"]),
+        (held.y, box["y"]),
+        (-(held.x + held.w), -(box["x"] + box["w"])),
+        (-(held.y + held.h), -(box["y"] + box["h"])),
     )
     return all(-rounding <= inner - outer <= SLACK + rounding for inner, outer in edges)
 

@@ -75,12 +75,12 @@ class Multilabel(Task):
     which_classes = "that an image may have: several, one, or none"
     by_class = True
 
-    def check(self, given: object, classes: ClassBook) -> Classes:
+    def check(self, answer: object, classes: ClassBook) -> Classes:
         """Accept classes by id, or by current or former name: `{"yes": [3, "dog"], "no": [1]}`.
 
         A class is dropped if it was deleted after the page was loaded, as in earlier answers.
         """
-        yes, no = _lists(given)
+        yes, no = _lists(answer)
         has, lacks = _Named(yes, classes), _Named(no, classes)
         twice = has.exact & lacks.exact
         if twice:
@@ -92,24 +92,24 @@ class Multilabel(Task):
             raise AnswerRefusedError(f"it says nothing about any class: name classes{gone} in `yes` or in `no`")
         return value
 
-    def is_same(self, value: Classes, given: object, classes: ClassBook) -> bool:
-        """Whether `given` means these classes, by ids or names that may have changed since."""
+    def is_same(self, value: Classes, answer: object, classes: ClassBook) -> bool:
+        """Whether `answer` means these classes, by ids or names that may have changed since."""
         try:
-            yes, no = _lists(given)
+            yes, no = _lists(answer)
         except AnswerRefusedError:
             return False
-        part = self.completes(given)
+        part = self.completes(answer)
         try:
-            meant, now = self.check(given, classes), self.resolve(value, classes.resolve)
+            meant, now = self.check(answer, classes), self.resolve(value, classes.resolve)
         except AnswerRefusedError:
             now = None
         if now is not None and (_within(meant, now) if part else meant == now):
             return True
         return _names(yes, value.yes, classes, part=part) and _names(no, value.no, classes, part=part)
 
-    def completes(self, given: object) -> bool:
-        """Whether `given` has `"merge": true`."""
-        return isinstance(given, dict) and given.get("merge") is True
+    def completes(self, answer: object) -> bool:
+        """Whether `answer` has `"merge": true`."""
+        return isinstance(answer, dict) and answer.get("merge") is True
 
     def complete(self, earlier: Classes, value: Classes) -> Classes:
         """The earlier answer, updated with the classes that `value` names."""
@@ -274,14 +274,14 @@ def _was(class_id: int, classes: ClassBook) -> bool:
         return False
 
 
-def _lists(given: object) -> tuple[list[int | str], list[int | str]]:
-    if not isinstance(given, dict) or not given.keys() <= {"yes", "no", "merge"}:
+def _lists(answer: object) -> tuple[list[int | str], list[int | str]]:
+    if not isinstance(answer, dict) or not answer.keys() <= {"yes", "no", "merge"}:
         raise AnswerRefusedError('its answer is not of the form {"yes": [classes], "no": [classes]}')
-    if not isinstance(given.get("merge", False), bool):
+    if not isinstance(answer.get("merge", False), bool):
         raise AnswerRefusedError("`merge` is true or false")
     found = []
     for side in ("yes", "no"):
-        some = given.get(side, [])
+        some = answer.get(side, [])
         if not isinstance(some, list) or any(isinstance(x, bool) or not isinstance(x, int | str) for x in some):
             raise AnswerRefusedError(f"`{side}` is not a list of class ids or class names")
         found.append(some)
@@ -292,16 +292,16 @@ def _within(part: Classes, whole: Classes) -> bool:
     return part.yes <= whole.yes and part.no <= whole.no
 
 
-def _names(given: list[int | str], held: frozenset[int], classes: ClassBook, *, part: bool) -> bool:
+def _names(labels: list[int | str], held: frozenset[int], classes: ClassBook, *, part: bool) -> bool:
     """Whether these ids and names mean the classes in `held`, by current or former names."""
     meant = {class_id: {class_id, *(key(name) for name in classes.names_of(class_id))} for class_id in held}
-    said = [key(each) if isinstance(each, str) else each for each in given]
+    said = [key(each) if isinstance(each, str) else each for each in labels]
     every = all(any(each in names for names in meant.values()) for each in said)
     return every and (part or all(any(each in names for each in said) for names in meant.values()))
 
 
-def _is_id(given: object) -> bool:
-    return isinstance(given, int) and not isinstance(given, bool) and 0 < given < LARGEST_CLASS
+def _is_id(label: object) -> bool:
+    return isinstance(label, int) and not isinstance(label, bool) and 0 < label < LARGEST_CLASS
 
 
 def _bits(ids: Iterable[int]) -> int:

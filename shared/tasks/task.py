@@ -84,12 +84,12 @@ class Task(ABC):
     # ------------------------------------------------------------ one answer
 
     @abstractmethod
-    def check(self, given: object, classes: ClassBook) -> Value:
-        """The value that `given` (JSON) means. Raises AnswerRefusedError with the reason."""
+    def check(self, answer: object, classes: ClassBook) -> Value:
+        """The value that `answer` (JSON) means. Raises AnswerRefusedError with the reason."""
 
     @abstractmethod
-    def is_same(self, value: Value, given: object, classes: ClassBook) -> bool:
-        """Whether `given` (JSON) meant `value` when it was written. Class names may have changed since."""
+    def is_same(self, value: Value, answer: object, classes: ClassBook) -> bool:
+        """Whether `answer` (JSON) meant `value` when it was written. Class names may have changed since."""
 
     def fit(self, value: Value, size: Size) -> Value:
         """Adapt the value to the size of the image. Raises AnswerRefusedError with the reason."""
@@ -107,12 +107,12 @@ class Task(ABC):
     def resolve(self, value: Value, live: Live) -> Value | None:
         """The value after merges and deletions of classes; None if nothing remains."""
 
-    def given(self, annotation: Annotation) -> object:
+    def answer_in(self, annotation: Annotation) -> object:
         """The answer in an annotation, as JSON, or None."""
         return annotation.label if annotation.answer is None else annotation.answer
 
-    def completes(self, given: object) -> bool:
-        """Whether `given` changes only a part of the person's earlier answer."""
+    def completes(self, answer: object) -> bool:
+        """Whether `answer` changes only a part of the person's earlier answer."""
         return False
 
     def complete(self, earlier: Value, value: Value) -> Value:

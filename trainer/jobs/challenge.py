@@ -108,7 +108,7 @@ class _Match:
     def __init__(self, work: Work) -> None:
         self.work = work
         self.watch = Stopwatch(work.folder)
-        self.asked = work.job.request["challenge"]
+        self.challenge = work.job.request["challenge"]
         self.device = device_named(work.settings.device)
         self.pace = Pace()
         self.notes: list[str] = []
@@ -123,7 +123,7 @@ class _Match:
         self.fold = np.array([-1 if each.fold is None else each.fold for each in images], np.int64)
         self.head = [each.head for each in images]
         self.truth = self.task.targets([values(each) for each in images])
-        on_validation = self.asked["ground"] == "validation"
+        on_validation = self.challenge["ground"] == "validation"
         self.folds = [] if on_validation else sorted({int(k) for k in self.fold[self.train] if k >= 0})
         self.turns = len(self.folds) + 1  # number of trainings
 
@@ -131,9 +131,9 @@ class _Match:
         """Train, compare, and freeze the backbone if the challenger is better."""
         said: dict[int, Said] = {}  # by row
         for turn, k in enumerate(self.folds):
-            asked = self.train & (self.fold == k)
-            answers = self._answers(turn, f"fold {turn + 1} of {len(self.folds)}", self.train & ~asked, asked)
-            said |= zip(np.flatnonzero(asked).tolist(), answers, strict=True)
+            tested = self.train & (self.fold == k)
+            answers = self._answers(turn, f"fold {turn + 1} of {len(self.folds)}", self.train & ~tested, tested)
+            said |= zip(np.flatnonzero(tested).tolist(), answers, strict=True)
             if self._contest(said).gain.value <= 0:
                 break
         backbone = None
@@ -157,9 +157,9 @@ class _Match:
     def _found(self, said: Mapping[int, Said]) -> ChallengerRound:
         contest = self._contest(said)
         return ChallengerRound(
-            round=self.asked["round"],
-            labels=self.asked["labels"],
-            ground=self.asked["ground"],
+            round=self.challenge["round"],
+            labels=self.challenge["labels"],
+            ground=self.challenge["ground"],
             metric=self.task.goal,
             accuracy=contest.candidate,
             head=contest.base,
@@ -169,15 +169,15 @@ class _Match:
             notes=self.notes,
         )
 
-    def _answers(self, turn: int, named: str, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[Said]:
-        """Predictions for the rows `asked`, by a head on a network trained on the rows `learn`."""
+    def _answers(self, turn: int, named: str, learn: NDArray[np.bool_], tested: NDArray[np.bool_]) -> list[Said]:
+        """Predictions for the rows `tested`, by a head on a network trained on the rows `learn`."""
         kept = self.work.folder / f"fold-{turn}.json"
-        ids = [each.image_id for each, wanted in zip(self.photos.images, asked, strict=True) if wanted]
+        ids = [each.image_id for each, wanted in zip(self.photos.images, tested, strict=True) if wanted]
         if kept.is_file():
             known = {int(each): said for each, said in json.loads(kept.read_text(encoding="utf-8")).items()}
             if known.keys() >= {*ids}:  # otherwise an image could not be read before a kill, and can be now
                 return [known[each] for each in ids]
-        said = self._head_over(self._trained(turn, named, learn), learn, asked)
+        said = self._head_over(self._trained(turn, named, learn), learn, tested)
         write_whole(kept, json.dumps(dict(zip(ids, said, strict=True))).encode())
         return said
 
@@ -232,10 +232,10 @@ class _Match:
             published=start.published,
         )
 
-    def _head_over(self, backbone: TorchBackbone, learn: NDArray[np.bool_], asked: NDArray[np.bool_]) -> list[Said]:
-        """Predictions for `asked`, by a head fitted on the embeddings of `learn` by `backbone`."""
+    def _head_over(self, backbone: TorchBackbone, learn: NDArray[np.bool_], tested: NDArray[np.bool_]) -> list[Said]:
+        """Predictions for `tested`, by a head fitted on the embeddings of `learn` by `backbone`."""
         vectors = {}
-        for name, mask in (("learn", learn), ("asked", asked)):
+        for name, mask in (("learn", learn), ("tested", tested)):
             rows = np.flatnonzero(mask)
             parts = [
                 backbone.embed(np.stack([self.photos.pixels(int(row)) for row in rows[start : start + BATCH]]))
@@ -251,7 +251,7 @@ class _Match:
         )
         learned, seed = projection.transform(vectors["learn"]), self.work.settings.seed
         head = self.task.learner.fit(learned, self.truth[learn], previous=None, seed=seed)
-        return self.task.says(head, projection.transform(vectors["asked"]))
+        return self.task.says(head, projection.transform(vectors["tested"]))
 
 
 def _start(work: Work, device: torch.device) -> tuple[TorchBackbone, bool]:

@@ -91,7 +91,7 @@ def run(work: Work) -> dict[str, Any]:
     again = work.trained_before(name)
     if again is not None:
         return again
-    asked = _with_base(work, TrainRequest.model_validate(work.job.request["train"]))
+    request = _with_base(work, TrainRequest.model_validate(work.job.request["train"]))
     names = {int(each): said for each, said in work.job.request["classes"]["names"].items()}
     task, values = tasks_of(work)
     notes: list[str] = []
@@ -99,10 +99,10 @@ def run(work: Work) -> dict[str, Any]:
     known = task.learnable(task.targets([values(each) for each in parts["train"]]))
     if not task.enough(task.targets([values(each) for each in parts["train"]])):
         raise ValueError(f"Training needs {task.to_train}, which are not held out.")
-    network, begun, needs, architecture = begin(work, asked, len(known))
+    network, begun, needs, architecture = begin(work, request, len(known))
     frozen = 0 if begun == "none" else 1
-    asked = _with_length(asked, len(parts["train"]), frozen)
-    if (asked.weights, begun) == ("auto", "none"):
+    request = _with_length(request, len(parts["train"]), frozen)
+    if (request.weights, begun) == ("auto", "none"):
         notes.append(f"No published weights of {architecture!r} were available: it was trained from scratch.")
     classifier = classifier_of(network)
     learned = photographs(work, parts["train"], known, needs.size, notes)
@@ -111,12 +111,12 @@ def run(work: Work) -> dict[str, Any]:
     judges = spared if chooses else None
     plan = Plan(
         objective=objective_of(several=task.several),
-        epochs=asked.epochs or 1,
-        batch_size=asked.batch_size or 1,
-        learning_rate=asked.learning_rate,
-        patience=asked.patience or 1,
-        flip=bool(asked.flip),
-        seed=asked.seed or 0,
+        epochs=request.epochs or 1,
+        batch_size=request.batch_size or 1,
+        learning_rate=request.learning_rate,
+        patience=request.patience or 1,
+        flip=bool(request.flip),
+        seed=request.seed or 0,
         frozen=frozen,
         statistics=STATISTICS.get(begun, "followed"),
         classifier=classifier,
@@ -154,7 +154,7 @@ def run(work: Work) -> dict[str, Any]:
         notes=[*notes, *done.notes],
     )
     config = {
-        **asked.model_dump(exclude={"base"}),
+        **request.model_dump(exclude={"base"}),
         "weights": begun,
         "learning_rate": done.learning_rate,
         "batch_size": done.batch_size,
@@ -165,7 +165,7 @@ def run(work: Work) -> dict[str, Any]:
     }
     given = [values(each) for each in parts["train"]]
     description = Description(
-        parent=asked.base,
+        parent=request.base,
         learner=task.network,
         architecture=architecture,
         config=config,
@@ -261,32 +261,32 @@ def _calibration(logits: torch.Tensor, judged: Photographs) -> Calibration:
     return calibrate(logits.numpy().astype(np.float64), judged.targets == YES, judged.targets != UNKNOWN)
 
 
-def _with_base(work: Work, asked: TrainRequest) -> TrainRequest:
+def _with_base(work: Work, request: TrainRequest) -> TrainRequest:
     """The request, completed by the configuration of the cloned version and by the defaults."""
-    settings, given = work.settings, asked.model_dump(exclude_none=True)
+    settings, given = work.settings, request.model_dump(exclude_none=True)
     values: dict[str, Any] = {**DEFAULTS}
-    if asked.base is not None:
-        base = work.registry.get(asked.base).description
+    if request.base is not None:
+        base = work.registry.get(request.base).description
         kept = {"epochs", "patience", "flip", "seed"} if holds_whole_network(base) else set()
         values |= {key: value for key, value in base.config.items() if key in kept}
         known = ":" not in base.architecture or base.architecture == settings.model_fn
         if base.architecture not in ("pixels", "vectors") and known and base.input:
             values |= {"architecture": base.architecture, "input_size": base.input.size}
-    if asked.architecture is not None and asked.architecture != values.get("architecture"):
+    if request.architecture is not None and request.architecture != values.get("architecture"):
         values.pop("input_size", None)
-    if asked.architecture is None and "architecture" not in values:
+    if request.architecture is None and "architecture" not in values:
         named = settings.model_fn or settings.backbone
         values |= {"architecture": named} if named not in ("auto", "pixels") else {}
     return TrainRequest.model_validate({**values, **given})
 
 
-def _with_length(asked: TrainRequest, images: int, frozen: int) -> TrainRequest:
+def _with_length(request: TrainRequest, images: int, frozen: int) -> TrainRequest:
     """The request with default epochs and patience for this number of train images; the first `frozen` epochs are
     extra.
     """
-    batches = max(images // (asked.batch_size or 1), 1)
-    epochs = asked.epochs or frozen + int(np.clip(-(-STEPS // batches), *EPOCHS))
-    return asked.model_copy(update={"epochs": epochs, "patience": asked.patience or max(PATIENT, 3 * epochs // 4)})
+    batches = max(images // (request.batch_size or 1), 1)
+    epochs = request.epochs or frozen + int(np.clip(-(-STEPS // batches), *EPOCHS))
+    return request.model_copy(update={"epochs": epochs, "patience": request.patience or max(PATIENT, 3 * epochs // 4)})
 
 
 def hold_out(images: list[LabeledImage], kinds: Ids) -> tuple[list[LabeledImage], list[LabeledImage]]:

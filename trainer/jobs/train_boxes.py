@@ -56,7 +56,7 @@ def run(work: Work) -> dict[str, Any]:
     again = work.trained_before(name)
     if again is not None:
         return again
-    asked = TrainRequest.model_validate(work.job.request["train"])
+    request = TrainRequest.model_validate(work.job.request["train"])
     names = {int(each): said for each, said in work.job.request["classes"]["names"].items()}
     notes: list[str] = []
     parts = {
@@ -68,8 +68,8 @@ def run(work: Work) -> dict[str, Any]:
     if not ids:
         raise ValueError("Training needs boxes of at least one class on train images.")
     columns = {class_id: column for column, class_id in enumerate(ids)}
-    start = begun(work, asked, ids, notes)
-    network, asked = start.network, start.asked
+    start = begun(work, request, ids, notes)
+    network, request = start.network, start.request
     needs = ModelInput(
         preprocessing=PREPROCESSING, size=start.size, preparation="letterbox", mean=start.mean, std=start.std
     )
@@ -84,16 +84,16 @@ def run(work: Work) -> dict[str, Any]:
 
     pictures = album()
     learned = _readable(work, pictures, learned, notes)
-    batch = asked.batch_size or BATCH
+    batch = request.batch_size or BATCH
     batches = -(-len(learned) // batch)
     plan = Plan(
-        epochs=asked.epochs or int(np.clip(-(-STEPS // batches), *EPOCHS)),
+        epochs=request.epochs or int(np.clip(-(-STEPS // batches), *EPOCHS)),
         batch_size=batch,
-        learning_rate=asked.learning_rate or RATE,
-        flip=asked.flip is not False,
-        seed=asked.seed or 0,
+        learning_rate=request.learning_rate or RATE,
+        flip=request.flip is not False,
+        seed=request.seed or 0,
         pretrained=start.weights != "none",
-        patience=asked.patience,
+        patience=request.patience,
     )
     device, watch = device_named(work.settings.device), Stopwatch(work.folder)
     judges = parts["validation"] if len(parts["validation"]) >= ENOUGH_VALIDATION else []
@@ -144,11 +144,11 @@ def run(work: Work) -> dict[str, Any]:
     taught = {each.sha256 for each in learned}
     given = [value for each in work.images if each.sha256 in taught and (value := values[each.image_id]) is not None]
     description = Description(
-        parent=asked.base,
+        parent=request.base,
         learner=WHOLE_DETECTOR,
         architecture=start.architecture,
         config={
-            **asked.model_dump(exclude={"base"}),
+            **request.model_dump(exclude={"base"}),
             "architecture": start.architecture,
             "input_size": start.size,
             "weights": start.weights,

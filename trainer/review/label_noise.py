@@ -58,23 +58,23 @@ class Errors:
 
 def count_errors(
     models: Sequence[NDArray[np.float32]],
-    given: NDArray[np.int64],
+    labels: NDArray[np.int64],
     confirmed: NDArray[np.bool_],
     before: NDArray[np.int64],
     *,
     seed: int = 0,
 ) -> Errors:
-    """Estimate the errors in the labels `given` (n,), class positions, from out-of-fold `models` (n, K).
+    """Estimate the errors in the labels `labels` (n,), class positions, from out-of-fold `models` (n, K).
 
     For labels `confirmed` (n,) by a person, `before` (n,) is the label before that, −1 where unknown.
     """
     open_ = int(np.count_nonzero(~confirmed))
-    found = [_judged(np.asarray(each), given, confirmed, before, seed) for each in models]
+    found = [_judged(np.asarray(each), labels, confirmed, before, seed) for each in models]
     wrong = np.mean([each for each, _ in found], axis=0)
     spans = [each for _, each in found]
     low, high = min(span[0] for span in spans), max(span[2] for span in spans)
     count = round(float(np.mean([span[1] for span in spans])))
-    fixed = int(np.count_nonzero(confirmed & (before >= 0) & (before != given)))
+    fixed = int(np.count_nonzero(confirmed & (before >= 0) & (before != labels)))
     high += int(np.ceil(LEARNED * (count + fixed)))
     enough = open_ >= max(ENOUGH, ENOUGH_EACH * models[0].shape[1])
     return Errors(wrong, min(count, open_), min(low, open_), min(high, open_), enough=enough)
@@ -82,7 +82,7 @@ def count_errors(
 
 def _judged(
     said: NDArray[np.float32],
-    given: NDArray[np.int64],
+    labels: NDArray[np.int64],
     confirmed: NDArray[np.bool_],
     before: NDArray[np.int64],
     seed: int,
@@ -90,14 +90,14 @@ def _judged(
     """The probability that each label is wrong (n,), and quantiles of the number of unconfirmed errors (see
     `QUANTILES`).
     """
-    n = len(given)
+    n = len(labels)
     rows = np.arange(n)
     if n > SAMPLE:
         rows = np.sort(np.random.default_rng(seed).choice(n, SAMPLE, replace=False))
     kinds = _mistakes(said[rows])
     weighed = np.array(
         [
-            [_likelihood(sharpened, given[rows], confirmed[rows], before[rows], kind) for kind in kinds]
+            [_likelihood(sharpened, labels[rows], confirmed[rows], before[rows], kind) for kind in kinds]
             for sharpened in (_sharpened(said[rows], power) for power in EXPONENTS)
         ]
     )  # (exponents, kinds, shares)
@@ -116,7 +116,7 @@ def _judged(
             mean, spread = np.zeros(len(share)), np.zeros(len(share))
             for start in range(0, n, SAMPLE):
                 block = slice(start, start + SAMPLE)
-                right, mistaken = _explained(_sharpened(said[block], power), given[block], kind)
+                right, mistaken = _explained(_sharpened(said[block], power), labels[block], kind)
                 error = share * mistaken[:, None]
                 error /= np.maximum((1 - share) * right[:, None] + error, LEAST * LEAST)
                 wrong[block] += error @ weight
@@ -149,28 +149,28 @@ def _sharpened(said: NDArray[np.float32], power: float) -> Numbers:
     return np.asarray(q / q.sum(axis=1, keepdims=True))
 
 
-def _explained(q: Numbers, given: NDArray[np.int64], kind: Numbers) -> tuple[Numbers, Numbers]:
+def _explained(q: Numbers, labels: NDArray[np.int64], kind: Numbers) -> tuple[Numbers, Numbers]:
     """The likelihood of each label (n,) by predictions `q` if it is right, and if it is a mistake."""
-    return q[np.arange(len(given)), given], np.einsum("nk,nk->n", q, kind.T[given])
+    return q[np.arange(len(labels)), labels], np.einsum("nk,nk->n", q, kind.T[labels])
 
 
 def _likelihood(
     q: Numbers,
-    given: NDArray[np.int64],
+    labels: NDArray[np.int64],
     confirmed: NDArray[np.bool_],
     before: NDArray[np.int64],
     kind: Numbers,
 ) -> Numbers:
     """Log likelihood of the labels for each share of errors."""
-    right, mistaken = _explained(q, given, kind)
+    right, mistaken = _explained(q, labels, kind)
     open_ = ~confirmed
     mixed = (1 - SHARES) * right[open_, None] + SHARES * mistaken[open_, None]
     log = np.log(np.maximum(mixed, LEAST * LEAST)).sum(axis=0)
     log += np.log(np.maximum(right[confirmed], LEAST)).sum()  # a confirmed label is what the image shows …
-    kept = int(np.count_nonzero(confirmed & (before == given)))
-    fixed = confirmed & (before >= 0) & (before != given)
+    kept = int(np.count_nonzero(confirmed & (before == labels)))
+    fixed = confirmed & (before >= 0) & (before != labels)
     log += kept * np.log1p(-SHARES)  # … and tells whether the label before was an error
-    made = np.maximum(kind[given[fixed], before[fixed]], LEAST)
+    made = np.maximum(kind[labels[fixed], before[fixed]], LEAST)
     log += (np.log(made) + np.log(np.maximum(SHARES, LEAST * LEAST))[:, None]).sum(axis=1)
     return np.asarray(log)
 

@@ -144,7 +144,7 @@ def export(registry: Registry, name: str, format: str, settings: TrainerSettings
     if format == "fastai":
         write_whole(target, to_fastai(version))
         return target
-    asked = {
+    request = {
         "models": str(registry.folder.absolute()),
         "version": name,
         "format": format,
@@ -152,7 +152,7 @@ def export(registry: Registry, name: str, format: str, settings: TrainerSettings
         "model_fn": settings.model_fn,
     }
     try:
-        done = run(json.dumps(asked), child_environment())
+        done = run(json.dumps(request), child_environment())
     except subprocess.TimeoutExpired:
         raise RefusedVersion(f"Exporting version {name!r} took more than {EXPORT_SECONDS:.0f} seconds.") from None
     if not target.is_file():
@@ -161,11 +161,11 @@ def export(registry: Registry, name: str, format: str, settings: TrainerSettings
     return target
 
 
-def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def run(request: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run `main` in its own process. Raises subprocess.TimeoutExpired."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "trainer.versions.exporting"],
-        input=asked,
+        input=request,
         env=environment,
         capture_output=True,
         text=True,
@@ -175,23 +175,23 @@ def run(asked: str, environment: dict[str, str]) -> subprocess.CompletedProcess[
 
 def main() -> int:
     """Make the export that stdin describes. After an error, the last line of stderr explains it."""
-    asked: dict[str, Any] = json.load(sys.stdin)
+    request: dict[str, Any] = json.load(sys.stdin)
     os.nice(10)
     leave_a_core()
-    models = Path(asked["models"])
+    models = Path(request["models"])
     try:
-        version = Registry(models).get(asked["version"])
-        classifier = load_classifier(version, models.parent / "backbones", model_fn=asked["model_fn"])
+        version = Registry(models).get(request["version"])
+        classifier = load_classifier(version, models.parent / "backbones", model_fn=request["model_fn"])
         makers: dict[str, Callable[[], bytes]] = {
             "onnx": lambda: to_onnx(classifier),
             "torch": lambda: to_torch(classifier),
             "zip": lambda: to_zip(version, classifier),
         }
-        data = makers[asked["format"]]()
+        data = makers[request["format"]]()
     except RefusedVersion as error:
         print(error, file=sys.stderr)
         return 3
-    write_whole(Path(asked["target"]), data)
+    write_whole(Path(request["target"]), data)
     return 0
 
 

@@ -45,54 +45,54 @@ class Begun:
     size: int
     mean: list[float]
     std: list[float]
-    asked: TrainRequest
+    request: TrainRequest
 
 
-def begun(work: Work, asked: TrainRequest, ids: Sequence[int], notes: list[str]) -> Begun:
+def begun(work: Work, request: TrainRequest, ids: Sequence[int], notes: list[str]) -> Begun:
     """The network for a training on the classes `ids`. Appends to `notes`. Raises SettingsError and RefusedVersion."""
-    base = work.registry.get(asked.base).description if asked.base is not None else None
-    asked = _completed(asked, base)
-    name = str(asked.architecture)
-    torch.manual_seed(asked.seed or 0)
-    if asked.weights == "base":
-        return _continued(work, asked, base, ids)
+    base = work.registry.get(request.base).description if request.base is not None else None
+    request = _completed(request, base)
+    name = str(request.architecture)
+    torch.manual_seed(request.seed or 0)
+    if request.weights == "base":
+        return _continued(work, request, base, ids)
     if name in TORCHVISION:
-        return _of_torchvision(work, asked, name, len(ids))
-    size = asked.input_size or SIZE
-    body, weights, needs, name = begin(work, asked.model_copy(update={"input_size": size}), 1)
-    if weights == "none" and asked.weights == "auto":
+        return _of_torchvision(work, request, name, len(ids))
+    size = request.input_size or SIZE
+    body, weights, needs, name = begin(work, request.model_copy(update={"input_size": size}), 1)
+    if weights == "none" and request.weights == "auto":
         notes.append(f"No published weights of {name!r} were available: it was trained from scratch.")
     body.reset_classifier(0)  # type: ignore[operator]
     try:
         network = TimmDetector(body, size, len(ids), needs.mean, needs.std)
     except ValueError as error:
         raise SettingsError(f"The network {name!r} cannot find boxes: it {error}.") from None
-    return Begun(network, weights, name, size, needs.mean, needs.std, asked)
+    return Begun(network, weights, name, size, needs.mean, needs.std, request)
 
 
-def _completed(asked: TrainRequest, base: ModelVersion | None) -> TrainRequest:
+def _completed(request: TrainRequest, base: ModelVersion | None) -> TrainRequest:
     """Fill in the open fields of the request from its base, or else the network that comes with the installation."""
     values: dict[str, Any] = {"architecture": installed.NAME}
     if base is not None and finds_boxes(base) and base.input is not None:
         kept = {"epochs", "patience", "flip", "seed", "batch_size"} if base.learner == WHOLE_DETECTOR else set()
         values |= {key: value for key, value in base.config.items() if key in kept}
         values |= {"architecture": base.architecture, "input_size": base.input.size}
-        if asked.architecture not in (None, base.architecture):
+        if request.architecture not in (None, base.architecture):
             values.pop("input_size")
-    return TrainRequest.model_validate({**values, **asked.model_dump(exclude_none=True)})
+    return TrainRequest.model_validate({**values, **request.model_dump(exclude_none=True)})
 
 
-def _of_torchvision(work: Work, asked: TrainRequest, name: str, classes: int) -> Begun:
-    size = asked.input_size or TORCHVISION_SIZE
-    if asked.weights == "file":
+def _of_torchvision(work: Work, request: TrainRequest, name: str, classes: int) -> Begun:
+    size = request.input_size or TORCHVISION_SIZE
+    if request.weights == "file":
         raise SettingsError(f"'weights' cannot be 'file' for {name!r}: it has only its weights from COCO, or none.")
     mean, std = list(IMAGENET_MEAN), list(IMAGENET_STD)
     try:
         network = TorchvisionDetector(name, size, classes, mean, std)
     except ValueError as error:
         raise SettingsError(f"The detector {name!r} {error}.") from None
-    if asked.weights == "none":
-        return Begun(network, "none", name, size, mean, std, asked)
+    if request.weights == "none":
+        return Begun(network, "none", name, size, mean, std, request)
 
     def told(done: int, total: int) -> None:
         work.tell(done, max(total, done + 1), f"Downloading the weights of {name}")
@@ -102,30 +102,30 @@ def _of_torchvision(work: Work, asked: TrainRequest, name: str, classes: int) ->
     except NotHereError as error:
         raise SettingsError(str(error)) from None
     network.take_over({f"network.{key}": each for key, each in found.items()}, same_classes=False)
-    return Begun(network, "pretrained", name, size, mean, std, asked)
+    return Begun(network, "pretrained", name, size, mean, std, request)
 
 
-def _continued(work: Work, asked: TrainRequest, base: ModelVersion | None, ids: Sequence[int]) -> Begun:
+def _continued(work: Work, request: TrainRequest, base: ModelVersion | None, ids: Sequence[int]) -> Begun:
     """A detector with the weights of its base."""
-    if base is None or asked.base is None:
+    if base is None or request.base is None:
         raise SettingsError("'weights' can only be 'base' if a base is named.")
-    if not finds_boxes(base) or base.input is None or base.architecture != asked.architecture:
+    if not finds_boxes(base) or base.input is None or base.architecture != request.architecture:
         raise RefusedVersion(
-            f"Version {asked.base!r} is no detector on {asked.architecture!r}: training cannot start from it."
+            f"Version {request.base!r} is no detector on {request.architecture!r}: training cannot start from it."
         )
-    old = load_classifier(work.registry.get(asked.base), work.backbones, model_fn=work.settings.model_fn).network
-    size, mean, std = asked.input_size or base.input.size, base.input.mean, base.input.std
+    old = load_classifier(work.registry.get(request.base), work.backbones, model_fn=work.settings.model_fn).network
+    size, mean, std = request.input_size or base.input.size, base.input.mean, base.input.std
     before = [each.id for each in base.classes]
     network: WholeDetector
     try:
         if isinstance(old, TorchvisionDetector):
             network = TorchvisionDetector(base.architecture, size, len(ids), mean, std)
             network.take_over(old.state_dict(), same_classes=before == list(ids))
-            return Begun(network, "base", base.architecture, size, mean, std, asked)
+            return Begun(network, "base", base.architecture, size, mean, std, request)
         body = old.backbone.network if isinstance(old, DetectorNetwork) else old.get_submodule("body")
         network = TimmDetector(body.requires_grad_(True), size, len(ids), mean, std)
     except ValueError as error:
         raise SettingsError(f"The network {base.architecture!r} {error}.") from None
     head = {name: each.clone() for name, each in old.get_submodule("head").state_dict().items()}
     network.head.load_state_dict(with_classes(head, before, ids, first=FIRST_SCORE))
-    return Begun(network, "base", base.architecture, size, mean, std, asked)
+    return Begun(network, "base", base.architecture, size, mean, std, request)

@@ -38,12 +38,12 @@ SCRATCH = "resnet10t"
 SCRATCH_SIZE = 64
 
 
-def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
+def begin(work: Work, request: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
     """The initial network, the source of its weights, its input, and its name. Raises SettingsError."""
-    name, weights = asked.architecture, asked.weights
+    name, weights = request.architecture, request.weights
     settings = work.settings
     if name is not None and ":" in name:
-        return _own_network(work, asked, classes)
+        return _own_network(work, request, classes)
     embeddings = work.folder.parent.parent / EMBEDDINGS
     used = _used_by_auto(settings, embeddings)
     if weights == "auto":
@@ -56,11 +56,11 @@ def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, M
     if used is not None and name == used.name and weights != "none":
         usual = used.input_size
     own_size = settings.input_size if name == settings.backbone else 0
-    size = asked.input_size or own_size or usual
+    size = request.input_size or own_size or usual
     mean, std = list(config.mean), list(config.std)
     if name == settings.backbone:
         mean, std = settings.backbone_mean or mean, settings.backbone_std or std
-    torch.manual_seed(asked.seed or 0)
+    torch.manual_seed(request.seed or 0)
     try:
         if weights == "pretrained" and installed.is_installed(name):
             network = create_known(name, size, num_classes=classes)
@@ -86,7 +86,7 @@ def begin(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, M
     if weights == "pretrained" and installed.is_installed(name):
         load_weights(network, installed.weights(embeddings), repr(name), without=classifier)
     if weights == "base":
-        _warm_start(work, asked, network)
+        _warm_start(work, request, network)
     return network, weights, model_input(Preprocessing(size), mean, std), name
 
 
@@ -112,15 +112,15 @@ def _file_of(settings: TrainerSettings, name: str) -> tuple[str, Path] | None:
     return ("weights_folder", file) if settings.weights_folder and file.is_file() else None
 
 
-def _own_network(work: Work, asked: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
+def _own_network(work: Work, request: TrainRequest, classes: int) -> tuple[Module, str, ModelInput, str]:
     """The network of the setting `model_fn`, with its own weights; the name in the request is ignored."""
-    settings, weights = work.settings, asked.weights
+    settings, weights = work.settings, request.weights
     name = settings.model_fn
-    size = asked.input_size or settings.input_size or LARGEST_DEFAULT
-    torch.manual_seed(asked.seed or 0)
+    size = request.input_size or settings.input_size or LARGEST_DEFAULT
+    torch.manual_seed(request.seed or 0)
     network = own_classifier(name, size, classes)
     if weights == "base":
-        _warm_start(work, asked, network)
+        _warm_start(work, request, network)
     mean = settings.backbone_mean or list(IMAGENET_MEAN)
     std = settings.backbone_std or list(IMAGENET_STD)
     needs = model_input(Preprocessing(size), mean, std)
@@ -133,14 +133,14 @@ def classifier_of(network: Module) -> str:
     return str(config["classifier"])
 
 
-def _warm_start(work: Work, asked: TrainRequest, network: Module) -> None:
+def _warm_start(work: Work, request: TrainRequest, network: Module) -> None:
     """Shrink and perturb: mix the base's weights, except its classifier, with the fresh ones."""
-    if asked.base is None:
+    if request.base is None:
         raise SettingsError("'weights' can only be 'base' if a base is named.")
-    version: Version = work.registry.get(asked.base)
-    if not holds_whole_network(version.description) or version.description.architecture != asked.architecture:
+    version: Version = work.registry.get(request.base)
+    if not holds_whole_network(version.description) or version.description.architecture != request.architecture:
         raise RefusedVersion(
-            f"Version {asked.base!r} is not a fine-tuned {asked.architecture!r}, so training cannot start from it."
+            f"Version {request.base!r} is not a fine-tuned {request.architecture!r}, so training cannot start from it."
         )
     old = load_classifier(version, work.backbones, model_fn=work.settings.model_fn).network
     assert isinstance(old, FineTunedNetwork)  # noqa: S101 - that is what its learner creates

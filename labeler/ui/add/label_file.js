@@ -115,7 +115,7 @@ function issues(file) {
 
 /** Where somebody says which columns of a table are which, or what folders are; open where the labeler cannot tell. @param {LabelFile} file */
 function columns({ id, name, state, folder }) {
-  const asked = !folder && !TABLES.test(name); // of images without a box, which a table says itself
+  const hasInput = !folder && !TABLES.test(name); // of images without a box, which a table says itself
   const details = element("details", "", "columns");
   details.open = state === "failed";
   const row = element("div", "", "row");
@@ -123,12 +123,12 @@ function columns({ id, name, state, folder }) {
   const input = element("input");
   const example = folder ? "split/class" : "image=photo,label=species";
   Object.assign(input, { type: "text", placeholder: example, autocomplete: "off", spellcheck: false });
-  if (asked) Object.assign(input, { type: "hidden", value: EMPTY });
-  const button = press("columns", asked ? "Nothing is in them" : "Look again", { id, name });
+  if (hasInput) Object.assign(input, { type: "hidden", value: EMPTY });
+  const button = press("columns", hasInput ? "Nothing is in them" : "Look again", { id, name });
   input.onkeydown = (event) => event.key === "Enter" && button.click();
   label.append(input);
-  row.append(asked ? input : label, button);
-  const about = asked ? "Choose what images without a box are" : "Choose the columns";
+  row.append(hasInput ? input : label, button);
+  const about = hasInput ? "Choose what images without a box are" : "Choose the columns";
   details.append(element("summary", folder ? "Choose what the folders are" : about), row);
   return details;
 }

@@ -226,21 +226,21 @@ class Card {
     this.take(choice.accept(this.view.suggestions), at);
   }
 
-  /** Process the task's answer. @param {ReturnType<import("../tasks/task.js").Choice["accept"]>} given @param {number} at */
-  take(given, at) {
-    if (given === "keep") {
+  /** Process the task's answer. @param {ReturnType<import("../tasks/task.js").Choice["accept"]>} answer @param {number} at */
+  take(answer, at) {
+    if (answer === "keep") {
       this.view.choice.gave?.();
       this.questions.advance();
-    } else if (given && "refusal" in given) this.refuse(given.refusal);
-    else if (given) this.answer("label", given, at);
+    } else if (answer && "refusal" in answer) this.refuse(answer.refusal);
+    else if (answer) this.answer("label", answer, at);
   }
 
   /** A class was pressed, or null for none of them. @param {number | null} classId @param {number} at */
   choose(classId, at) {
     const refusal = this.whyNot() ?? this.whyTooQuick(at);
     if (refusal) return this.refuse(refusal);
-    const given = this.view.choice.press(classId);
-    if (given) this.answer("label", given, at);
+    const answer = this.view.choice.press(classId);
+    if (answer) this.answer("label", answer, at);
     else this.view.classes.clear();
   }
 

@@ -53,7 +53,7 @@ export class Questions {
     /** @type {number | null} */
     this.remaining = null; // images not finished yet, from the queue's last answer
     this.version = 0; // of the order that `next` follows
-    this.asked = 0; // requests so far
+    this.requests = 0; // requests so far
     this.askedAt = 0;
     this.asking = false;
     this.failed = false;
@@ -101,7 +101,7 @@ export class Questions {
 
   /** These answers are in the log: requests sent from now on will not name their images. @param {number[]} imageIds */
   confirmed(imageIds) {
-    for (const id of imageIds) this.done.set(id, this.asked);
+    for (const id of imageIds) this.done.set(id, this.requests);
   }
 
   /**
@@ -122,7 +122,7 @@ export class Questions {
     }
     this.asking = true;
     this.askedAt = this.now();
-    const request = ++this.asked;
+    const request = ++this.requests;
     const held = present([this.current, this.returning, ...this.next.slice(0, kept)]);
     try {
       this.take(await ask(`/api/queue?${this.query(held)}`, { patience: ASK_MS }), request, new Set(held));
@@ -164,9 +164,9 @@ export class Questions {
     for (const shown of present([this.current, this.returning])) answered.add(shown.item.image_id);
     const known = new Map([...this.next, ...this.stale].map((question) => [question.item.image_id, question]));
     const fresh = page.items.filter((item) => !answered.has(item.image_id));
-    const given = new Set(fresh.map((item) => item.image_id));
-    const stay = this.next.filter((question) => held.has(question) && given.has(question.item.image_id));
-    const replaced = [...this.next, ...this.stale].filter((question) => !given.has(question.item.image_id));
+    const listed = new Set(fresh.map((item) => item.image_id));
+    const stay = this.next.filter((question) => held.has(question) && listed.has(question.item.image_id));
+    const replaced = [...this.next, ...this.stale].filter((question) => !listed.has(question.item.image_id));
     // The new order may give another reason or suggestion for an image that is decoded already.
     for (const item of fresh) {
       const question = known.get(item.image_id);

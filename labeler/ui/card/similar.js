@@ -23,7 +23,7 @@ export class Similar {
   /** Set the image on screen; null if nothing similar may be shown. @param {import("../types.js").Item | null} item */
   show(item) {
     clearTimeout(this.waiting);
-    this.asked?.abort();
+    this.request?.abort();
     this.item = item;
     if (this.list.firstChild) this.list.replaceChildren();
     this.part.classList.remove("found");
@@ -38,9 +38,9 @@ export class Similar {
 
   /** @param {number} imageId @returns {Promise<SimilarImage[] | null>} */
   async ask(imageId) {
-    this.asked = new AbortController();
+    this.request = new AbortController();
     try {
-      const { images } = await ask(`/api/images/${imageId}/similar`, { signal: this.asked.signal });
+      const { images } = await ask(`/api/images/${imageId}/similar`, { signal: this.request.signal });
       if (images.length) this.known.set(imageId, images); // otherwise ask again, because the trainer may find some later
       if (this.known.size > REMEMBERED) this.known.delete(/** @type {number} */ (this.known.keys().next().value));
       return images;

@@ -132,10 +132,10 @@ export class Strip {
 
   /** @param {Entry} entry @param {any} button @param {boolean} isCurrent */
   caption({ item, answers }, button, isCurrent) {
-    const given = inWords(answers.at(-1), this.choice);
-    setText(button.lastChild, given);
-    button.title = given;
-    button.ariaLabel = `Image ${item.image_id}: ${given}. Go back and correct`;
+    const words = inWords(answers.at(-1), this.choice);
+    setText(button.lastChild, words);
+    button.title = words;
+    button.ariaLabel = `Image ${item.image_id}: ${words}. Go back and correct`;
     button.ariaCurrent = isCurrent ? "true" : null;
   }
 

@@ -61,7 +61,7 @@ class Gallery {
     /** @type {number[]} */
     this.inSight = [];
     this.can = { choose: false, answer: false }; // whether classes and Enter can be used
-    this.given = ""; // the URL as Python saw it
+    this.address = ""; // the URL as Python saw it
     this.total = 0;
     this.loading = false;
     /** @type {Error | null} */
@@ -93,9 +93,9 @@ class Gallery {
 
   /** Show the view in the page's URL, as Python saw it. The same URL again changes nothing. @param {Record<string, string>} view */
   open(view) {
-    const given = JSON.stringify(view);
-    if (given === this.given) return;
-    this.given = given;
+    const address = JSON.stringify(view);
+    if (address === this.address) return;
+    this.address = address;
     this.filters.open(view);
     this.load();
   }

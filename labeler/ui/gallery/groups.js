@@ -27,15 +27,15 @@ export class Groups {
 
   close() {
     clearTimeout(this.again);
-    this.asked?.abort();
+    this.request?.abort();
   }
 
   async load() {
     this.close();
-    this.asked = new AbortController();
+    this.request = new AbortController();
     if (!this.list.firstChild) setText(this.words, "Putting the images into groups …");
     try {
-      const { signal } = this.asked;
+      const { signal } = this.request;
       const { clusters } = await ask(`/api/clusters?count=${this.many.value}`, { signal });
       const pictures = new Set(clusters.flatMap((/** @type {Cluster} */ each) => each.image_ids));
       const urls = await this.urls([...pictures], signal);

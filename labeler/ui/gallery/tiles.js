@@ -20,7 +20,7 @@ export class Tiles {
     this.known = new Map(); // by image id; null for an image that cannot be shown
     this.changed = changed;
     /** @type {Map<number, Promise<void>>} */
-    this.asked = new Map(); // image id → the request under way
+    this.requests = new Map(); // image id → the request under way
   }
 
   /** @param {number} id */
@@ -34,13 +34,13 @@ export class Tiles {
 
   /** Fetch the unknown ones among `ids`, or with `anew` all of them. Throws the errors of `ask`. @param {number[]} ids @param {{ anew?: boolean }} [options] */
   async need(ids, { anew = false } = {}) {
-    const wanted = ids.filter((id) => !this.asked.has(id) && (anew || !this.known.has(id)));
+    const wanted = ids.filter((id) => !this.requests.has(id) && (anew || !this.known.has(id)));
     for (let start = 0; start < wanted.length; start += TILES_AT_ONCE) {
       const some = wanted.slice(start, start + TILES_AT_ONCE);
-      const answer = this.fetch(some).finally(() => some.forEach((id) => void this.asked.delete(id)));
-      for (const id of some) this.asked.set(id, answer);
+      const answer = this.fetch(some).finally(() => some.forEach((id) => void this.requests.delete(id)));
+      for (const id of some) this.requests.set(id, answer);
     }
-    await Promise.all(new Set(ids.map((id) => this.asked.get(id))));
+    await Promise.all(new Set(ids.map((id) => this.requests.get(id))));
   }
 
   /** @param {number[]} ids */

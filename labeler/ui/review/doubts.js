@@ -53,7 +53,7 @@ export class Doubts {
     this.page = null; // the labeler's last answer
     /** @type {{ status?: number, message: string } | null} */
     this.problem = null; // why there is no answer; without status, the labeler cannot be reached
-    this.asked = 0;
+    this.requests = 0;
     /** @type {Map<number | string, number>} */
     this.done = new Map(); // key of a doubt → the last request that may still contain it although it is judged
     this.closed = false;
@@ -74,7 +74,7 @@ export class Doubts {
 
   /** These verdicts are on disk: requests sent from now on name their images only for a new reason. @param {any[]} judged */
   confirmed(judged) {
-    for (const each of judged) this.done.set(this.verdicts.key(each), this.asked);
+    for (const each of judged) this.done.set(this.verdicts.key(each), this.requests);
     this.askSoon();
   }
 
@@ -95,7 +95,7 @@ export class Doubts {
   async ask() {
     this.asking?.abort();
     const asking = (this.asking = new AbortController());
-    const request = ++this.asked;
+    const request = ++this.requests;
     try {
       const page = await ask(`/api/review?limit=${2 * AHEAD}`, { signal: asking.signal });
       if (this.closed) return;

@@ -19,13 +19,13 @@ class Count(Task):
     title = "Objects per image"
     which_classes = None
 
-    def check(self, given: object, classes: ClassBook) -> int:
-        if isinstance(given, bool) or not isinstance(given, int) or given < 0:
+    def check(self, answer: object, classes: ClassBook) -> int:
+        if isinstance(answer, bool) or not isinstance(answer, int) or answer < 0:
             raise AnswerRefusedError("a count is a whole number from 0 on")
-        return given
+        return answer
 
-    def is_same(self, value: int, given: object, classes: ClassBook) -> bool:
-        return value == given
+    def is_same(self, value: int, answer: object, classes: ClassBook) -> bool:
+        return value == answer
 
     def to_row(self, value: int) -> dict[str, Any]:
         return {"answer": value}

@@ -52,7 +52,7 @@ export class ChoiceBoxes {
     this.question = null;
     /** @type {{ boxes: import("./boxes/edits.js").AnswerBox[] } | null} */
     this.before = null; // the image's answer so far
-    this.asked = false; // whether a second press will reject all boxes
+    this.confirming = false; // whether a second press will reject all boxes
     /** @type {number | null} */
     this.answered = null; // the image that was just answered, whose draft is no longer needed
   }
@@ -118,7 +118,7 @@ export class ChoiceBoxes {
     if (!this.editor) return;
     const { edits, editor } = this;
     const { box } = edits;
-    this.asked = false;
+    this.confirming = false;
     this.keep();
     this.classes.turnOn(new Set([box && !edits.fresh ? box.label : (editor.label ?? -1)]));
     const all = this.question ? summary(edits.boxes, this.classes.known) : "";
@@ -188,8 +188,8 @@ export class ChoiceBoxes {
   /** Answer that nothing is there. If there are boxes, ask first. @returns {import("../task.js").Answer | { refusal: string } | null} */
   nothing() {
     const boxes = this.edits.boxes.length;
-    if (boxes && !this.asked) {
-      this.asked = true;
+    if (boxes && !this.confirming) {
+      this.confirming = true;
       const all = boxes === 1 ? "the box" : `all ${amount(boxes)}`;
       return {
         refusal: `There ${boxes === 1 ? "is" : "are"} ${amount(boxes)} on the image. Press ${this.nothingKey} again to remove ${all} and answer “nothing here”.`,

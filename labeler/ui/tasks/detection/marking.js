@@ -38,8 +38,8 @@ export class MarkBoxes {
 
   /** @returns {Mark} */
   decline() {
-    const given = { label: null, answer: { boxes: [] } };
-    return { action: "label", of: () => given, did: "marked as “nothing here”", leaves: false };
+    const nothing = { label: null, answer: { boxes: [] } };
+    return { action: "label", of: () => nothing, did: "marked as “nothing here”", leaves: false };
   }
 
   /** @param {number} chosen */
