@@ -31,7 +31,7 @@ CONSTANTS = "FORKS_CONSTANTS"
 trainings. A worker started in full ignores it.
 """
 READ_AT_START = (
-    *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER"),
+    *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER", "PICTURES"),
     *("AWS_", "KMP_", "TORCHINDUCTOR_", "MPLBACKEND", "TOKENIZERS_", "RAY_"),
 )
 """Prefixes of variables that are not read on import. The last five are set by imports themselves: of torch, of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from typing import Any
@@ -52,6 +53,13 @@ def launch(playwright: Playwright) -> Browser:
     """Start the browser that `scripts/browser` installs: Debian's headless shell or Chromium, else Playwright's."""
     found = (path for name in ("chromium-headless-shell", "chromium") if (path := shutil.which(name)))
     return playwright.chromium.launch(executable_path=next(found, None), args=FLAGS)
+
+
+def keep_picture(page: Page, name: str, *, full_page: bool = False, after_ms: float = 0) -> None:
+    """Save a screenshot for a person to look at, if the environment variable `PICTURES` is set. No test needs it."""
+    if os.environ.get("PICTURES"):
+        page.wait_for_timeout(after_ms)
+        page.screenshot(path=ARTIFACTS / name, full_page=full_page)
 
 
 def press(page: Page, key: str) -> None:

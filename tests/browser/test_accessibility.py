@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
-from tests.browser.card import ARTIFACTS, Card
+from tests.browser.card import Card, keep_picture
 from tests.browser.conftest import LAPTOP, watched
 from tests.browser.test_pages import SCHEMES
 from tests.services import Services, running_services, wait_for
@@ -152,7 +152,7 @@ def test_axe_finds_nothing_on_any_page(visited: Page) -> None:
 
 def test_nothing_scrolls_sideways_on_a_narrow_page(visited: Page, request: pytest.FixtureRequest) -> None:
     visited.set_viewport_size(NARROW)
-    visited.screenshot(path=ARTIFACTS / f"{request.node.name}.png")
+    keep_picture(visited, f"{request.node.name}.png")
     assert visited.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
     assert visited.evaluate("document.querySelector('.stMain').scrollWidth") <= NARROW["width"]
 

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.boxes import HEIGHT, SQUARE, WIDTH, Drawing, Place, boxes_of, near, suggest, write_turned_photos
-from tests.browser.card import ARTIFACTS
+from tests.browser.card import keep_picture
 from tests.browser.grid import Grid
 from tests.browser.labeler import SHARED, rows_of, take_all_back
 from tests.browser.test_accessibility import RULES
@@ -74,7 +74,7 @@ def test_boxes_are_drawn_in_pixels_of_the_upright_original_and_come_back(
     card.says("3 boxes: 1 red, 2 green")
     found = Axe().run(card.page, options={"runOnly": RULES})
     assert not found.response["violations"], found.generate_report()
-    card.page.screenshot(path=ARTIFACTS / "boxes.png")
+    keep_picture(card.page, "boxes.png")
     card.key("Enter")
     card.wait_saved()
     (answer,) = boxes_of(boxed, card.annotator)
@@ -185,7 +185,7 @@ def test_suggested_boxes_are_verified_and_stay_as_they_are_on_screen(
     card.says("Box 1 of 2: blue, suggested (60%)")  # on to the next doubtful one
     card.page.keyboard.press("Tab")
     card.says("Box 2 of 2: red, suggested (90%)")
-    card.page.screenshot(path=ARTIFACTS / "boxes-suggested.png")
+    keep_picture(card.page, "boxes-suggested.png")
     card.drag(900, 500, 1000, 500)  # its right edge
     card.says("Box 2 of 2: red, 4")
     card.page.keyboard.press("Tab")  # after the last one none is chosen, and Enter confirms
@@ -232,7 +232,7 @@ def test_a_finger_picks_rejects_moves_and_draws_and_a_sweep_confirms(
         card.page.emulate_media(color_scheme="dark")
         found = Axe().run(card.page, options={"runOnly": RULES})
         assert not found.response["violations"], found.generate_report()
-        card.page.screenshot(path=ARTIFACTS / "boxes-phone.png", full_page=True)
+        keep_picture(card.page, "boxes-phone.png", full_page=True)
         card.touch(finger, (100, 1600), (800, 1600), (1500, 1600))
         card.wait_saved()
         (answer,) = boxes_of(boxed, card.annotator)
@@ -263,7 +263,7 @@ def test_the_grid_shows_boxes_and_disagreements_are_settled_over_the_image(
         expect(page.get_by_role("img", name=f"Image {first}, to be settled")).to_be_visible()
         expect(page.get_by_text("A tie on green")).to_be_visible()
         expect(page.get_by_role("button", name="All boxes")).to_have_count(0)  # these are what the first drew
-        page.screenshot(path=ARTIFACTS / "disagreements-boxes.png")
+        keep_picture(page, "disagreements-boxes.png")
         page.get_by_role("button", name=f"{people[1]}: 1 red").click()
         expect(page.get_by_text("Every disagreement is settled")).to_be_visible()
 
@@ -281,7 +281,7 @@ def test_the_grid_shows_boxes_and_disagreements_are_settled_over_the_image(
         page.keyboard.press("x")
         expect(grid.part("message")).to_have_text("1 image marked as “nothing here”.")
         assert boxes_of(boxed, annotator)[-1] == []
-        page.screenshot(path=ARTIFACTS / "grid-boxes.png")
+        keep_picture(page, "grid-boxes.png")
     finally:
         httpx.patch(settings, json={"overlap": 1}).raise_for_status()
         for who in (annotator, *people, "me"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.card import ARTIFACTS
+from tests.browser.card import keep_picture
 from tests.browser.card import press as press_key
 from tests.browser.grid import Grid
 from tests.browser.labeler import CLASSES, SHARED, class_ids, delete_class, post, rows_of, take_all_back
@@ -301,7 +301,7 @@ def test_accepting_predictions_and_none_is_held_out(taught: Services, page: Page
     shown = grid.total()
     assert shown > 20
     grid.page.keyboard.press("a")
-    grid.page.screenshot(path=ARTIFACTS / "grid.png")
+    keep_picture(grid.page, "grid.png")
     grid.page.keyboard.press("Enter")
     expect(grid.part("message")).to_have_text(f"{shown} images labeled as green.")
     rows = rows_of(taught, annotator)
@@ -339,7 +339,7 @@ def test_a_group_is_labeled_at_once_and_what_is_like_an_image_is_found(
     page.get_by_label("How many groups").select_option("10")
     grid.part("group").first.click()
     expect(page.get_by_role("button", name="show all again")).to_be_visible()
-    page.screenshot(path=ARTIFACTS / "grid-groups.png")
+    keep_picture(page, "grid-groups.png")
     wait_for(lambda: "cluster=" in page.url)
     of_group = grid.total()
     page.get_by_role("button", name="show all again").click()
@@ -368,7 +368,7 @@ def test_the_grid_on_a_phone(open_grid: OpenGrid) -> None:
         assert box["height"] >= 44
     grid.class_button("red").click()
     expect(grid.part("message")).to_have_text("1 image labeled as red.")
-    page.screenshot(path=ARTIFACTS / "grid-phone.png", full_page=True)
+    keep_picture(page, "grid-phone.png", full_page=True)
 
 
 def test_everything_on_the_grid_has_contrast_and_a_name(taught: Services, page: Page) -> None:
@@ -388,7 +388,7 @@ def test_everything_on_the_grid_has_contrast_and_a_name(taught: Services, page: 
             page.locator(".filters label").first,
         ):
             assert contrast(locator) >= 4.5, (scheme, locator)
-        page.screenshot(path=ARTIFACTS / f"grid-{scheme}.png")
+        keep_picture(page, f"grid-{scheme}.png")
     assert nameless(page) == []
     box = page.get_by_role("listbox", name="Images")
     expect(box).to_have_attribute("aria-multiselectable", "true")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.card import ARTIFACTS
+from tests.browser.card import keep_picture
 from tests.browser.card import press as press_key
 from tests.browser.labeler import class_ids
 from tests.browser.test_pages import SCHEMES, contrast, nameless
@@ -79,7 +79,7 @@ def test_what_is_drawn_around_opens_in_the_grid(taught: Services, page: Page) ->
     }
     chosen = page.get_by_test_id("open")
     expect(chosen).to_be_enabled()
-    page.screenshot(path=ARTIFACTS / "map-lasso.png")
+    keep_picture(page, "map-lasso.png")
     chosen.click()
     expect(page.get_by_role("button", name="show all again")).to_be_visible()
     named = {int(each) for each in parse_qs(urlsplit(page.url).query)["images"][0].split(",")}
@@ -216,7 +216,7 @@ def test_a_hundred_thousand_points(taught: Services, page: Page) -> None:
     chosen = page.get_by_test_id("open")
     expect(chosen).to_have_text("Open the first 5,000 of 100,000 images in Grid")
     page.get_by_test_id("in").click()
-    page.screenshot(path=ARTIFACTS / "map-100000.png")
+    keep_picture(page, "map-100000.png")
     chosen.click()
     assert shown_in_the_grid(page)
     page.reload()  # an address that names 5,000 images is not too long
@@ -282,7 +282,7 @@ def test_the_map_on_a_phone(taught: Services, page: Page) -> None:
         box = page.get_by_test_id(name).bounding_box()
         assert box is not None
         assert box["height"] >= 44
-    page.screenshot(path=ARTIFACTS / "map-phone.png", full_page=True)
+    keep_picture(page, "map-phone.png", full_page=True)
 
 
 def test_everything_on_the_map_has_contrast_and_a_name(taught: Services, page: Page) -> None:
@@ -301,5 +301,5 @@ def test_everything_on_the_map_has_contrast_and_a_name(taught: Services, page: P
             page.locator(".chart label").first,
         ):
             assert contrast(locator) >= 4.5, (scheme, locator)
-        page.screenshot(path=ARTIFACTS / f"map-{scheme}.png")
+        keep_picture(page, f"map-{scheme}.png")
     assert nameless(page) == []

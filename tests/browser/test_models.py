@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.card import ARTIFACTS
+from tests.browser.card import keep_picture
 from tests.browser.numbers import compare_numbers
 from tests.services import Services, wait_for
 
@@ -45,7 +45,7 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     expect(page.get_by_text("Off: no network embeds the images")).to_be_visible()  # why there is no challenger
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(2)
     page.set_viewport_size({"width": 1280, "height": 2_200})
-    page.screenshot(path=ARTIFACTS / "models.png")
+    keep_picture(page, "models.png")
     page.get_by_role("button", name="Promote", exact=True).click()
     expect(page.get_by_text("answers predictions; questions always come")).to_contain_text("more-labels")
     page.get_by_text("Download more-labels").click()
@@ -71,5 +71,4 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     for width, scheme in ((390, "light"), (390, "dark"), (1280, "dark")):
         page.set_viewport_size({"width": width, "height": 2_600})
         page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        page.wait_for_timeout(1_500)
-        page.screenshot(path=ARTIFACTS / f"models-{width}-{scheme}.png")
+        keep_picture(page, f"models-{width}-{scheme}.png", after_ms=1_500)

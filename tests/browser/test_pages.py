@@ -11,7 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.card import ARTIFACTS, Card
+from tests.browser.card import Card, keep_picture
 from tests.browser.labeler import CLASSES, StartLabeler, class_ids
 from tests.services import Services, wait_for
 
@@ -162,7 +162,7 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
     assert figure.value.suggested_filename.endswith(".png")
     links = page.get_by_role("region", name="Confusion matrix").get_by_role("link")
     assert re.fullmatch(r"/grid\?label=\d+&predicted=\d+", links.first.get_attribute("href") or "")
-    page.screenshot(path=ARTIFACTS / "progress.png", full_page=True)
+    keep_picture(page, "progress.png", full_page=True)
 
     page.get_by_test_id("pause").click()
     expect(page.get_by_test_id("trainer-state")).to_contain_text("Paused")
@@ -179,7 +179,7 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
         expect(page.get_by_text(place)).to_be_visible()
         assert Path(place).exists()
     expect(page.get_by_test_id("trainer-state")).to_be_in_viewport()
-    page.screenshot(path=ARTIFACTS / "finish.png", full_page=True)
+    keep_picture(page, "finish.png", full_page=True)
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV", exact=True).click()
     assert len(Path(download.value.path()).read_text().splitlines()) > 30

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.card import ARTIFACTS, Card, press
+from tests.browser.card import Card, keep_picture, press
 from tests.browser.labeler import class_ids, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, contrast
 from tests.browser.test_phone import PHONE
@@ -72,7 +72,7 @@ def test_a_key_settles_and_undo_takes_it_back(disputed: Services, page: Page) ->
     press(page, "Shift+2@Digit2")  # a French keyboard's; the name draws the page anew, which must not swallow a key
     expect(page.get_by_text("3 to settle")).to_be_visible()
     assert label_of(disputed, 1) == {"123s": class_ids(disputed)["green"]}
-    page.screenshot(path=ARTIFACTS / "disagreements.png")
+    keep_picture(page, "disagreements.png")
     page.get_by_text("Settled", exact=True).click()
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("4 to settle")).to_be_visible()
@@ -111,4 +111,4 @@ def test_the_page_on_a_phone_has_contrast(disputed: Services, page: Page) -> Non
             assert contrast(page.get_by_test_id("stMain").locator(part).first) >= 4.5, (scheme, part)
         for name in ("pace", "name", "lag"):
             assert contrast(page.get_by_test_id(name)) >= 4.5, (scheme, name)
-        page.screenshot(path=ARTIFACTS / f"disagreements-{scheme}-phone.png", full_page=True)
+        keep_picture(page, f"disagreements-{scheme}-phone.png", full_page=True)

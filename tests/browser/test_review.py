@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from labeler.ui.review import REFRESH_SECONDS
-from tests.browser.card import ARTIFACTS, RECORD, arrive, press
+from tests.browser.card import RECORD, arrive, keep_picture, press
 from tests.browser.labeler import delete_class, post, rows_of, take_all_back
 from tests.browser.test_pages import SCHEMES, contrast
 from tests.browser.test_phone import PHONE
@@ -212,7 +212,7 @@ def test_how_it_looks(looked_at: Services, page: Page, annotator: str) -> None:
                 assert contrast(review.part(button).locator(".name")) >= 4.5, (size, scheme, button)
                 assert contrast(review.part(button).locator("small")) >= 4.5, (size, scheme, button)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-            page.screenshot(path=ARTIFACTS / f"review-{size}-{scheme}.png")
+            keep_picture(page, f"review-{size}-{scheme}.png")
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ def test_with_more_than_ten_classes_letters_choose(many_classes: Services, page:
     page.keyboard.type("go")
     expect(review.part("filter")).to_have_value("go")
     expect(review.part("class")).to_have_count(1)
-    page.screenshot(path=ARTIFACTS / "review-many-laptop-light.png")
+    keep_picture(page, "review-many-laptop-light.png")
     assert review.part("filter").evaluate("field => field.clientHeight") < 60  # a line: the classes have the room
     page.keyboard.press("Enter")
     expect(review.part("stage")).not_to_have_attribute("data-image-id", str(other))
@@ -268,7 +268,7 @@ def test_with_more_than_ten_classes_letters_choose(many_classes: Services, page:
     review.part("class").filter(has_text="violet").click()
     expect(review.part("found")).to_contain_text(re.compile(r"^[34] errors found, "))
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.screenshot(path=ARTIFACTS / "review-many-phone-dark.png")
+    keep_picture(page, "review-many-phone-dark.png")
 
 
 def test_before_there_is_anything_to_judge_it_says_what_it_needs_and_how_far_it_is(
@@ -284,7 +284,7 @@ def test_before_there_is_anything_to_judge_it_says_what_it_needs_and_how_far_it_
     for scheme in SCHEMES:
         page.emulate_media(color_scheme=scheme)
         expect(page.locator(".stApp")).to_have_css("color-scheme", scheme)
-        page.screenshot(path=ARTIFACTS / f"review-needs-{scheme}.png")
+        keep_picture(page, f"review-needs-{scheme}.png")
     post(services, "/api/import", {"rows": rows})
     wait_for(lambda: doubts(services)["labels"] == 60)
     expect(review.part("notice").locator("strong")).to_have_text("No label is in doubt", timeout=30_000)
@@ -301,7 +301,7 @@ def test_copies_and_odd_images_open_in_the_grid(looked_at: Services, page: Page,
     lists = [found[kind] for kind in ("differing", "across", "dark", "blurred", "tiny", "extreme") if found[kind]]
     expect(page.get_by_role("link", name=re.compile(r"^[\d,]+ images? "))).to_have_count(len(lists))
     expect(page.get_by_text("There are none.")).to_have_count(0 if lists else 1)
-    page.screenshot(path=ARTIFACTS / "review-lists.png", full_page=True)
+    keep_picture(page, "review-lists.png", full_page=True)
     expect(page.locator(".st-key-watch-oddities")).to_be_attached()  # from now on it waits to be told of something
     before = len(asked)
     page.wait_for_timeout(2_500 * REFRESH_SECONDS)

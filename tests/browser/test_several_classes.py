@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.card import ARTIFACTS, Card
+from tests.browser.card import Card, keep_picture
 from tests.browser.grid import Grid
 from tests.browser.labeler import SHARED, class_ids, post, pushed, rows_of, take_all_back
 from tests.browser.test_accessibility import RULES
@@ -67,7 +67,7 @@ def test_classes_are_switched_on_and_confirmed_and_what_was_answered_comes_back(
     assert pressed(card) == ["red", "blue"]
     found = Axe().run(card.page, options={"runOnly": RULES})
     assert not found.response["violations"], found.generate_report()
-    card.page.screenshot(path=ARTIFACTS / "several-classes.png")
+    keep_picture(card.page, "several-classes.png")
     card.key("Enter")
     card.page.keyboard.press("2")
     card.page.keyboard.press("x")
@@ -165,6 +165,6 @@ def test_the_grid_marks_one_class_and_the_others_stay_as_they_were(
         assert first not in grid.ids
         assert third in grid.ids
         expect(grid.part("asked")).to_contain_text("blue?")
-        page.screenshot(path=ARTIFACTS / "several-classes-grid.png")
+        keep_picture(page, "several-classes-grid.png")
     finally:
         take_all_back(several, annotator)
