@@ -332,7 +332,7 @@ def _refuse_running(workspace: Path) -> None:
     except SettingsError:  # another project has its address now: the check of the port says so if it matters
         return
     raise SettingsError(
-        f"{place} is already running: open {address} in a browser. To start it again, first press "
+        f"{place} in {workspace} is already running: open {address} in a browser. To start it again, first press "
         "Ctrl-C in the terminal where it runs."
     )
 

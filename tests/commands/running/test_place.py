@@ -132,7 +132,9 @@ def test_a_project_that_does_not_run_is_said_with_what_starts_it(tmp_path: Path)
 def test_a_running_project_does_not_start_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with project(tmp_path / "clothes") as (_, workspace, url):
         again = run("up", "--workspace", workspace, "--port", 0, "--trainer-port", 0)
-        assert str(again.exception).startswith(f"Project clothes is already running: open {url} in a browser.")
+        assert str(again.exception).startswith(
+            f"Project clothes in {workspace} is already running: open {url} in a browser."
+        )
         monkeypatch.chdir(tmp_path / "here")
         said = run("status", "--workspace", "../clothes/workspace").output
         assert f"({tmp_path / 'clothes' / 'workspace'})" in said.splitlines()[0]
