@@ -327,7 +327,7 @@ def _refuse_running(workspace: Path) -> None:
         return
     place = Place(workspace, project, {})
     try:
-        if not place.is_running:
+        if not place.is_running or _is_elsewhere(place.said("labeler").get("workspace"), workspace):
             return
     except SettingsError:  # another project has its address now: the check of the port says so if it matters
         return
@@ -335,6 +335,12 @@ def _refuse_running(workspace: Path) -> None:
         f"{place} in {workspace} is already running: open {address} in a browser. To start it again, first press "
         "Ctrl-C in the terminal where it runs."
     )
+
+
+def _is_elsewhere(served: object, workspace: Path) -> bool:
+    """Whether the labeler serves another folder here, of which `workspace` is a copy: both have one log."""
+    folder = Path(str(served or workspace))
+    return folder.is_dir() and folder.resolve() != workspace.resolve()
 
 
 def _others() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -25,16 +26,21 @@ def files_called(folder: Path, names: Sequence[str]) -> list[Path]:
 def dataset_below(folder: Path) -> tuple[Path, str] | None:
     """A folder in this one that is a dataset of its own, and the file that says so. Somebody unpacked it beside photos.
 
-    Only names are looked up, because the folders may hold a million photos.
+    Only names are looked up, because the folders may hold a million photos. A folder that cannot be read is none.
     """
+    tables = [f"{split}/{each}" for split in SPLITS for each in METADATA]
     with os.scandir(folder) as entries:
-        inside = sorted(entry.name for entry in entries if entry.is_dir() and not is_left_out(entry.name))
-    for name in inside:
-        table = fiftyone.table_in(folder / name)
-        tables = [f"{split}/{each}" for split in SPLITS for each in METADATA]
-        found = table.name if table else next((each for each in tables if (folder / name / each).is_file()), None)
-        if found is not None:
-            return folder / name, found
+        names = sorted(
+            entry.name for entry in entries if not (entry.is_file(follow_symlinks=False) or is_left_out(entry.name))
+        )
+    for inside in (folder / name for name in names):
+        with suppress(PermissionError):
+            if not inside.is_dir():
+                continue
+            table = fiftyone.table_in(inside)
+            found = table.name if table else next((each for each in tables if (inside / each).is_file()), None)
+            if found is not None:
+                return inside, found
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import http.server
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,14 @@ def test_a_running_project_does_not_start_twice(tmp_path: Path, monkeypatch: pyt
         said = run("status", "--workspace", "../clothes/workspace").output
         assert f"({tmp_path / 'clothes' / 'workspace'})" in said.splitlines()[0]
         assert "not sent yet" in said  # no trainer runs here
+
+
+def test_a_copy_of_a_running_project_is_refused_only_its_port(tmp_path: Path) -> None:
+    with project(tmp_path / "clothes") as (_, workspace, url):
+        copy = shutil.copytree(workspace, tmp_path / "copy")
+        refused = run("up", "--workspace", copy, "--port", url.rpartition(":")[2], "--trainer-port", 0)
+        assert "already running" not in str(refused.exception)
+        assert "--port" in str(refused.exception)
 
 
 def test_without_a_workspace_the_usual_ports_are_asked() -> None:

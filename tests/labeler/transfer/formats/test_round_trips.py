@@ -319,3 +319,13 @@ def test_an_export_unpacked_beside_the_photos_is_no_class(tmp_path: Path, name: 
             photo(tmp_path / "photos" / beside / "9.png", 9)
         assert {row.label for row in open_source(inside).rows() if isinstance(row, ImportRow)} == {"cat", "dog"}
         assert "from export" in {row.label for row in open_source(tmp_path / "photos", layout="class").rows()}
+
+
+def test_folders_are_imported_beside_a_circular_link_and_a_closed_folder(tmp_path: Path) -> None:
+    photo(tmp_path / "cat" / "1.png", 1)
+    photo(tmp_path / "dog" / "2.png", 2)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "closed").mkdir(mode=0)
+    read = list(open_source(tmp_path).rows())
+    assert [row.label for row in read if isinstance(row, ImportRow)] == ["cat", "dog"]
+    assert "loop" in [row.uri for row in read if isinstance(row, ImportIssue)]
