@@ -52,10 +52,11 @@ class KeptKernels:
         self._make_room(wanted, len(new))
         added = landmarks[[wanted[key] for key in new]]
         first = len(self._places)
-        self._places.update((key, first + place) for place, key in enumerate(new))
         if new:
             for start, some in parts(self._rows):
                 self._values[first : first + len(new), start : start + len(some)] = kernel(added, some)
+        # They are known from here on: had an error ended the computation, the next round would read what is not there.
+        self._places.update((key, first + place) for place, key in enumerate(new))
         return np.array([self._places[key] for key in keys], np.int64)
 
     def _make_room(self, wanted: dict[bytes, int], new: int) -> None:

@@ -55,3 +55,17 @@ def test_several_classes_for_each_image_and_rows_in_half_precision(pool):
     half = HalfRows(rows.astype(np.float16))
     head = fit_sigmoids(half[:60], np.eye(CLASSES, dtype=np.int8)[y[:60]])
     same(KeptKernels(half).probabilities(head), head.predict_proba(half[:]))
+
+
+def test_kernels_that_were_not_computed_to_the_end_are_not_kept(pool, monkeypatch):
+    rows, y = pool
+    kernels, head = KeptKernels(rows), fit_head(rows[:20], y[:20])
+
+    def out_of_memory(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_kernels, "kernel", out_of_memory)
+        with pytest.raises(MemoryError):
+            kernels.probabilities(head)
+    same(kernels.probabilities(head), head.predict_proba(rows))
