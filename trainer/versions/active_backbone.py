@@ -92,15 +92,16 @@ def open_embedder(
         else:
             _forget(folder, registry, serving.key)
             return embedder, serving, None
-    _forget(folder, registry, None)
     if settings.reload_model:
         serving = _reloaded(settings, folder, registry)
+        _forget(folder, registry, serving.key)
         try:
             return embedder_of(serving.key, settings, folder, fetch, engine), serving, problem
         except ValueError as error:
             raise SettingsError(
                 f"The trainer setting 'reload_model' is {serving.version!r}, whose backbone {error}."
             ) from None
+    _forget(folder, registry, None)
     own = Embedder(settings, folder / EMBEDDINGS, fetch, remembered=remembered, on_backbone=on_backbone, engine=engine)
     return own, None, problem
 

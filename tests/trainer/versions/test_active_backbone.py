@@ -66,6 +66,10 @@ def test_a_fine_tuned_network_makes_embeddings_without_its_classifier(client, tr
     client.post("/models", json={"name": "head"})
     head = client.get("/models/head").json()
     assert (head["parent"], head["config"]["backbone_trained_on"]) == ("tuned", "tuned")
+    mark = trainer.folder / "embeddings" / trainer.loop.live.embedder.key / "mark"
+    mark.touch()
+    trainer, client = start(reload_model="tuned")
+    assert mark.exists()  # the vectors that the saved head belongs to are not deleted, to be computed again
     for name, why in [("gone", "There is no model version"), ("torn", "its network has no")]:
         with pytest.raises(SettingsError, match=f"'reload_model' is '{name}'.*{why}"):
             start(reload_model=name)
