@@ -22,7 +22,7 @@ from labeler.transfer.rows.past_answers import decided
 from shared.log import IMPORT, Entry, ImageState
 from shared.tasks.task import Value
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportReceipt, ImportRow, NamedAnswer
-from shared.wire.log import Action
+from shared.wire.log import Action, Row
 
 Outcome = Literal["write", "keep", "overwrite", "reopen"]
 
@@ -49,6 +49,7 @@ class ImportAnswers:
         self._receipt = receipt
         self._known = known
         self._task = log.fold.task
+        self._written: dict[UUID, Row] | None = None  # the known rows, once one is asked for
         self.drafts: list[Draft] = []
 
     def take(self, each: Given, ids: Sequence[UUID]) -> None:
@@ -71,11 +72,14 @@ class ImportAnswers:
         outcome: Outcome = "write"
         settles = False
         if row.action == "label":
-            label = self._with_earlier(image_id, annotator, label)
-            outcome, reason = self._rule(each, annotator, label)
+            full = self._with_earlier(image_id, annotator, label)
+            # What was decided about a settled image counts, not what the annotator said before.
+            told = label if full is not label and self._plan.state(image_id).settled else full
+            outcome, reason = self._rule(each, annotator, told)
             self._tell(each, outcome, reason)
             if outcome == "keep":
                 return
+            label = told if outcome == "overwrite" else full
         if outcome == "overwrite":
             state = self._plan.state(image_id)
             settles = state.settled or bool(state.answered - {annotator})
@@ -106,10 +110,23 @@ class ImportAnswers:
         """
         if self._plan.said.has(image_id, entry.id):
             return True
-        if self._known and UUID(bytes=entry.id) in self._known:
+        row_id = UUID(bytes=entry.id)
+        if row_id in self._known:
+            if self._task.by_class:
+                entry = self._stored(row_id, entry)
             self._plan.said.add(image_id, entry, known=True)
             return True
         return False
+
+    def _stored(self, row_id: UUID, entry: Entry) -> Entry:
+        """A known answer as it was written, completed with what was known of other classes. Later rows must meet it as
+        they did the first time.
+        """
+        if self._written is None:
+            self._written = self._log.find(self._known)
+        row = self._written[row_id]
+        value = self._log.fold.live(self._task.of_row(row))
+        return entry if value is None else entry._replace(action=row.action, value=value)
 
     def _free(self, image_id: int, annotator: str) -> str:
         """An unused name for one more vote of an annotator who already has an answer."""
@@ -127,7 +144,7 @@ class ImportAnswers:
         ):
             return "write", ""
         state, name = self._plan.state(each.image_id), self._name(each)
-        if state.status == "labeled" and state.label == label:
+        if state.status == "labeled" and self._says_nothing_new(state.label, label):
             return "write", ""
         said = self._plan.said.about(each.image_id)
         other = next((entry.value for entry, _ in said if self._differ(entry.value, label)), None)
@@ -163,6 +180,12 @@ class ImportAnswers:
             return label
         _, given = self._plan.now(image_id)[1].get(annotator, ("", None))
         return label if given is None or self._differ(given, label) else self._task.complete(given, label)
+
+    def _says_nothing_new(self, here: Value | None, label: Value | None) -> bool:
+        """Whether an image's label says all that this one says, which may be about fewer classes."""
+        if here is None or label is None or self._differ(here, label):
+            return here == label
+        return bool(self._task.complete(here, label) == here)
 
     def _differ(self, one: Value | None, other: Value | None) -> bool:
         return one is not None and other is not None and self._task.differ([one, other])

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from labeler.service import Service
@@ -16,6 +16,17 @@ from tests.labeler.projects import classes, labeler, photos
 from tests.labeler.transfer.test_import_plan import parts
 
 NAMES = ("cat", "dog", "Dog", "owl")
+
+
+def rows_of(*said: tuple[Any, ...]) -> list[ImportRow]:
+    """Rows of (number of the image, yes, no, rest, annotator, split)."""
+    rows = []
+    for line, (number, yes, no, rest, annotator, split) in enumerate(said):
+        answer = {"yes": sorted(yes), "no": sorted(no), "rest": rest}
+        given = {"answer": answer} if yes or no or rest else {"action": "skip"}
+        more = {"line": line, "uri": f"{number:04d}.png", "annotator": annotator, "split": split}
+        rows.append(ImportRow.model_validate_json(json.dumps(given | more)))
+    return rows
 
 
 @st.composite
@@ -30,13 +41,16 @@ def files(draw: st.DrawFn) -> list[ImportRow]:
         st.sampled_from([None, "ann", "bob"]),
         st.sampled_from([None, "train"]),
     )
-    rows = []
-    for line, (number, yes, no, rest, annotator, split) in enumerate(draw(st.lists(given, max_size=12))):
-        answer = {"yes": sorted(yes), "no": sorted(no), "rest": rest}
-        said = {"answer": answer} if yes or no or rest else {"action": "skip"}
-        more = {"line": line, "uri": f"{number:04d}.png", "annotator": annotator, "split": split}
-        rows.append(ImportRow.model_validate_json(json.dumps(said | more)))
-    return rows
+    return rows_of(*draw(st.lists(given, max_size=12)))
+
+
+def test_a_row_that_overrules_a_settled_image_changes_only_its_classes(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 5)
+    with labeler(tmp_path, task="multilabel", classes=["cat", "dog"]) as service:
+        service.annotate([classes(4, ["dog"], ["cat"])])  # by ann, who was wrong
+        service.annotate([classes(4, ["cat"], ["dog"], action="settle")])
+        parts(service, rows_of((3, {}, {"cat"}, False, "ann", None)), [], conflicts="overwrite")
+        assert state(service)["ends"][4] == ("labeled", [[], ["cat", "dog"]])
 
 
 def state(service: Service) -> dict[str, Any]:
@@ -65,6 +79,18 @@ def state(service: Service) -> dict[str, Any]:
     st.lists(st.integers(0, 12), max_size=3),
     st.sampled_from(["keep", "overwrite", "review"]),
     st.booleans(),
+)
+@example(  # a row that says less than the image's settled label, then one that says more
+    rows_of((3, {"cat"}, {}, False, None, None), (3, {"cat", "dog"}, {}, False, None, "train")), [], "overwrite", False
+)
+@example(  # what was settled counts, not what the annotator said before
+    rows_of((3, {}, {"cat"}, False, "ann", None), (3, {}, {}, True, "ann", None)), [], "overwrite", False
+)
+@example(  # a row that completed an answer when it was written
+    rows_of((2, {}, {"owl", "dog"}, False, None, "train"), (2, {"cat"}, {}, True, "ann", "train")),
+    [],
+    "overwrite",
+    False,
 )
 def test_where_posts_end_changes_nothing_and_neither_does_a_dry_run(
     rows: list[ImportRow], cuts: list[int], conflicts: Any, add_classes: bool
