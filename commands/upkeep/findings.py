@@ -13,13 +13,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
 
 from commands.running.stored_labels import labels_of
 from shared.log import Fold
-from shared.settings.project_file import DATABASE, ProjectFile
+from shared.settings.project_file import DATABASE, FILE, ProjectFile
 from shared.settings.services import SettingsError
-from shared.storage.database import open_engine
+from shared.storage.database import open_engine, parsed
 
 LOCKS = {"labeler": "labeler.lock", "trainer": "trainer/trainer.lock"}
 """Service → the lock file that it holds while it runs."""
@@ -89,9 +90,15 @@ class Workspace:
 
     @property
     def _address(self) -> URL | None:
-        """The address of the database; None if the settings name none."""
+        """The address of the database; None if the settings name none. Raises SettingsError if it is none."""
         given = str(self.project.labeler.get("database_url") or "") if self.project is not None else ""
-        return make_url(given) if given else None
+        try:
+            return parsed(given) if given else None
+        except ArgumentError:
+            raise SettingsError(
+                f"The labels of {self.folder} cannot be found: the 'database_url' in {self.folder / FILE} is not an "
+                "address of a database. Correct it there."
+            ) from None
 
     def roots(self) -> dict[str, Path]:
         """Root → folder, for the roots that are folders; see `labeler.images.file_index`."""

@@ -6,14 +6,13 @@ from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, delete, select, text
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from labeler.store.database import migrate
 from labeler.store.tables import LEASE, META, LabelerTable
 from labeler.store.writer import ROW, Writer
 from shared.settings.services import SettingsError
-from shared.storage.database import masked, open_engine, read, write
+from shared.storage.database import masked, open_engine, parsed, read, write
 
 CHUNK = 5_000  # maximum rows in memory
 
@@ -73,7 +72,7 @@ def answers(address: str) -> tuple[int, str | None]:
 
 def is_server(address: str) -> bool:
     """Whether the address names a database server rather than a file."""
-    return bool(address) and make_url(address).get_backend_name() != "sqlite"
+    return bool(address) and parsed(address).get_backend_name() != "sqlite"
 
 
 def _replace(stored: Connection, connection: Connection) -> None:

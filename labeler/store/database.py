@@ -18,14 +18,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select
-from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, SQLAlchemyError
 
 from labeler.errors import DatabaseAway, Invalid, NotSaved
 from labeler.store.tables import META
 from labeler.store.writer import Taken, Writer
 from shared.settings.services import LabelerSettings, SettingsError
-from shared.storage.database import open_engine, read, write
+from shared.storage.database import masked, open_engine, read, write
 from shared.storage.disk_errors import Disk
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ class Store:
         except (SQLAlchemyError, ImportError, OSError) as error:
             if self.writer is not None:
                 self.writer.close()
-            shown = make_url(url).render_as_string(hide_password=True) if "://" in url else url
+            shown = masked(url) if "://" in url else url
             reason = str(getattr(error, "orig", None) or error).splitlines()[0]
             raise SettingsError(f"The database {shown} cannot be opened: {reason}.") from None
 

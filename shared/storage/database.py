@@ -39,20 +39,28 @@ _WRITES = "flywheel_writes"
 def masked(url: str) -> str:
     """A database address without its password, safe to show."""
     try:
-        return make_url(url).render_as_string(hide_password=True) if url else ""
+        return parsed(url).render_as_string(hide_password=True) if url else ""
     except ArgumentError:
         return "***"
 
 
+def parsed(url: str | URL) -> URL:
+    """The parts of a database address. Raises ArgumentError if it is none."""
+    try:
+        return make_url(url)
+    except ValueError:
+        raise ArgumentError("The port in a database address must be a number") from None
+
+
 def open_engine(url: str | URL) -> Engine:
     """An engine for `url`, such as `sqlite:////absolute/path/flywheel.db`; creates the file's folder if missing."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        patience = PATIENCE if parsed.get_backend_name() == "postgresql" else {}
-        return create_engine(parsed, pool_pre_ping=True, max_overflow=MAX_OVERFLOW, connect_args=patience)
-    if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS}, max_overflow=MAX_OVERFLOW)
+    address = parsed(url)
+    if address.get_backend_name() != "sqlite":
+        patience = PATIENCE if address.get_backend_name() == "postgresql" else {}
+        return create_engine(address, pool_pre_ping=True, max_overflow=MAX_OVERFLOW, connect_args=patience)
+    if address.database:
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(address, connect_args={"timeout": BUSY_SECONDS}, max_overflow=MAX_OVERFLOW)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine

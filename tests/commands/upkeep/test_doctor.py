@@ -336,3 +336,14 @@ def test_the_log_in_a_server_is_checked_like_one_in_a_file(tmp_path: Path) -> No
         project.labeler["database_url"] = "postgresql+psycopg://ann:***@127.0.0.1/labels"
     (locked,) = (each for each in examine(Workspace(workspace)) if each.check == "database")
     assert "with its password" in locked.what
+
+
+@pytest.mark.parametrize("address", ["postgres", "postgresql+psycopg://ann:***@host:port/labels"])
+def test_an_address_that_is_none_is_said(tmp_path: Path, address: str) -> None:
+    photos(tmp_path / "photos", 1)
+    with labeler(tmp_path) as service:
+        remember(service.settings)
+    with edit(tmp_path / "workspace") as project:
+        project.labeler["database_url"] = address
+    with pytest.raises(SettingsError, match=r"not an address of a database\. Correct it there"):
+        examine(Workspace(tmp_path / "workspace"))

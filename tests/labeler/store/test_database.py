@@ -24,7 +24,15 @@ def test_what_is_settled_stays(tmp_path: Path) -> None:
         store.close()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "sqlite:////proc/none/flywheel.db", "mysql+none://me:secret@host/db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "sqlite:////proc/none/flywheel.db",
+        "mysql+none://me:secret@host/db",
+        "postgresql+psycopg://me:secret@host:port/db",
+    ],
+)
 def test_a_database_that_cannot_be_opened(tmp_path: Path, url: str) -> None:
     with pytest.raises(SettingsError, match="cannot be opened") as refused:
         Store(settings(tmp_path, database_url=url))
