@@ -86,14 +86,19 @@ def _is_mean_of_rectified(network: torch.nn.Module) -> bool:
     pool = getattr(network, "global_pool", None)
     if not isinstance(pool, SelectAdaptivePool2d) or pool.pool_type not in {"avg", "fast", "fastavg"}:
         return False
-    children = [name for name, _ in network.named_children()]
-    following = children[children.index("global_pool") + 1 :]
-    activations = [each for each in network.modules() if "activation" in type(each).__module__.rpartition(".")[2]]
+    children = list(network.children())
+    place = children.index(pool)
+    before = [each for each in children[:place] if list(each.parameters())]
+    last = _activations(before[-1]) if before else []  # none if a norm ends the network: then maps can be negative
     return (
-        not any(list(getattr(network, name).parameters()) for name in following)
-        and bool(activations)
-        and isinstance(activations[-1], torch.nn.ReLU | torch.nn.ReLU6)
+        not any(list(each.parameters()) for each in children[place + 1 :])
+        and bool(last)
+        and isinstance(last[-1], torch.nn.ReLU | torch.nn.ReLU6)
     )
+
+
+def _activations(network: torch.nn.Module) -> list[torch.nn.Module]:
+    return [each for each in network.modules() if "activation" in type(each).__module__.rpartition(".")[2]]
 
 
 def with_layout(network: torch.nn.Module, version: int = VERSION) -> torch.nn.Module:
