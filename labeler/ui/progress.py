@@ -58,6 +58,7 @@ def _figures() -> None:
                 progress.evaluations,
                 project.splits["test"].total,
                 images=project.images.total,
+                unlabeled=project.images.unlabeled,
                 name=labeler.task.metric_name,
             ),
             icon=":material/hourglass_empty:",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from shared.figures import (
     not_measured,
     percent,
 )
+from shared.settings.project_file import tidy
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Evaluation, Interval, Stretch
 
@@ -45,19 +47,20 @@ def nothing_measured(
     test_images: int,
     *,
     images: int = 0,
+    unlabeled: int = 0,
     name: str = "Accuracy",
 ) -> str:
     """What to say while there is no accuracy to show, or whatever else is measured and has this `name`. `images` is
-    the number of all images.
+    the number of all images, `unlabeled` of those that may still become test images.
     """
     if not (evaluations or test_images or settings.test_set or settings.test_set_frac):
         return (
-            "**Not measured:** no image is a test image, so more labels do not help. `flywheel split --test 0.2` sets "
-            "a fifth of the images apart. The model then no longer learns from them."
+            "**Not measured:** no image is a test image, so more labels do not help. "
+            f"`{_split(settings, 0.2)}` sets a fifth of the images apart. The model then no longer learns from them."
         )
     now = not_measured(evaluations[-1].test_labels if evaluations else 0)
     if images and test_images < ENOUGH and not settings.test_set:
-        return f"**{now.capitalize()}.** {_too_few_test_images(name, test_images, images)}"
+        return f"**{now.capitalize()}.** {_too_few_test_images(settings, name, test_images, images, unlabeled)}"
     if settings.test_set or settings.test_set_frac == 0:
         first = f"{name} appears once the trainer has evaluated its first model on {ENOUGH} test labels."
     else:
@@ -68,16 +71,21 @@ def nothing_measured(
     return f"**{now.capitalize()}.** {first} Keep labeling."
 
 
-def _too_few_test_images(name: str, test_images: int, images: int) -> str:
+def _too_few_test_images(settings: LabelerSettings, name: str, test_images: int, images: int, unlabeled: int) -> str:
     """In a small project, labeling every image would not be enough."""
     few = f"{name} is measured on test images. This project has only {test_images}, so more labels do not help."
     share = next((each for each in SHARES if each * images >= ENOUGH), None)
-    if share is None:
+    if share is None or unlabeled < ENOUGH:  # a labeled image stays in its split
         return f"{few} Add photos."
     return (
-        f"{few} Add photos, or set more images apart: `flywheel split --test {share}`. The model then no longer learns "
-        "from them."
+        f"{few} Add photos, or set more images apart: `{_split(settings, share)}`. The model then no longer "
+        "learns from them."
     )
+
+
+def _split(settings: LabelerSettings, share: float) -> str:
+    """The command that makes this share of the images test images."""
+    return shlex.join(["flywheel", "split", "--test", str(share), "--workspace", str(tidy(settings.workspace))])
 
 
 ACTIVE = (

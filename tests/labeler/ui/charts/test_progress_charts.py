@@ -207,12 +207,20 @@ def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, 
 
 
 @pytest.mark.parametrize(
-    ("images", "words"), [(80, "flywheel split --test 0.2"), (35, "flywheel split --test 0.3"), (12, "Add photos.")]
+    ("images", "unlabeled", "words"),
+    [
+        (80, 60, "flywheel split --test 0.2 --workspace /"),
+        (35, 30, "flywheel split --test 0.3 --workspace /"),
+        (12, 12, "do not help. Add photos."),
+        (80, 5, "do not help. Add photos."),  # labeled images stay in their split
+    ],
 )
-def test_a_project_with_too_few_test_images_is_not_told_to_keep_labeling(images: int, words: str) -> None:
+def test_a_project_with_too_few_test_images_is_not_told_to_keep_labeling(
+    images: int, unlabeled: int, words: str
+) -> None:
     """Not even a label for each image would bring a figure."""
     settings, _ = LabelerSettings.load()
-    said = progress_charts.nothing_measured(settings, [], 8, images=images)
+    said = progress_charts.nothing_measured(settings, [], 8, images=images, unlabeled=unlabeled)
     assert "Not measured yet: 0 of 10 test labels." in said
     assert "This project has only 8, so more labels do not help." in said
     assert words in said
