@@ -89,16 +89,25 @@ def _is_mean_of_rectified(network: torch.nn.Module) -> bool:
     children = list(network.children())
     place = children.index(pool)
     before = [each for each in children[:place] if list(each.parameters())]
-    last = _activations(before[-1]) if before else []  # none if a norm ends the network: then maps can be negative
     return (
-        not any(list(each.parameters()) for each in children[place + 1 :])
-        and bool(last)
-        and isinstance(last[-1], torch.nn.ReLU | torch.nn.ReLU6)
+        bool(before)
+        and _ends_in_relu(before[-1])
+        and not any(list(each.parameters()) for each in children[place + 1 :])
     )
 
 
-def _activations(network: torch.nn.Module) -> list[torch.nn.Module]:
-    return [each for each in network.modules() if "activation" in type(each).__module__.rpartition(".")[2]]
+def _ends_in_relu(part: torch.nn.Module) -> bool:
+    """Whether a ReLU is the last step of `part`: a norm or a layer after it could make values negative again.
+
+    In a residual block, the shortcut is declared after the ReLU but computed before it.
+    """
+    last = [name for name, each in part.named_modules() if "activation" in type(each).__module__.rpartition(".")[2]]
+    if not last or not isinstance(part.get_submodule(last[-1]), torch.nn.ReLU | torch.nn.ReLU6):
+        return False
+    block, _, name = last[-1].rpartition(".")
+    steps = dict(part.get_submodule(block).named_children())
+    following = list(steps)[list(steps).index(name) + 1 :] if name else []
+    return not any(list(steps[each].parameters()) for each in following if each != "downsample")
 
 
 def with_layout(network: torch.nn.Module, version: int = VERSION) -> torch.nn.Module:

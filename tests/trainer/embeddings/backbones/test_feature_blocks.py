@@ -46,7 +46,10 @@ def test_a_small_thing_counts_more_in_the_generalised_mean() -> None:
     assert one == pytest.approx(even)
 
 
-@pytest.mark.parametrize("name", ["test_efficientnet", "test_convnext", "mobilenetv4_conv_small", "starnet_s1"])
+@pytest.mark.parametrize(
+    "name",
+    ["test_efficientnet", "test_convnext", "mobilenetv4_conv_small", "starnet_s1", "efficientvit_m0", "shvit_s1"],
+)
 def test_features_that_can_be_negative_or_go_through_more_layers_are_the_network_s_own(name: str) -> None:
     network = drawn(name)
     with torch.inference_mode():
