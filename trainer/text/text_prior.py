@@ -62,6 +62,7 @@ class TextPrior:
         self._network: TextNetwork | None = None
         self._key = ""  # of the backbone that the network belongs to
         self._guess: tuple[object, Guess] | None = None
+        self._left_out: Ids = np.empty(0, np.int64)  # images that were removed when the guess was made
         self._seen: tuple[Ids, Matrix] | None = None  # images, and their positions in the space of words
         self._words: object = None  # names and prompts of the last guess
         self._checked = 0  # answers at the last check
@@ -104,7 +105,9 @@ class TextPrior:
         if self.state != "used":
             return None
         asked = (pool.version, len(pool.train.ids), words)
-        if self._guess is None or self._guess[0] != asked:
+        if self._guess is None or self._guess[0] != asked or pool.has(self._left_out).any():  # some are back
+            ids = pool.train.ids
+            self._left_out = ids[~pool.has(ids)]
             self._guess = asked, self._guess_of(self._network, pool, dict(snapshot.names))
         return self._guess[1]
 

@@ -13,6 +13,7 @@ from tests.trainer.learning import COLOURS, learning, picture, truth, wait_for
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from tests.trainer.text.networks import load_backbone, write_network
 from trainer.columns.id_index import IdIndex
+from trainer.embeddings import space
 from trainer.routes.api import create_api
 from trainer.sync.snapshot import Snapshot
 from trainer.text.text_prior import TextPrior
@@ -146,3 +147,20 @@ def test_the_names_are_back_when_their_network_is(tmp_path, photos):
         assert "Another network" in text.message
         assert text.guess(live.pool, live.embedder.backbone, snapshot) is not None
         assert text.state == "used"
+
+
+def test_an_image_that_was_removed_and_is_back_is_guessed_as_before(tmp_path, photos, monkeypatch):
+    monkeypatch.setattr(space, "LARGE", 100)  # otherwise a removal makes a new geometry
+    with learning(tmp_path, photos, **network(tmp_path)) as trainer:
+        client = TestClient(create_api(trainer))
+        client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
+        wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 200 and suggested(trainer))
+        text, live, snapshot = trainer.loop.text, trainer.loop.live, Snapshot.of(trainer.replica)
+        pool, backbone = live.pool, live.embedder.backbone
+        row, before = pool.train.row_of[3], text.guess(pool, backbone, snapshot).probabilities
+        pool.drop(np.array([3]))
+        text.start_over()
+        assert text.guess(pool, backbone, snapshot) is not None
+        pool.add([photos[1][3]], complete=True)
+        assert pool.train.row_of[3] == row
+        np.testing.assert_allclose(text.guess(pool, backbone, snapshot).probabilities[row], before[row], atol=1e-5)
