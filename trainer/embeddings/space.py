@@ -130,7 +130,8 @@ class ImagePool:
         self._read = read  # content hashes → raw vectors (n, D)
         self._images = _Members()
         self.geometry = Geometry(plain(np.zeros(dim, np.float32)), IdMatrix(dim), IdMatrix(dim))
-        self._space: Space | None = None  # the last one returned by `space`
+        self._changes = 0  # how often rows were removed or moved within the geometry
+        self._space: tuple[tuple[int, ...], Space] | None = None  # the last one returned by `space`, and its state
         self._mean_count = 0
         self._moved = 0  # images that changed their split since the geometry was computed
         self._removed = 0  # images that were removed since then
@@ -171,14 +172,14 @@ class ImagePool:
 
     def space(self) -> Space:
         """The embeddings now, as an immutable value. Safe from any thread."""
-        now, known = self.geometry, self._space
+        changes, now, known = self._changes, self.geometry, self._space  # first, because rows may change meanwhile
         train, held = Rows(*now.train.view()), Rows(*now.held.view())
-        sizes = (now.version, len(train.ids), len(held.ids))
-        if known is not None and sizes == (known.version, len(known.train.ids), len(known.held.ids)):
-            return known
+        state = (changes, now.version, len(train.ids), len(held.ids))
+        if known is not None and known[0] == state:
+            return known[1]
         splits = self._images.splits_of(held.ids)
         space = Space(now.version, now.base, now.projection, train, held, splits, self._removals)
-        self._space = space
+        self._space = state, space
         return space
 
     def __contains__(self, image_id: int) -> bool:
@@ -258,7 +259,8 @@ class ImagePool:
             return
         self.whole = False
         self._append(self.geometry, images[moved])
-        self._space, self.whole = None, True
+        self._changes += 1
+        self.whole = True
 
     def drop(self, image_ids: Ids) -> None:
         """Forget removed images. A file with new content is a new image. Rebuilds the geometry, except in a large pool
@@ -276,7 +278,7 @@ class ImagePool:
         for matrix in (self.train, self.held):  # before the list, which says the split of each row that is shown
             matrix.remove(image_ids)
         self._images.remove(image_ids)
-        self._space = None
+        self._changes += 1
 
     def learn_shares(self, rows: NDArray[np.int64], targets: NDArray[np.float64]) -> None:
         """Learn how much each block of features counts, from train rows (n,) and their labels (n, C).

@@ -151,6 +151,24 @@ def test_in_a_large_pool_a_removal_costs_what_it_changes(large, vectors):
     assert len(pool.train.ids) == len(pool.space().train.ids) == 170
 
 
+def test_what_a_reader_saw_before_a_removal_is_not_kept_after_it(large, monkeypatch):
+    pool, _ = large
+    pool.drop(np.array([7]))
+    splits_of = pool._images.splits_of
+
+    def late(ids):
+        monkeypatch.undo()
+        monkeypatch.setattr(space, "LARGE", 100)
+        pool.drop(np.array([3]))  # by the loop, while another thread makes its space
+        return splits_of(ids)
+
+    monkeypatch.setattr(pool._images, "splits_of", late)
+    assert 3 in pool.space().train.row_of
+    pool.add([entry(7)], complete=True)  # as many as before
+    assert 3 not in pool.space().train.row_of
+    assert 7 in pool.space().train.row_of
+
+
 CHANGES = st.tuples(st.sampled_from(["add", "train", "test", "drop"]), st.lists(st.integers(0, 199), max_size=6))
 
 
