@@ -19,7 +19,7 @@ import streamlit as st
 from labeler import service
 from labeler.errors import Problem
 from labeler.labeling.classes import DIGITS
-from labeler.ui.parts import components
+from labeler.ui.parts import components, refusals
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import settling, settling_boxes
 from shared.figures import percent, rounded
@@ -47,9 +47,7 @@ def _settle() -> None:
     components.redraw("disagreements", ["labels"], soonest=SOONEST_SECONDS)
     labeler = service.current()
     passed: set[int] = st.session_state.setdefault(PLACE, set())
-    problem = st.session_state.pop(PROBLEM, None)
-    if problem:
-        st.error(plain(problem), icon=":material/error:")
+    refusals.show(PROBLEM)
     # Skipped images stay in the list, so it must reach beyond them.
     waiting = labeler.disagreements.page("open", limit=MOST + len(passed))
     shown = next((each for each in waiting.items if each.image_id not in passed), None)
@@ -242,7 +240,7 @@ def _number(kappa: float | None) -> str:
 
 def _decide_classes(image_id: int, answer: dict[str, Any] | None, refusal: str | None) -> None:
     if answer is None:
-        st.session_state[PROBLEM] = refusal
+        refusals.refuse(PROBLEM, refusal or "")
     else:
         _decide(image_id, None, answer)
 
@@ -251,8 +249,9 @@ def _decide(image_id: int, label: int | None, answer: dict[str, Any] | None = No
     labeler = service.current()
     drawn, since = st.session_state[DRAWN]
     if image_id != drawn or monotonic() < since + UNSEEN_SECONDS:
-        st.session_state[PROBLEM] = UNSEEN
+        refusals.refuse(PROBLEM, UNSEEN)
         return
+    refusals.forget(PROBLEM)
     try:
         labeler.disagreements.settle(
             Annotation(
@@ -266,15 +265,17 @@ def _decide(image_id: int, label: int | None, answer: dict[str, Any] | None = No
             )
         )
     except Problem as problem:
-        st.session_state[PROBLEM] = problem.detail
+        refusals.refuse(PROBLEM, problem.detail)
 
 
 def _take_back(settle: UUID) -> None:
+    refusals.forget(PROBLEM)
     try:
         service.current().undo(Undo(id=uuid4(), annotator=components.annotator(), target=settle))
     except Problem as problem:
-        st.session_state[PROBLEM] = problem.detail
+        refusals.refuse(PROBLEM, problem.detail)
 
 
 def _pass_over(image_id: int) -> None:
+    refusals.forget(PROBLEM)
     st.session_state[PLACE].add(image_id)

@@ -17,7 +17,7 @@ from labeler import service
 from labeler.errors import Problem
 from labeler.explore import model_differences
 from labeler.trainer_link.controls import Trainer
-from labeler.ui.parts import components
+from labeler.ui.parts import components, refusals
 from labeler.ui.parts import wording as words
 from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
@@ -43,7 +43,7 @@ def page() -> None:
     """Draw the page."""
     trainer = service.current().trainer
     with st.container():  # always there: a page whose parts move up or down closes what is open on it
-        _problem(PROBLEM)
+        refusals.show(PROBLEM)
     components.redraw("versions", ["versions"], soonest=SOONEST_SECONDS)
     try:
         models = trainer.models()
@@ -195,7 +195,7 @@ def _train(models: ModelList) -> None:
             given = {key: value or None for key, value in said.items()} | {"flip": flip}
             _do(lambda trainer: trainer.train(name_given, TrainRequest.model_validate(given)), TRAINING)
             st.rerun()
-    _problem(TRAINING)
+    refusals.show(TRAINING)
 
 
 @st.fragment
@@ -330,17 +330,12 @@ def _compare() -> None:
     _do(begin)
 
 
-def _problem(key: str) -> None:
-    """Show once why the last press had no effect."""
-    if problem := st.session_state.pop(key, None):
-        st.error(plain(problem), icon=":material/error:")
-
-
 def _do(act: Callable[[Trainer], object], key: str = PROBLEM) -> None:
-    """Ask the trainer, and keep its refusal under this session key."""
+    """Ask the trainer, and show its refusal in this part of the page."""
+    refusals.forget(key)
     try:
         act(service.current().trainer)
     except Problem as problem:
-        st.session_state[key] = problem.detail
+        refusals.refuse(key, problem.detail)
     except ValidationError as error:
-        st.session_state[key] = error.errors()[0]["msg"].removeprefix("Value error, ").capitalize() + "."
+        refusals.refuse(key, error.errors()[0]["msg"].removeprefix("Value error, ").capitalize() + ".")

@@ -8,6 +8,7 @@ import streamlit as st
 
 from labeler import service
 from labeler.errors import Problem
+from labeler.ui.parts import refusals
 from labeler.ui.parts.wording import plain
 from shared.figures import duration
 from shared.images.sources.addresses import Place, shown
@@ -53,8 +54,7 @@ def _folders() -> None:
     with st.form("folder", clear_on_submit=True, border=False):
         st.text_input("Add a folder or archive of photos on this machine", placeholder="/home/ann/photos", key="folder")
         st.form_submit_button("Add folder", on_click=_add)
-    if problem := st.session_state.pop(PROBLEM, None):
-        st.error(plain(problem))
+    refusals.show(PROBLEM)
 
 
 def when_new_ones_join(settings: LabelerSettings, places: Sequence[Place]) -> str:
@@ -71,10 +71,11 @@ def when_new_ones_join(settings: LabelerSettings, places: Sequence[Place]) -> st
 
 
 def _add() -> None:
+    refusals.forget(PROBLEM)
     try:
         service.current().folders.add(st.session_state["folder"])
     except Problem as problem:
-        st.session_state[PROBLEM] = problem.detail
+        refusals.refuse(PROBLEM, problem.detail)
 
 
 def _others() -> None:
