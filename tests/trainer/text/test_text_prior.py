@@ -154,7 +154,7 @@ def test_an_image_that_was_removed_and_is_back_is_guessed_as_before(tmp_path, ph
     with learning(tmp_path, photos, **network(tmp_path)) as trainer:
         client = TestClient(create_api(trainer))
         client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
-        wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 200 and suggested(trainer))
+        wait_for(lambda: suggested(trainer) and trainer.loop.live.pool.complete and trainer.loop.live.pool.whole)
         text, live, snapshot = trainer.loop.text, trainer.loop.live, Snapshot.of(trainer.replica)
         pool, backbone = live.pool, live.embedder.backbone
         row, before = pool.train.row_of[3], text.guess(pool, backbone, snapshot).probabilities
