@@ -98,6 +98,9 @@ class Writer:
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(2 * LOOK_SECONDS)
+        if self._held is not None:  # at once: the server may notice only later that the connection was closed
+            with suppress(DBAPIError):
+                self._held.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
         self._drop()
         self._engine.dispose()
 

@@ -175,27 +175,35 @@ def _train(models: ModelList) -> None:
         )
     with st.form("train", border=False):
         name, base, weights = st.columns(3)
-        said = {
-            "name": name.text_input("Name of the new version", max_chars=100),
-            "base": base.selectbox("Made from", [each.version for each in reversed(models.models)], index=None),
-            "weights": weights.selectbox("Initial weights", list(get_args(Weights))),
-        }
+        versions = [each.version for each in reversed(models.models)]
+        name.text_input("Name of the new version", max_chars=100, key=_field("name"))
+        base.selectbox("Made from", versions, index=None, key=_field("base"))
+        weights.selectbox("Initial weights", list(get_args(Weights)), key=_field("weights"))
         arch, size, epochs = st.columns(3)
         known = ("any timm name", "convnext_small, resnet18, …")
         if _boxes():
             known = ("of timm, or a detector of torchvision", "tf_efficientnet_lite0, fcos_resnet50_fpn, …")
-        said["architecture"] = arch.text_input(f"Network ({known[0]})", placeholder=known[1])
-        said["input_size"] = size.number_input(
-            "Image size (px)", 16, 1_024, None, help="A multiple of 32, by default 320." if _boxes() else None
-        )
-        said["epochs"] = epochs.number_input("Maximum epochs", 1, 1_000, None)
-        flip = st.checkbox("Allow horizontal flips (not for letters and digits)", value=True)
-        if st.form_submit_button("Train", icon=":material/model_training:"):
-            name_given = str(said.pop("name") or "").strip()
-            given = {key: value or None for key, value in said.items()} | {"flip": flip}
-            _do(lambda trainer: trainer.train(name_given, TrainRequest.model_validate(given)), TRAINING)
-            st.rerun()
+        arch.text_input(f"Network ({known[0]})", placeholder=known[1], key=_field("architecture"))
+        sizes = "A multiple of 32, by default 320." if _boxes() else None
+        size.number_input("Image size (px)", 16, 1_024, None, help=sizes, key=_field("input_size"))
+        epochs.number_input("Maximum epochs", 1, 1_000, None, key=_field("epochs"))
+        st.checkbox("Allow horizontal flips (not for letters and digits)", value=True, key=_field("flip"))
+        # A callback, because a page that is drawn anew at the moment of the press would never come to this line.
+        st.form_submit_button("Train", icon=":material/model_training:", on_click=_begin_training)
     refusals.show(TRAINING)
+
+
+def _field(name: str) -> str:
+    return f"{TRAINING} {name}"
+
+
+def _begin_training() -> None:
+    fields = ("base", "weights", "architecture", "input_size", "epochs")
+    given = {name: st.session_state[_field(name)] or None for name in fields} | {
+        "flip": st.session_state[_field("flip")]
+    }
+    name = str(st.session_state[_field("name")] or "").strip()
+    _do(lambda trainer: trainer.train(name, TrainRequest.model_validate(given)), TRAINING)
 
 
 @st.fragment

@@ -21,12 +21,16 @@ def page() -> None:
     """Draw the page."""
     labeler = service.current()
     components.review(labeler.project(), labeler.settings)
-    if st.session_state.get(ASKED) or st.button("Find copies and odd images", icon=":material/image_search:"):
-        st.session_state[ASKED] = True
-        if st.session_state.get(COMPLETE):
-            _looked()
-        else:
-            _looking()
+    if not st.session_state.get(ASKED):
+        st.button("Find copies and odd images", icon=":material/image_search:", on_click=_ask)
+    elif st.session_state.get(COMPLETE):
+        _looked()
+    else:
+        _looking()
+
+
+def _ask() -> None:
+    st.session_state[ASKED] = True
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
