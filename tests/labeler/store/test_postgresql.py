@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from shared.web.parts import PART_BYTES
 from shared.wire.log import Annotation
 from tests.labeler.projects import answer, labeler, photos, pushed, settings
 from tests.postgresql import CutCommit, server
+from tests.services import wait_for
 
 
 @pytest.fixture
@@ -65,7 +67,13 @@ def test_a_writer_that_was_cut_off_writes_no_more(tmp_path: Path, database: str)
         first.store.writer.on_lost = lambda: lost.append("lost")
         first.annotate([answer(1)])
         server().execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-        second = Store(settings(tmp_path, database_url=database, workspace=tmp_path / "other"))
+
+        def taken_over() -> Store | None:
+            with suppress(writer.Taken):  # the server has not ended that connection yet
+                return Store(settings(tmp_path, database_url=database, workspace=tmp_path / "other"))
+            return None
+
+        second = wait_for(taken_over)
         with pytest.raises(DatabaseAway, match="Another labeler has taken over"):
             first.annotate([answer(2)])
         assert lost == ["lost"]
