@@ -45,14 +45,14 @@ def _state() -> None:
     st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
     waiting.section()
     if there.missing:
-        with st.expander(f"The files of {many(there.missing, 'labeled photo')} are missing"):
+        with st.expander(f"The files of {many(there.missing, 'labeled photo')} are missing", key="missing photos"):
             st.write("Their labels are kept and exported. Put the files back to use the photos again.")
             _list(missing_images(labeler.catalog, labeler.files, SHOWN))
     if there.scanning.left_out:
-        with st.expander("Skipped in the image folders"):
+        with st.expander("Skipped in the image folders", key="skipped files"):
             st.markdown("\n".join(f"- {plain(each)}" for each in there.scanning.left_out))
     if there.rejected:
-        with st.expander(f"{many(there.rejected, 'file')} cannot be used"):
+        with st.expander(f"{many(there.rejected, 'file')} cannot be used", key="rejected files"):
             _list(labeler.catalog.files.rejections(SHOWN))
 
 

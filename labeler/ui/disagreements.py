@@ -133,7 +133,7 @@ def _buttons(shown: Disagreement, classes: list[ClassEntry]) -> None:
             _button(shown, each, hotkey=each.hotkey)
     others = [entry for entry in classes if entry.id not in given]
     if others:
-        with st.expander("It is something else"), st.container(horizontal=True):
+        with st.expander("It is something else", key=f"other-classes-{shown.image_id}"), st.container(horizontal=True):
             for each in others:
                 _button(shown, each)
     skip = "Shift+S" if len(classes) > len(DIGITS) else "S"  # as on the page Label
@@ -159,7 +159,7 @@ def _button(shown: Disagreement, entry: ClassEntry, hotkey: str | None = None) -
 
 
 def _settled(labeler: service.Service) -> None:
-    with st.expander("Settled"):
+    with st.expander("Settled", key="settled images"):
         for each in labeler.disagreements.page("settled", limit=MOST).items:
             if each.settled is None:
                 continue

@@ -9,9 +9,11 @@ import streamlit as st
 
 from labeler import service
 from labeler.errors import Problem
-from labeler.ui.parts import components
-from labeler.ui.parts.wording import plain
+from labeler.ui.parts import components, refusals
 from shared.class_names import Spellings
+
+NAMES = "class names"  # session key: what was typed into the form
+PROBLEM = "class names problem"  # session key: why the last press had no effect
 
 
 def page() -> None:
@@ -28,20 +30,25 @@ def _name_classes(labeler: service.Service, which: str) -> None:
     st.subheader("What do the images show?")
     st.write(f"Name the classes {which}. You can add, rename and merge classes at any time.")
     with st.form("classes", border=False, width=560):
-        names = st.text_area("One class per line", placeholder="shirt\nshoes\nhat", height=160)
-        if not st.form_submit_button("Start labeling", type="primary"):
-            return
-    given = list(filter(None, map(str.strip, names.splitlines())))
+        st.text_area("One class per line", placeholder="shirt\nshoes\nhat", height=160, key=NAMES)
+        st.form_submit_button("Start labeling", type="primary", on_click=_add_classes)
+    refusals.show(PROBLEM)
+
+
+def _add_classes() -> None:
+    refusals.forget(PROBLEM)
+    given = list(filter(None, map(str.strip, str(st.session_state[NAMES]).splitlines())))
     spellings = Spellings()
     first = list(dict.fromkeys(map(spellings.of, given)))
-    for name, same in spellings.taken.items():
-        st.error(plain(f"“{same}” and “{name}” are the same class: name it once."))
     if spellings.taken:
+        same = [f"“{same}” and “{name}” are the same class: name it once." for name, same in spellings.taken.items()]
+        refusals.refuse(PROBLEM, " ".join(same))
+        return
+    if not first:
+        refusals.refuse(PROBLEM, "Name at least one class.")
         return
     try:
         for name in first:
-            labeler.classes.add(name, "me")
+            service.current().classes.add(name, "me")
     except Problem as problem:
-        st.error(plain(problem.detail))
-    else:
-        st.rerun()
+        refusals.refuse(PROBLEM, problem.detail)

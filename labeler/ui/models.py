@@ -62,9 +62,9 @@ def page() -> None:
         _ask(models)
     challenger.show()
     _class_names()
-    with st.expander("Try a model on an image"):
+    with st.expander("Try a model on an image", key="try a model"):
         _try(models)
-    with st.expander("Train a new model"):
+    with st.expander("Train a new model", key="train a model"):
         _train(models)
     _outcome()
 

@@ -78,7 +78,7 @@ def _trainer() -> None:
         meaning["query_strategy"] = f"which images to ask about. {chosen}"
     choices = {"query_strategy": list(when), "challenger": list(get_args(ChallengerMode))}
     _settings(TrainerSettings, views, trainer.change_settings, meaning, choices)
-    with st.expander("When to use which query strategy"):
+    with st.expander("When to use which query strategy", key="strategies"):
         rows = [{"Strategy": name, "When to use it": plain(sentence)} for name, sentence in when.items()]
         st.table(rows, border="horizontal", hide_index=True)
 
@@ -97,7 +97,7 @@ def _settings(
             with control:
                 _control(cls, name, view.value, change, choices.get(name))
             words.markdown(f"{plain(meaning.get(name, ''))}  \n:small[:gray[From: {view.source}]]")
-    with st.expander("Startup settings (read-only)"):
+    with st.expander("Startup settings (read-only)", key=f"startup {cls.__name__}"):
         rows = [
             {
                 "Setting": name,

@@ -49,13 +49,16 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     page.get_by_role("button", name="Promote", exact=True).click()
     expect(page.get_by_text("answers predictions; questions always come")).to_contain_text("more-labels")
     page.get_by_text("Download more-labels").click()
+    page.get_by_text("Train a new model").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="Weights (safetensors)").click()
     assert download.value.suggested_filename == "more-labels-model.safetensors"
     stored = pair.workspace / "trainer" / "models" / "more-labels" / "model.safetensors"
     assert download.value.path().read_bytes() == stored.read_bytes()
     expect(page.get_by_test_id("downloads")).to_contain_text("more-labels-model.safetensors: written")
-    page.get_by_role("button", name="Delete …").click()
+    train = page.get_by_role("button", name="Train", exact=True)
+    expect(train).to_be_visible()
+    page.get_by_role("button", name="Delete …").click()  # which moves what is below it
     expect(page.get_by_text("This deletes version more-labels")).to_contain_text("1 other version")
     page.get_by_role("button", name="Delete more-labels").click()
     expect(page.get_by_role("alert").filter(has_text="promoted")).to_be_visible()  # which is refused
@@ -63,8 +66,8 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     image = next(path for path in sorted(pair.photos.iterdir()) if pair.truth[path.name] == "green")
     page.locator("input[type=file]").set_input_files(str(image))
     expect(page.get_by_text(re.compile(r"% sure\. "))).to_contain_text("green")
-    page.get_by_text("Train a new model").click()
-    page.get_by_role("button", name="Train", exact=True).click()
+    expect(train).to_be_visible()  # still open, though the page above it moved up and down
+    train.click()
     expect(page.get_by_text("The version needs a name")).to_be_visible()
     expect(page.get_by_label("Name of the new version")).to_be_visible()  # a refusal closes nothing that is open
     expect(page.get_by_text(re.compile(r"% sure\. "))).to_be_visible()

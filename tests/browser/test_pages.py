@@ -73,6 +73,8 @@ def test_without_classes_the_page_asks_for_them(start_labeler: StartLabeler, pag
     expect(page.get_by_test_id("chosen")).to_contain_text(re.compile(r"of [123] chosen"))  # some are held out
     assert "No classes yet. Add them on the page Label." in page.get_by_test_id("classes").evaluate(nothing)
     page.goto(labeler.labeler.url)
+    page.get_by_role("button", name="Start labeling").click()
+    expect(page.get_by_text("Name at least one class.")).to_be_visible()
     page.get_by_label("One class per line").fill("cat\n dog \n\ncat's friend")
     page.get_by_role("button", name="Start labeling").click()
     expect(page.get_by_test_id("class").locator(".name")).to_have_text(["cat", "dog", "cat's friend"])

@@ -83,7 +83,7 @@ def _others() -> None:
     others = [each for each in recent() if str(each.workspace) != here]
     if not others:
         return
-    with st.expander("Other projects on this machine"):
+    with st.expander("Other projects on this machine", key="other projects"):
         rows = [
             {
                 "Project": plain(project.name),

@@ -24,7 +24,7 @@ def show(models: ModelList, do: Do) -> None:
     st.subheader("Download or delete", anchor=False)
     versions = {each.version: each for each in reversed(models.models)}
     chosen = versions[st.selectbox("Version", list(versions)) or next(iter(versions))]
-    with st.expander(f"Download {plain(chosen.version)}"):
+    with st.expander(f"Download {plain(chosen.version)}", key=f"download {chosen.version}"):
         downloads.version(chosen)
     if st.session_state.get(SURE) != chosen.version:
         st.button("Delete …", icon=":material/delete:", on_click=_ask, args=(chosen.version,))
