@@ -146,7 +146,7 @@ class Flywheel(Connection):
             records = list(merging.records(images, merging.rule_named(prefer)))
         except SettingsError as error:
             raise FlywheelError(str(error)) from None
-        table = pd.DataFrame(records, columns=list(images[0].kind.columns if images else merging.COLUMNS))
+        table = pd.DataFrame(records, columns=merging.columns_of(images))
         table["history"] = table["history"].map(json.dumps, na_action="ignore")
         return table
 

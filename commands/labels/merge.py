@@ -23,7 +23,6 @@ import typer
 from rich.console import Console
 
 from commands.labels import exports
-from commands.labels.merge_kinds import ONE_CLASS, Kind, kind_of
 from commands.running.stored_labels import is_workspace
 from commands.running.whole_outputs import whole_file
 from shared.class_names import Spellings, key
@@ -33,7 +32,8 @@ from shared.log import IMPORT
 from shared.settings.project_file import ProjectFile
 from shared.settings.services import SettingsError
 from shared.tasks.classification import CLASSIFICATION
-from shared.tasks.task import Task, Value
+from shared.tasks.registry import TASKS
+from shared.tasks.task import ByName, Task, Value
 from shared.wire.fields import Split
 from shared.wire.imports import ImportedAnswer, ImportIssue, ImportRow, NamedClasses
 
@@ -41,7 +41,6 @@ console = Console()
 Prefer = Literal["first", "second", "neither"]
 Given = Path | Iterable[ImportRow | ImportIssue]
 """One side of a merge: a workspace, folder or file, or rows."""
-COLUMNS = ONE_CLASS.columns
 STATUS = {"label": "labeled", "skip": "skipped", "flag": "flagged", "settle": "flagged"}
 ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 
@@ -91,39 +90,54 @@ class Merged:
     split: Split | None = None
     drawn: Split | None = None
     given: tuple[list[ImportedAnswer], list[ImportedAnswer]] = field(default_factory=lambda: ([], []))
-    kind: Kind = ONE_CLASS
+    names: ByName = field(default_factory=CLASSIFICATION.by_name)
 
     @property
     def conflict(self) -> bool:
         """Whether the sides have different labels."""
-        first, second = (_decision(side, self.kind) for side in self.given)
-        return self.kind.differ(first, second)
+        first, second = (_decision(side, self.names) for side in self.given)
+        return _differ(first, second, self.names)
 
     def kept(self, prefer: Prefer) -> list[ImportedAnswer]:
         """The answers to keep."""
         first, second = self.given if prefer != "second" else self.given[::-1]
-        one, other = _decision(first, self.kind), _decision(second, self.kind)
+        one, other = _decision(first, self.names), _decision(second, self.names)
         together = first + [each for each in second if not _answered(each, first)]
         if one is None and other is None:
             return together
         alone = first if one is not None else second
         if prefer == "neither" and self.conflict:
-            alone = [_vote(first, one, self.kind), _vote(second, other, self.kind)]
-        both, single = _decision(together, self.kind), _decision(alone, self.kind)
-        agree = both is single if both is None or single is None else not self.kind.differ(both, single)
+            alone = [_vote(first, one, self.names), _vote(second, other, self.names)]
+        both, single = _decision(together, self.names), _decision(alone, self.names)
+        agree = both is single if both is None or single is None else not _differ(both, single, self.names)
         return together if agree else alone
 
 
 def label_of(answers: Iterable[ImportedAnswer]) -> str:
     """The class that follows from the answers; empty if the image is open or no class fits."""
-    return _decision(answers, ONE_CLASS) or ""
+    names = CLASSIFICATION.by_name()
+    return names.cells(_decision(answers, names))["label"] or ""
 
 
-def _decision(answers: Iterable[ImportedAnswer], kind: Kind) -> Value | None:
+def columns_of(images: Sequence[Merged]) -> list[str]:
+    """The columns of the merged table."""
+    return [*_columns(images[0].names if images else CLASSIFICATION.by_name())]
+
+
+def _columns(names: ByName) -> tuple[str, ...]:
+    return ("uri", "split", *names.held, "annotator", "status", "labeled_at", "history")
+
+
+def _decision(answers: Iterable[ImportedAnswer], names: ByName) -> Value | None:
     """The value that follows from the answers; None if the image is open or no class fits."""
     from labeler.transfer.rows.past_answers import decided
 
-    return decided([(each.action, kind.value(each)) for each in answers], kind.merge)
+    return decided([(each.action, names.value(each)) for each in answers], names.task.merge)
+
+
+def _differ(one: Value | None, other: Value | None, names: ByName) -> bool:
+    """Whether two values contradict each other. None contradicts nothing."""
+    return one is not None and other is not None and names.task.differ([one, other])
 
 
 def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
@@ -134,29 +148,29 @@ def _answered(answer: ImportedAnswer, others: Iterable[ImportedAnswer]) -> bool:
     )
 
 
-def _vote(answers: Sequence[ImportedAnswer], value: Value, kind: Kind) -> ImportedAnswer:
+def _vote(answers: Sequence[ImportedAnswer], value: Value, names: ByName) -> ImportedAnswer:
     """One vote for the label of a side: by an annotator who gave exactly that label, or else in the first one's
     name.
     """
-    said = next((each for each in answers if kind.value(each) == value), None)
+    said = next((each for each in answers if names.value(each) == value), None)
     if said is None:
-        said = kind.answered(next(each for each in answers if kind.value(each) is not None), value)
+        said = names.answered(next(each for each in answers if names.value(each) is not None), value)
     return said.model_copy(update={"action": "label"})
 
 
 def merge(
-    first: Iterable[Row], second: Iterable[Row], spellings: Spellings | None = None, kind: Kind = ONE_CLASS
+    first: Iterable[Row], second: Iterable[Row], spellings: Spellings | None = None, task: Task = CLASSIFICATION
 ) -> list[Merged]:
     """One entry per image, in the order of the rows.
 
     Spellings of one class are written as the first of them, and `spellings` records which were changed. Raises
-    SettingsError if one name stands for two images.
+    SettingsError if one name stands for two images, or if an answer is of another task.
     """
     by_content: dict[str, Merged] = {}
     by_name: dict[str, Merged] = {}
     alike: dict[str, tuple[int, Merged] | None] = {}  # by normalised name; None if several images have it
     found: list[Merged] = []
-    spelled = spellings or Spellings()
+    spelled, names = spellings or Spellings(), task.by_name()
     for side, rows in enumerate((first, second)):
         for row in rows:
             path = same_path(row.uri)
@@ -165,7 +179,7 @@ def merge(
                 same = row.sha256 is None or like[1].sha256 in (None, row.sha256)
                 image = like[1] if same else None  # the same image on the other side, written differently
             if image is None:
-                image = Merged(row.uri, row.sha256, kind=kind)
+                image = Merged(row.uri, row.sha256, names=names)
                 found.append(image)
                 alike[path] = (side, image) if path not in alike else None
             elif row.sha256 and image.sha256 and row.sha256 != image.sha256:
@@ -180,9 +194,17 @@ def merge(
             else:
                 image.drawn = max(image.drawn, row.split, key=ORDER.index)
             given = image.given[side]
-            answers = [kind.spelled(each, spelled) for each in row.answers]
+            answers = [_readable_answer(names.spelled(each, spelled), names) for each in row.answers]
             given += [each for each in answers if not any(_same(each, known) for known in given)]
     return found
+
+
+def _readable_answer(answer: ImportedAnswer, names: ByName) -> ImportedAnswer:
+    try:
+        names.value(answer)
+    except ValueError as problem:
+        raise SettingsError(str(problem)) from None
+    return answer
 
 
 def _same(one: ImportedAnswer, other: ImportedAnswer) -> bool:
@@ -195,17 +217,17 @@ def records(images: Iterable[Merged], prefer: Prefer) -> Iterator[dict[str, Any]
     Two answers of one annotator become two records, which contradict each other.
     """
     for image in images:
-        answers, kind = image.kept(prefer), image.kind
-        told = dict.fromkeys(kind.columns) | {"uri": image.uri, "split": image.split if answers else image.drawn}
+        answers, names = image.kept(prefer), image.names
+        told = dict.fromkeys(_columns(names)) | {"uri": image.uri, "split": image.split if answers else image.drawn}
         if _plain(answers):
-            yield from (told | _said(each, kind.value(each), kind) for each in answers)
+            yield from (told | _said(each, names.value(each), names) for each in answers)
             continue
-        value = _decision(answers, kind)
-        deciding = next((each for each in answers if kind.value(each) == value), None)
+        value = _decision(answers, names)
+        deciding = next((each for each in answers if names.value(each) == value), None)
         if deciding is None and value is not None:
-            deciding = next(each for each in answers if kind.value(each) is not None)
-        told |= {"status": "unlabeled"} if deciding is None else _said(deciding, value, kind)
-        yield told | {"history": [_past(each, kind) for each in answers]}
+            deciding = next(each for each in answers if names.value(each) is not None)
+        told |= {"status": "unlabeled"} if deciding is None else _said(deciding, value, names)
+        yield told | {"history": [_past(each, names) for each in answers]}
 
 
 def _plain(answers: Sequence[ImportedAnswer]) -> bool:
@@ -215,16 +237,16 @@ def _plain(answers: Sequence[ImportedAnswer]) -> bool:
     return alone or len(voters) > len(set(voters))
 
 
-def _past(answer: ImportedAnswer, kind: Kind) -> dict[str, Any]:
+def _past(answer: ImportedAnswer, names: ByName) -> dict[str, Any]:
     """An answer in the form of a history."""
     known = answer.model_dump(mode="json", exclude_none=True, exclude={"label", "answer"})
-    cells = {name: cell for name, cell in kind.cells(kind.value(answer)).items() if cell is not None}
+    cells = {name: cell for name, cell in names.cells(names.value(answer)).items() if cell is not None}
     return known | cells | {"counts": True}
 
 
-def _said(answer: ImportedAnswer, value: Value | None, kind: Kind) -> dict[str, Any]:
+def _said(answer: ImportedAnswer, value: Value | None, names: ByName) -> dict[str, Any]:
     return {
-        **kind.cells(value),
+        **names.cells(value),
         "annotator": None if answer.annotator == IMPORT else answer.annotator,
         "status": STATUS["label" if value is not None else answer.action],
         "labeled_at": answer.at and answer.at.isoformat(),
@@ -263,10 +285,12 @@ def merged(
     first: Given, second: Given, beside: Path, spellings: Spellings | None = None, task: str = ""
 ) -> list[Merged]:
     """Merge two sides. File names are relative to the folder `beside`. Raises SettingsError."""
-    kind = kind_of(_task_of(first, second, task))
+    wanted = _task_of(first, second, task)
+    if wanted not in TASKS:
+        raise SettingsError(f"--task is one of {', '.join(TASKS)}, not {wanted!r}.")
     with tempfile.TemporaryDirectory(prefix="flywheel-") as scratch:
-        one, other = (_rows(side, Path(scratch), beside, kind.task) for side in (first, second))
-        return merge(one, other, spellings, kind)
+        one, other = (_rows(side, Path(scratch), beside, TASKS[wanted]) for side in (first, second))
+        return merge(one, other, spellings, TASKS[wanted])
 
 
 def _task_of(first: Given, second: Given, task: str) -> str:

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from shared.class_names import key
+from shared.class_names import Spellings, key
 from shared.tasks.boxes import ORIGINS, SAME_OBJECT, SLACK, STEPS, Box, Boxes, Origin
-from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Size, Task, in_order
+from shared.tasks.task import AnswerRefusedError, ByName, ClassBook, HoldsValue, Live, NameOf, Size, Task, in_order
 from shared.wire.fields import MOST_BOXES
-from shared.wire.imports import NamedAnswer, NamedBoxes
+from shared.wire.imports import ImportedAnswer, NamedAnswer, NamedBox, NamedBoxes
 from shared.wire.review import Agreement, LabelIssue, Place
 
 if TYPE_CHECKING:
@@ -199,6 +199,52 @@ class Detection(Task):
     def class_names(self, text: str) -> Collection[str]:
         """No names: a cell without coordinates adds no class."""
         return ()
+
+    def by_name(self) -> ByName:
+        """The reader and writer of boxes with class names."""
+        return _BoxesByName(self)
+
+
+class _BoxesByName(ByName):
+    """Boxes with class names."""
+
+    held = ("boxes",)
+
+    def value(self, answer: ImportedAnswer) -> Boxes | None:
+        """The boxes. Raises ValueError for boxes that need the size of their image."""
+        given = answer.answer
+        if answer.label is not None:
+            raise ValueError(f"An answer says {answer.label!r} without a box: merge files with boxes.")
+        if not isinstance(given, NamedBoxes):
+            return None
+        if given.unit != "pixel":
+            raise ValueError(
+                "A file says where boxes are in shares of the image, which a merge cannot compare: import both sides "
+                "into a project instead."
+            )
+        try:
+            return Boxes(Box(self._id(box.label), box.x, box.y, box.w, box.h, box.origin) for box in given.boxes)
+        except ValueError as problem:
+            raise ValueError(f"An answer cannot be merged: {problem}. Correct the file first.") from None
+
+    def answered(self, answer: ImportedAnswer, value: Boxes) -> ImportedAnswer:
+        """The answer with these boxes."""
+        boxes = tuple(NamedBox(**each) for each in self.cells(value)["boxes"])
+        return answer.model_copy(update={"answer": NamedBoxes(boxes=boxes)})
+
+    def cells(self, value: Boxes | None) -> dict[str, Any]:
+        """The boxes as objects."""
+        if value is None:
+            return {"boxes": None}
+        return {"boxes": [box._asdict() | {"label": self._name(box.label)} for box in value.boxes]}
+
+    def spelled(self, answer: ImportedAnswer, spellings: Spellings) -> ImportedAnswer:
+        """The answer with the first spelling of each class."""
+        given = answer.answer
+        if not isinstance(given, NamedBoxes):
+            return answer
+        boxes = tuple(box.model_copy(update={"label": spellings.of(box.label)}) for box in given.boxes)
+        return answer.model_copy(update={"answer": given.model_copy(update={"boxes": boxes})})
 
 
 def _joint(said: tuple[Boxes, ...]) -> Joint:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from shared.class_names import key
-from shared.tasks.task import AnswerRefusedError, ClassBook, HoldsValue, Live, NameOf, Task, in_order
-from shared.wire.imports import NamedAnswer, NamedClasses
+from shared.class_names import Spellings, key
+from shared.tasks.task import AnswerRefusedError, ByName, ClassBook, HoldsValue, Live, NameOf, Task, in_order
+from shared.wire.imports import ImportedAnswer, NamedAnswer, NamedClasses
 from shared.wire.review import Agreement, LabelIssue
 
 _PARTS: Final = re.compile(r"(?:[^;\\]|\\.|\\$)+", re.DOTALL)
@@ -222,6 +222,48 @@ class Multilabel(Task):
     def class_names(self, text: str) -> Collection[str]:
         """The names in the cell."""
         return names_in_cell(text)
+
+    def by_name(self) -> ByName:
+        """The reader and writer of classes by name."""
+        return _ClassesByName(self)
+
+
+class _ClassesByName(ByName):
+    """The classes that an image has and lacks, each side in a column of its own."""
+
+    held = ("label", "absent")
+
+    def value(self, answer: ImportedAnswer) -> Classes | None:
+        """The classes; a label is one of them."""
+        if answer.label is not None:
+            return Classes([self._id(answer.label)])
+        if not isinstance(answer.answer, NamedClasses):
+            return None
+        yes, no = ({self._id(name) for name in side} for side in (answer.answer.yes, answer.answer.no))
+        return Classes(yes, no - yes)
+
+    def answered(self, answer: ImportedAnswer, value: Classes) -> ImportedAnswer:
+        """The answer with these classes."""
+        cells = self.cells(value)
+        named = NamedClasses(yes=tuple(cells["label"]), no=tuple(cells["absent"]))
+        return answer.model_copy(update={"label": None, "answer": named})
+
+    def cells(self, value: Classes | None) -> dict[str, Any]:
+        """The names on both sides."""
+        if value is None:
+            return {"label": None, "absent": None}
+        return {
+            "label": [self._name(each) for each in sorted(value.yes)],
+            "absent": [self._name(each) for each in sorted(value.no)],
+        }
+
+    def spelled(self, answer: ImportedAnswer, spellings: Spellings) -> ImportedAnswer:
+        """The answer with the first spelling of each class."""
+        given = answer.answer
+        if not isinstance(given, NamedClasses):
+            return super().spelled(answer, spellings)
+        yes, no = (tuple(dict.fromkeys(map(spellings.of, side))) for side in (given.yes, given.no))
+        return answer.model_copy(update={"answer": NamedClasses(yes=yes, no=no)})
 
 
 def names_in_cell(text: str) -> list[str]:

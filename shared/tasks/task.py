@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import Any, ClassVar, Literal, Protocol
 
-from shared.wire.imports import NamedAnswer, NamedBoxes
+from shared.class_names import Spellings, key
+from shared.wire.imports import ImportedAnswer, NamedAnswer, NamedBoxes
 from shared.wire.log import Annotation
 from shared.wire.review import Agreement, LabelIssue
 
@@ -194,6 +195,52 @@ class Task(ABC):
     @abstractmethod
     def class_names(self, text: str) -> Collection[str]:
         """The class names in a cell of a table, so that an import can add them."""
+
+    def by_name(self) -> ByName:
+        """The reader and writer of answers outside a project."""
+        return ByName(self)
+
+
+class ByName:
+    """Reads and writes answers outside a project, where classes have names but no ids.
+
+    It numbers the classes in the order in which it meets their names, so that the task can combine answers. By default
+    an answer is a text that `Task.read` reads.
+    """
+
+    held: ClassVar[tuple[str, ...]] = ("label",)  # the columns of a table that hold a value
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._ids: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    def value(self, answer: ImportedAnswer) -> Value | None:
+        """The value of an answer; None for a skip or flag. Raises ValueError for an answer of another task."""
+        if answer.answer is not None:
+            raise ValueError("An answer has several classes or boxes: name the task with --task.")
+        return None if answer.label is None else self.task.read(answer.label, self._id)
+
+    def answered(self, answer: ImportedAnswer, value: Value) -> ImportedAnswer:
+        """The answer with this value instead of its own."""
+        return answer.model_copy(update={"label": self.task.text(value, self._name)})
+
+    def cells(self, value: Value | None) -> dict[str, Any]:
+        """Column → cell, for the columns in `held`."""
+        return {"label": None if value is None else self.task.text(value, self._name)}
+
+    def spelled(self, answer: ImportedAnswer, spellings: Spellings) -> ImportedAnswer:
+        """The answer with the first spelling of each class."""
+        label = answer.label and spellings.of(answer.label)
+        return answer if label == answer.label else answer.model_copy(update={"label": label})
+
+    def _id(self, name: str) -> int:
+        number = self._ids.setdefault(key(name), len(self._ids) + 1)
+        self._names.setdefault(number, name)
+        return number
+
+    def _name(self, class_id: int) -> str:
+        return self._names[class_id]
 
 
 class Interned:

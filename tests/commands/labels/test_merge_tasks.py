@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from commands.labels.merge import run
+from commands.labels.merge import Row, merge, records, run
 from flywheel import Flywheel
 from labeler.service import Service
 from labeler.transfer.sources import open_source
 from shared.importing import take_rows
 from shared.settings.services import SettingsError
+from shared.wire.imports import ImportedAnswer
 from shared.wire.log import Annotation
 from tests.labeler.projects import answer, boxes, classes, labeler, photo
+from tests.shared.tasks.count import COUNT
 
 ONE = ("cat", 2, 2, 20, 20)
 NEAR = ("cat", 3, 2, 20, 20)
@@ -94,6 +96,19 @@ def test_with_itself_every_answer_is_kept_once(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "merged.jsonl").read_text().splitlines()]
     assert [row["boxes"] and [box["label"] for box in row["boxes"]] for row in rows][:3] == [["cat"], ["cat"], ["dog"]]
     assert rows[3]["status"] == "skipped"
+
+
+def counted(annotator: str, number: str) -> ImportedAnswer:
+    return ImportedAnswer(action="label", label=number, annotator=annotator)
+
+
+def test_a_task_that_the_merge_has_never_met_combines_its_own_answers() -> None:
+    mine = [Row("a.png", [counted("ann", "3"), counted("bob", "5")]), Row("b.png", [counted("ann", "7")])]
+    theirs = [Row("a.png", [counted("cid", "4")])]
+    first, second = records(merge(mine, theirs, task=COUNT), "neither")
+    assert (first["label"], len(first["history"]), second["label"]) == ("4", 3, "7")
+    with pytest.raises(SettingsError, match="a count is a whole number"):
+        merge([Row("a.png", [counted("ann", "many")])], [], task=COUNT)
 
 
 def test_what_cannot_be_merged_is_said(tmp_path: Path) -> None:
