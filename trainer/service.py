@@ -131,7 +131,7 @@ class Trainer:
         self.disk.start()
         self.disk.on_recovery(self.loop.disk_recovered)
         for worker in (self.publisher.worker, self.catalog.worker):
-            self.disk.on_recovery(worker.wake)
+            self.disk.on_recovery(worker.retry)
         self.engine.start()
         self.publisher.worker.start()
         self.catalog.worker.start()

@@ -75,7 +75,7 @@ def test_a_full_disk_is_told_and_loses_nothing(disk: SmallDisk) -> None:
         assert labeler.post("/api/snapshots", json={"name": "now"}).status_code == 200
         assert trainer.post("/stop").status_code == 200
         wait_for(lambda: services.status()["state"] == "stopped", "the stop")
-        assert services.status()["last_error"] is None
+        wait_for(lambda: services.status()["last_error"] is None, "an end of the error")
         assert Path(services.status()["saved"]["model"]).is_file()
         wait_for(services.caught_up, "the trainer")
         rows = services.get("/api/annotations?after=0&limit=5000")["annotations"]

@@ -1,4 +1,4 @@
-"""Background threads of the trainer, which retry with growing pauses while the labeler is offline."""
+"""Background threads of the trainer, which retry with growing pauses after an error."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from trainer.sync.labeler_client import LabelerAway
 logger = logging.getLogger(__name__)
 
 BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+FAILED_SECONDS = (5.0, 15.0, 60.0)  # after an error that nobody expected, such as a full disk
 
 
 class Worker:
-    """A thread that runs `work` whenever it is woken, and retries with growing pauses while the labeler is offline."""
+    """A thread that runs `work` whenever it is woken, and retries with growing pauses after an error."""
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:
         self._work = work
         self._wake = threading.Event()
         self._stopped = threading.Event()
+        self._hurry = threading.Event()  # ends a pause
         self.last_error: str | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -31,10 +33,15 @@ class Worker:
         """Run `work` soon."""
         self._wake.set()
 
+    def retry(self) -> None:
+        """Run `work` now, because the reason for an error is gone: what is left of a pause is skipped."""
+        self._wake.set()
+        self._hurry.set()
+
     def close(self, timeout: float = 2.0) -> None:
         """Stop after the current work."""
         self._stopped.set()
-        self._wake.set()
+        self.retry()
         if self._thread.is_alive():
             self._thread.join(timeout)
 
@@ -43,17 +50,18 @@ class Worker:
         while not self._stopped.is_set():
             self._wake.wait()
             self._wake.clear()
+            self._hurry.clear()
             if self._stopped.is_set():
                 return
             try:
                 self._work()
                 failures, self.last_error = 0, None
+                continue
             except LabelerAway as error:
-                pause = BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)]
-                failures, self.last_error = failures + 1, str(error)
-                self._stopped.wait(pause)
-                self._wake.set()
+                pauses, self.last_error = BACK_OFF_SECONDS, str(error)
             except Exception as error:  # the thread must survive and report an unexpected error
                 logger.exception("%s failed", self._thread.name)
-                self.last_error = f"{type(error).__name__}: {error}"
-                self._stopped.wait(BACK_OFF_SECONDS[-1])
+                pauses, self.last_error = FAILED_SECONDS, f"{type(error).__name__}: {error}"
+            self._hurry.wait(pauses[min(failures, len(pauses) - 1)])
+            failures += 1
+            self._wake.set()
