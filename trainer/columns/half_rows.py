@@ -49,6 +49,10 @@ class HalfRows:
         rows: Matrix = self._data[which].astype(np.float32)
         return rows
 
+    def let_go(self) -> None:
+        """Remove the file's pages from this process, see `let_go`."""
+        let_go(self._data)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
             raise ValueError("Rows in half precision must be converted, which makes a copy.")

@@ -83,7 +83,10 @@ def over(rows: AnyRows, function: Function, which: Ids | None = None) -> Matrix:
         if found is not None:
             return found
         rows = rows.here
-    return computed([(rows, some) for _, some in chunks(wanted)], function)
+    results = computed([(rows, some) for _, some in chunks(wanted)], function)
+    if isinstance(rows, HalfRows) and len(wanted) >= CHUNK:
+        rows.let_go()  # otherwise the whole pool would count as this process's memory; mapping it again costs little
+    return results
 
 
 def chunks(which: Ids) -> Iterator[tuple[int, Ids]]:

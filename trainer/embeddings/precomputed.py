@@ -70,7 +70,6 @@ class OwnVectors:
             uris = [uri for uri, _ in source.listed(Passed())] if source is not None else []
             vectors = read_vectors(path, max(BYTES_AN_IMAGE * len(uris), LEAST_BYTES if uris else UNKNOWN_BYTES))
             _check_numbers(vectors.matrix)
-            let_go(vectors.matrix)
             if vectors.names is not None:
                 row_of = _by_name(vectors.names, uris)
             else:
@@ -147,6 +146,7 @@ def _check_numbers(matrix: Array) -> None:
     rows = max(CHUNK // matrix.shape[1], 1)
     for start in range(0, len(matrix), rows):
         part = np.abs(np.asarray(matrix[start : start + rows], dtype=np.float64)).max(axis=1)
+        let_go(matrix)
         bad = np.flatnonzero(~(part < LARGEST))  # NaN compares as False
         if len(bad):
             raise VectorFileError(

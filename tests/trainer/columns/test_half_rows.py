@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ from sklearn.datasets import load_digits
 from tests.trainer.logs import entry
 from trainer.columns import half_rows
 from trainer.columns.half_rows import HalfRows, RowStore, parts
-from trainer.columns.spread_rows import over
+from trainer.columns.spread_rows import CHUNK, over
 from trainer.embeddings.nearest import nearest
 from trainer.embeddings.space import ImagePool
 from trainer.learners.kernel_head import fit_head
 
 DIM = 6
+MAPPED = Path("/proc/self/smaps")
 
 
 def rows_of(count, seed=0):
@@ -79,6 +82,22 @@ def test_they_serve_where_an_array_does(tmp_path):
     np.testing.assert_array_equal(np.concatenate([some for _, some in parts(half)]), rounded)
     np.testing.assert_allclose(over(half, lambda some: some @ plain[:3].T), rounded @ plain[:3].T, atol=1e-6)
     assert nearest(half[:2], half, 5)[0].tolist() == nearest(rounded[:2], rounded, 5)[0].tolist()
+
+
+@pytest.mark.skipif(not MAPPED.exists(), reason="only Linux lists the pages of a mapped file")
+def test_a_pass_over_all_leaves_no_pages_in_this_process(tmp_path):
+    store = RowStore(64, tmp_path, in_memory=0)
+    store.append(np.ones((2 * CHUNK, 64), np.float32))
+
+    def pages():
+        regions = MAPPED.read_text().split(str(tmp_path))[1:]
+        return sum(int(re.search(r"^Rss: +(\d+) kB", each, re.MULTILINE)[1]) for each in regions)
+
+    rows = store.first(2 * CHUNK)
+    assert pages() > 2_000
+    assert over(rows, lambda some: some.sum(axis=1)).tolist() == [64.0] * (2 * CHUNK)
+    assert pages() < 200
+    assert over(rows, lambda some: some.sum(axis=1), np.array([5])).tolist() == [64.0]
 
 
 def test_a_model_predicts_the_same_on_them(tmp_path, monkeypatch):
