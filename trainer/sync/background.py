@@ -10,7 +10,7 @@ from trainer.sync.labeler_client import LabelerAway
 
 logger = logging.getLogger(__name__)
 
-BACK_OFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+BACK_OFF_SECONDS: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
 FAILED_SECONDS = (5.0, 15.0, 60.0)  # after an error that nobody expected, such as a full disk
 
 
