@@ -51,7 +51,8 @@ def shown(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
 def has_figures(evaluation: Evaluation | Scores) -> bool:
     """Whether it was measured on enough test images. In a multi-label project, accuracy needs answers about every
     class, which no image has right after a class was added."""
-    return any(map(is_measured, (evaluation.accuracy, evaluation.micro_f1, evaluation.map_50)))
+    own = evaluation.metrics.values() if isinstance(evaluation, Evaluation) else ()
+    return any(map(is_measured, (evaluation.accuracy, evaluation.micro_f1, evaluation.map_50, *own)))
 
 
 def goal_metric(evaluation: Evaluation) -> tuple[str, Interval]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -10,11 +11,15 @@ from labeler import service
 from labeler.ui.parts import components
 from labeler.ui.parts.wording import TRAINER, plain
 from labeler.ui.sections import downloads, waiting
-from shared.figures import ENOUGH, accuracy_in_words, goal_metric, many, shown
+from shared.figures import ENOUGH, many, not_measured, shown
 from shared.settings.project_file import tidy
+from shared.tasks.task import Task
 from shared.wire.evaluation import Evaluation
 from shared.wire.project import Project
 from shared.wire.trainer import Saved, TrainerStatus
+
+if TYPE_CHECKING:
+    import altair as alt
 
 SOONEST_SECONDS = 2
 
@@ -73,6 +78,7 @@ def _saved(saved: Saved) -> None:
 def _figures(evaluations: list[Evaluation]) -> None:
     from labeler.ui.charts import (
         box_figures,
+        own_figures,
         progress_charts,  # pandas and altair take a second: not before the first figure is drawn
         several_classes,
     )
@@ -80,25 +86,33 @@ def _figures(evaluations: list[Evaluation]) -> None:
     latest = evaluations[-1]
     st.subheader("How good it is", anchor=False)
     task = service.current().task
-    match (task.by_class, task.by_box):
-        case (True, _):
-            words, table, csv = several_classes.in_words, several_classes.final_figures, several_classes.curve_csv
+    drawn: alt.LayerChart | alt.FacetChart | None
+    match task:
+        case Task(by_class=True):
+            words, rows = several_classes.in_words(latest), several_classes.final_figures(latest)
             name, drawn = "Macro F1", several_classes.curve(evaluations, "macro_f1")
-        case (_, True):
-            words, table, csv = box_figures.in_words, box_figures.final_figures, box_figures.curve_csv
+            csv = several_classes.curve_csv(evaluations)
+        case Task(by_box=True):
+            words, rows = box_figures.in_words(latest), box_figures.final_figures(latest)
             name, drawn = box_figures.METRICS["map_50"], box_figures.curve(evaluations, "map_50")
+            csv = box_figures.curve_csv(evaluations)
+        case Task(own_metrics=own) if own:
+            words, rows = own_figures.in_words(latest, own), own_figures.final_figures(latest, own)
+            metric, name = next(iter(own.items()))
+            drawn, csv = own_figures.curve(evaluations, metric, own), progress_charts.metrics_csv(evaluations, own)
         case _:
-            words, table, csv = progress_charts.in_words, progress_charts.final_figures, progress_charts.curve_csv
+            words, rows = progress_charts.in_words(latest), progress_charts.final_figures(latest)
             name, drawn = "Accuracy", progress_charts.accuracy_curve(evaluations)
-    st.write(words(latest))
+            csv = progress_charts.curve_csv(evaluations)
+    st.write(words)
     curve, beside = st.columns([3, 2], gap="large")
     with curve:
         if drawn is not None:
             components.figure(drawn, alt=f"{name} against labels")
-    beside.table(table(latest), border="horizontal", hide_index=True)
+    beside.table(rows, border="horizontal", hide_index=True)
     curve.download_button(
         "Download curve (CSV)",
-        csv(evaluations),
+        csv,
         "flywheel-curve.csv",
         "text/csv",
         icon=":material/download:",
@@ -119,7 +133,7 @@ def _next(
 ) -> list[str]:
     """Sentences about next steps, most urgent first."""
     said = []
-    several, boxes = labeler.task.by_class, labeler.task.by_box
+    boxes = labeler.task.by_box
     differ = labeler.disagreements.page(limit=1).open
     if differ:
         said.append(f"Annotators disagree on {many(differ, 'image')}: settle this on the page Disagreements.")
@@ -129,7 +143,7 @@ def _next(
         said += forecast.sentences(evaluations, project.images.labeled)
     else:
         latest, name = labeler.evaluations.last, labeler.task.metric_name
-        words = accuracy_in_words(goal_metric(latest)[1] if latest is not None else None)
+        words = not_measured(latest.test_labels if latest is not None else 0)
         test_images = project.splits["test"].total
         if latest is None and not (test_images or labeler.settings.test_set_frac):
             said.append(f"{name} is not measured: no image is a test image. Progress says how to change that.")
@@ -142,8 +156,14 @@ def _next(
     if status is not None and status.model_version is not None and not boxes:
         said.append(
             f"Get predictions, even while stopped: `curl -F images=@photo.jpg {project.trainer.url}/predict` returns "
-            + ("the classes and the probability of each." if several else "a class and its probabilities.")
+            + _predicted(labeler.task)
         )
     command = shlex.join(["flywheel", "backup", "FOLDER", "--workspace", str(tidy(labeler.settings.workspace))])
     said.append(f"Back up everything, even while it runs: `{command}`.")
     return said
+
+
+def _predicted(task: Task) -> str:
+    if task.which_classes is None:
+        return "the likeliest answers and their probabilities."
+    return "the classes and the probability of each." if task.by_class else "a class and its probabilities."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from labeler import service
@@ -28,6 +30,7 @@ def _figures() -> None:
     from labeler.ui.charts import (
         box_figures,
         measured_figures,
+        own_figures,
         progress_charts,  # slow to import: only when the first figure is drawn
         several_classes,
     )
@@ -37,7 +40,7 @@ def _figures() -> None:
     project, progress = labeler.project(), labeler.progress()
     evaluations = shown(progress.evaluations)
     status = labeler.trainer.status()
-    several, boxes = labeler.task.by_class, labeler.task.by_box
+    several, boxes, own = labeler.task.by_class, labeler.task.by_box, labeler.task.own_metrics
     labeled, *figures, pace = st.columns(4 if several or boxes else 3)
     labeled.metric("Labeled", f"{project.images.labeled:,} of {project.images.total:,}")
     if several or boxes:
@@ -45,6 +48,9 @@ def _figures() -> None:
         for (metric, what), figure in zip(by_task.HELP.items(), figures, strict=True):
             latest = evaluations[-1] if evaluations else None
             figure.metric(by_task.METRICS[metric], measured_figures.value_of(latest, metric), help=what)
+    elif own:
+        metric, name = next(iter(own.items()))
+        figures[0].metric(name, own_figures.value(evaluations[-1] if evaluations else None, metric))
     else:
         measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
         figures[0].metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)
@@ -67,9 +73,12 @@ def _figures() -> None:
         _measured_by_class(project, progress, evaluations)
     elif boxes:
         _measured_boxes(project, progress, evaluations)
+    elif own:
+        _measured_by_task(project, own, evaluations)
     else:
         _measured(project, progress, evaluations)
-    st.subheader("Labeled images by class" if boxes else "Labels by class", anchor=False)
+    of_classes = "Labeled images by class" if boxes else "Labels by class"
+    st.subheader(of_classes if labeler.task.which_classes else "Labels", anchor=False)
     if progress.labels:
         _labels(labeler, project, progress)
     else:
@@ -160,6 +169,19 @@ def _measured_boxes(project: Project, progress: Progress, evaluations: list[Eval
     mistakes.section()
 
 
+def _measured_by_task(project: Project, own: Mapping[str, str], evaluations: list[Evaluation]) -> None:
+    from labeler.ui.charts import forecast, own_figures, progress_charts
+
+    st.write(own_figures.in_words(evaluations[-1], own))
+    first = next(iter(own))
+    metric = st.segmented_control("Curve", list(own), default=first, format_func=own.__getitem__) or first
+    curve = own_figures.curve(evaluations, metric, own)
+    if curve is not None:
+        components.figure(curve, alt=f"{own[metric]} against labels")
+    _download(progress_charts.metrics_csv(evaluations, own))
+    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
+
+
 def _download(table: bytes) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.download_button(
@@ -206,14 +228,17 @@ def _labels(labeler: service.Service, project: Project, progress: Progress) -> N
     here = stretches[-1].labels if stretches else 0
     if progress.labels > here:
         st.write(f"{many(progress.labels, 'label')}: {here:,} given here, {progress.labels - here:,} imported.")
-    counts, history = st.columns(2, gap="large")
-    with counts:
-        components.figure(progress_charts.label_counts(progress.labels_per_class, own), alt="Labels of each class")
-    if len(stretches) > 1:
-        with history:
-            components.figure(
-                progress_charts.label_history(stretches, own), alt="Share of each class in the labels given here"
-            )
+    elif not labeler.task.which_classes:
+        st.write(f"{many(progress.labels, 'label')}.")
+    if labeler.task.which_classes:
+        counts, history = st.columns(2, gap="large")
+        with counts:
+            components.figure(progress_charts.label_counts(progress.labels_per_class, own), alt="Labels of each class")
+        if len(stretches) > 1:
+            with history:
+                components.figure(
+                    progress_charts.label_history(stretches, own), alt="Share of each class in the labels given here"
+                )
     people = labeler.people()
     if len(people) > 1:
         st.table(

@@ -79,6 +79,9 @@ class Task(ABC):
     metric: ClassVar[Literal["accuracy", "macro_f1", "map_50"]] = "accuracy"
     """The field of an evaluation that a goal and a comparison are about, also of the project."""
     metric_name: ClassVar[str] = "Accuracy"
+    own_metrics: ClassVar[Mapping[str, str]] = {}
+    """Metric in `Evaluation.metrics` → its name on a page, the most telling first. If there are any, pages show these
+    instead of an accuracy."""
     by_class: ClassVar[bool] = False  # whether an answer says yes or no to each class by itself
     by_box: ClassVar[bool] = False  # whether an answer is boxes, each of which can be doubted by itself
 

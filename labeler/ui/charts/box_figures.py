@@ -47,15 +47,7 @@ def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | al
 
 def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
     """The curves as a CSV table, one row per evaluation."""
-    rows = []
-    for each in evaluations:
-        row = progress_charts.curve_row(each)
-        row = {name: cell for name, cell in row.items() if not name.startswith(("accuracy", "macro", "log", "calib"))}
-        row.pop("test_images_without_label", None)
-        rows.append(
-            row | measured_figures.cells({metric: measured_figures.interval(each, metric) for metric in METRICS})
-        )
-    return pd.DataFrame(rows).to_csv(index=False).encode()
+    return progress_charts.metrics_csv(evaluations, METRICS)
 
 
 def final_figures(latest: Evaluation) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """What all kinds of projects have in common on Progress and Finish: metrics with intervals in words and in tables.
 
-`progress_charts`, `several_classes` and `box_figures` choose the metrics.
+`progress_charts`, `several_classes`, `box_figures` and `own_figures` choose the metrics.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def with_interval(found: Interval | None) -> str:
 
 def interval(latest: Evaluation, metric: str) -> Interval | None:
     """A metric with its 95 % interval; None if it was not measured, or on too few test images."""
-    found: Interval | None = macro_f1(latest) if metric == "macro_f1" else getattr(latest, metric)
+    found = latest.metrics.get(metric)
+    if found is None:
+        found = macro_f1(latest) if metric == "macro_f1" else getattr(latest, metric, None)
     return found if is_measured(found) else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -141,8 +141,12 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
     return metric_curve([(each.spent, each.accuracy) for each in evaluations], "accuracy")
 
 
-def metric_curve(measured: Sequence[tuple[int, Interval]], name: str) -> alt.LayerChart | alt.FacetChart:
-    """A metric against labels, with its 95 % band; the axis goes from the tenth below the lowest bound to 1."""
+def metric_curve(
+    measured: Sequence[tuple[int, Interval]], name: str, *, share: bool = True
+) -> alt.LayerChart | alt.FacetChart:
+    """A metric against labels, with its 95 % band. The axis of a share goes from the tenth below the lowest bound to 1,
+    that of another number from 0.
+    """
     field = "value" if "." in name else name  # a dot in a field's name would mean a part of it
     frame = pd.DataFrame(
         {
@@ -153,13 +157,14 @@ def metric_curve(measured: Sequence[tuple[int, Interval]], name: str) -> alt.Lay
             "test images": [each.n for _, each in measured],
         }
     )
-    scale = alt.Scale(domain=[math.floor(10 * frame["low"].min()) / 10, 1])
+    scale = alt.Scale(domain=[math.floor(10 * frame["low"].min()) / 10, 1]) if share else alt.Scale(zero=True)
+    fine, coarse = (".1%", "%") if share else (".3f", "~r")
     axis = alt.Axis(tickMinStep=1, tickCount=TICKS)
     labels = alt.X("labels:Q", title="Labels", axis=axis, scale=alt.Scale(zero=True))
     tooltip = [
         alt.Tooltip("labels:Q"),
-        alt.Tooltip(f"{field}:Q", format=".1%", title=name),
-        *(alt.Tooltip(f"{end}:Q", format=".1%") for end in ("low", "high")),
+        alt.Tooltip(f"{field}:Q", format=fine, title=name),
+        *(alt.Tooltip(f"{end}:Q", format=fine) for end in ("low", "high")),
         alt.Tooltip("test images:Q"),
     ]
     base = alt.Chart(frame).encode(x=labels)
@@ -168,7 +173,7 @@ def metric_curve(measured: Sequence[tuple[int, Interval]], name: str) -> alt.Lay
         "with its 95% interval",
     ]
     band = base.mark_area(opacity=0.22, interpolate="step-after").encode(
-        y=alt.Y("low:Q", scale=scale, title=title, axis=alt.Axis(format="%")),
+        y=alt.Y("low:Q", scale=scale, title=title, axis=alt.Axis(format=coarse)),
         y2="high:Q",
     )
     line = base.mark_line(interpolate="step-after").encode(y=alt.Y(f"{field}:Q", scale=scale))
@@ -181,12 +186,36 @@ def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:
     return pd.DataFrame([curve_row(each) for each in evaluations]).to_csv(index=False).encode()
 
 
-def curve_row(evaluation: Evaluation) -> dict[str, Any]:
-    """A row of that table."""
+def metrics_csv(evaluations: Sequence[Evaluation], metrics: Iterable[str]) -> bytes:
+    """The curves of these metrics as a CSV table, one row per evaluation."""
+    rows = [
+        {**_counts(each), **_origin(each)}
+        | measured_figures.cells({metric: measured_figures.interval(each, metric) for metric in metrics})
+        for each in evaluations
+    ]
+    return pd.DataFrame(rows).to_csv(index=False).encode()
+
+
+def _counts(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "labels_given": evaluation.spent,
         "labels_trained_on": evaluation.labels,
         "test_images": evaluation.test_labels,
+    }
+
+
+def _origin(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "round": evaluation.round,
+        "model_version": evaluation.model_version,
+        "measured_at": evaluation.created_at.isoformat(),
+    }
+
+
+def curve_row(evaluation: Evaluation) -> dict[str, Any]:
+    """A row of the table of an accuracy."""
+    return {
+        **_counts(evaluation),
         "accuracy": evaluation.accuracy.value,
         "accuracy_low_95": evaluation.accuracy.low,
         "accuracy_high_95": evaluation.accuracy.high,
@@ -194,9 +223,7 @@ def curve_row(evaluation: Evaluation) -> dict[str, Any]:
         "macro_f1": evaluation.macro_f1,
         "log_loss": evaluation.log_loss,
         "calibration_error": evaluation.calibration_error,
-        "round": evaluation.round,
-        "model_version": evaluation.model_version,
-        "measured_at": evaluation.created_at.isoformat(),
+        **_origin(evaluation),
     }
 
 

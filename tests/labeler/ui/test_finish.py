@@ -15,12 +15,15 @@ import flywheel
 from labeler.service import Service
 from labeler.transfer.formats import FORMATS
 from labeler.ui.charts.progress_charts import final_figures
+from shared.settings.project_file import FILE
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import answer, boxes, classes, labeler, photos
 from tests.labeler.ui.charts.test_box_figures import of_boxes
 from tests.labeler.ui.charts.test_confusion import measured
+from tests.labeler.ui.charts.test_own_figures import of_counts
 from tests.labeler.ui.charts.test_several_classes import of_several
 from tests.services import wait_for
+from tests.shared.tasks.count import registered
 
 
 def script() -> None:
@@ -125,6 +128,22 @@ def test_an_absent_trainer_is_said(tmp_path: Path) -> None:
         page = opened()
         assert "Trainer not reachable" in words(page)
         assert "Press **Stop**" not in words(page)
+
+
+def test_a_task_with_its_own_metrics_has_these(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / FILE).write_text('task = "count"\n', encoding="utf-8")
+    with registered(), labeler(tmp_path, classes=[], test_set_frac=0.5) as service:
+        service.annotate([answer(1, None, answer=3, annotator="ann")])
+        service.evaluate(of_counts(9).model_copy(update={"log_id": service.log.log_id}))
+        assert "Mean error is not measured yet: 9 of 10 test labels" in words(opened())
+        service.evaluate(of_counts(12).model_copy(update={"log_id": service.log.log_id}))
+        page = opened()
+        (table,) = page.table
+        assert [row["Figure"] for row in table.value.to_dict("records")][:2] == ["Mean error", "Share within one"]
+        assert "Mean error **0.400**" in words(page)
+        assert "ccuracy" not in words(page)
 
 
 def test_with_several_classes_an_image_it_has_the_figures_and_formats_of_that_task(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from labeler.service import Service
+from shared.settings.project_file import FILE
 from shared.wire.evaluation import CalibrationBin, Interval
 from shared.wire.fields import TrainerState
 from shared.wire.imports import ImportPost, ImportRow
@@ -16,7 +17,9 @@ from shared.wire.trainer import Downloading, EmbeddingProgress, Tracking, Traine
 from tests.labeler.projects import answer, boxes, classes, labeler, photos
 from tests.labeler.ui.charts.test_box_figures import of_boxes
 from tests.labeler.ui.charts.test_confusion import measured
+from tests.labeler.ui.charts.test_own_figures import of_counts
 from tests.labeler.ui.charts.test_several_classes import of_several
+from tests.shared.tasks.count import registered
 
 
 def script() -> None:
@@ -89,6 +92,25 @@ def test_a_project_of_boxes_has_the_metrics_of_that_task(tmp_path: Path) -> None
             assert part in said, part
         assert "Accuracy" not in said
         page.button_group[0].set_value("map_50_95").run()
+        assert not page.exception
+
+
+def test_a_task_with_its_own_metrics_has_these(tmp_path: Path) -> None:
+    photos(tmp_path / "photos", 6)
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / FILE).write_text('task = "count"\n', encoding="utf-8")
+    with registered(), labeler(tmp_path, classes=[], test_set_frac=0.5) as service:
+        assert "Mean error is measured on test images" in words(opened())
+        service.annotate([answer(1, None, answer=3, annotator="ann")])
+        service.evaluate(of_counts(12).model_copy(update={"log_id": service.log.log_id}))
+        page = opened()
+        assert [(each.label, each.value) for each in page.metric][1:2] == [("Mean error", "0.400")]
+        said = words(page)
+        assert "Mean error **0.400** (0.200 – 0.600), Share within one **0.800** (0.700 – 0.900)" in said
+        assert "1 label." in said
+        for part in ("Accuracy", "Confusion", "the model is right on", "class"):
+            assert part not in said, part
+        page.button_group[0].set_value("within_one").run()
         assert not page.exception
 
 
