@@ -102,7 +102,7 @@ class Challenger:
         self._why = "waits for labels"  # reason why no round is running
         self._aim = ""
         self._folds = FOLDS  # of the next round; 0 if validation labels judge
-        self._aimed: str | None = None  # version of the model for which the aim was written
+        self._aimed: tuple[str, int, int] | None = None  # model, labels needed and train images of the aim
         self._per_image = "", 0.0  # key of embeddings, and seconds to embed an image on this computer
         self._not_before = 0.0  # time of the next look, after one that failed
         self._thread = threading.Thread(target=self._run, name="challenger", daemon=True)
@@ -186,12 +186,18 @@ class Challenger:
         in_pauses, model, pool = self._in_pauses(), self._loop.live.model, self._loop.live.pool
         needed, because = self._needed(latest, in_pauses=in_pauses)
         labels = len(model.rows) if model is not None else 0
-        if model is not None and pool is not None and model.version != self._aimed:
-            self._aim = self._aim_of(pool.space(), max(needed, labels))
-            self._aimed = model.version
-        if model is None or pool is None or labels < needed:
+        complete = self._loop.live.ingest.complete()
+        trainable = len(pool.space().train.ids) if pool is not None and complete else needed
+        if model is not None and pool is not None and (model.version, needed, trainable) != self._aimed:
+            self._aim = self._aim_of(pool.space(), max(needed, labels)) if needed <= trainable else ""
+            self._aimed = model.version, needed, trainable
+        if trainable < needed:
+            self._why = (
+                f"no round can begin with only {many(trainable, 'train image')}: it needs {needed:,} labels{because}"
+            )
+        elif model is None or pool is None or labels < needed:
             self._why = f"the next round begins at {needed:,} labels of train images (now {labels:,}){because}"
-        elif not self._loop.live.ingest.complete():
+        elif not complete:
             self._why = "waiting until all images are embedded"
         elif in_pauses and self._too_long(labels, len(pool)):
             self._why = (
@@ -210,19 +216,19 @@ class Challenger:
                 self._begin(number, pool.space(), snapshot, in_pauses=in_pauses)
 
     def _needed(self, latest: Job | None, *, in_pauses: bool) -> tuple[int, str]:
-        """Labels of train images that the next round needs, and the reason, as the end of a sentence."""
+        """Labels of train images that the next round needs, and the reason in brackets."""
         needed, because = LEAST, ""
         if in_pauses:
             needed = LEAST_IN_PAUSES
-            because = ": with fewer, the quick head is usually as good"
+            because = " (with fewer, the quick head is usually as good)"
         if latest is not None and latest.request["log_id"] == str(self._replica.log_id):
             behind = in_pauses and _was_behind(latest)
             grown = int(np.ceil((GROWTH_BEHIND if behind else GROWTH) * latest.request["challenge"]["labels"]))
             if grown > needed:
                 more = "half as many more as the last round had, which was not ahead"
-                needed, because = grown, f": {more if behind else 'a tenth more than the last round had'}"
+                needed, because = grown, f" ({more if behind else 'a tenth more than the last round had'})"
         spared = int(np.ceil(GROWTH * self._spared[0]))
-        return (spared, f": {self._spared[1]}") if spared > needed else (needed, because)
+        return (spared, f" ({self._spared[1]})") if spared > needed else (needed, because)
 
     def _off(self) -> str | None:
         """Why there are no rounds, in one sentence, or None."""
@@ -325,12 +331,10 @@ class Challenger:
         rows, given = train_targets(space, snapshot)
         task, seed = network_task(snapshot.task), self._settings.seed
         asked = _validation(space, snapshot.labels, snapshot.splits)
-        if len(asked) >= ENOUGH_VALIDATION:
-            model = fit(space, snapshot, None, seed=seed)
-            if model is not None:
-                held = space.held.rows[[space.held.row_of[image] for image in asked]]
-                says = task.says(model.head, held)
-                return "validation", {image: {"head": each} for image, each in zip(asked, says, strict=True)}
+        if len(asked) >= ENOUGH_VALIDATION and (model := fit(space, snapshot, None, seed=seed)) is not None:
+            held = space.held.rows[[space.held.row_of[image] for image in asked]]
+            says = task.says(model.head, held)
+            return "validation", {image: {"head": each} for image, each in zip(asked, says, strict=True)}
         ids = space.train.ids[rows]
         judged = ~np.isin(ids, list(self._learned()))
         if judged.sum() < LEAST:
@@ -370,8 +374,7 @@ class Challenger:
         return next(iter(self._jobs.list()), None)
 
     def _last(self) -> ChallengerRound | None:
-        done = (job for job in self._jobs.list() if job.state == "done")
-        latest = next(done, None)
+        latest = next((job for job in self._jobs.list() if job.state == "done"), None)
         return ChallengerRound.model_validate(latest.result) if latest is not None else None
 
 

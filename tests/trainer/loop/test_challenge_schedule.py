@@ -179,14 +179,21 @@ def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays
 LAPTOP = {"challenger": "auto", "device": "cpu"}
 
 
-def test_on_a_laptop_without_a_gpu_a_round_waits_for_many_labels(tmp_path, folder):
+def test_on_a_laptop_without_a_gpu_a_round_waits_for_many_labels_if_there_are_enough_images(
+    tmp_path, folder, monkeypatch
+):
+    monkeypatch.setattr(challenge_schedule, "LEAST_IN_PAUSES", 110)
     trainer, client = begin(tmp_path, folder, **LAPTOP)
     try:
         teach(client, range(90))
         wait_for(lambda: client.get("/status").json()["labels"] == 90)
-        wait_for(lambda: "at 1,000 labels of train images (now 90)" in challenger(client)["message"])
+        wait_for(lambda: "at 110 labels of train images (now 90)" in challenger(client)["message"])
         assert challenger(client)["state"] == "waiting"
-        assert "significantly better on 1,000 labeled train images" in challenger(client)["aim"]
+        assert "significantly better on 110 labeled train images" in challenger(client)["aim"]
+        monkeypatch.setattr(challenge_schedule, "LEAST_IN_PAUSES", 121)  # one more than there are train images
+        wait_for(lambda: "only 120 train images: it needs 121 labels" in challenger(client)["message"])
+        assert "next round begins" not in challenger(client)["message"]
+        assert challenger(client)["aim"] == ""
         assert trainer.rounds.list() == []
         client.patch("/settings", json={"challenger": "off"})
         wait_for(lambda: (challenger(client)["state"], challenger(client)["aim"]) == ("off", ""))
@@ -258,7 +265,7 @@ def test_on_a_laptop_without_a_gpu_a_challenger_that_was_not_ahead_waits_for_hal
     try:
         teach(client, range(90))
         asked = {"round": 1, "labels": 90, "ground": "out of fold"}
-        for right, needed in ((80, "at 135 labels"), (84, "at 100 labels")):
+        for right, needed in ((80, "it needs 135 labels"), (84, "at 100 labels")):
             found = {"accuracy": {"value": right / 90, "low": 0.7, "high": 0.98, "n": 90}}
             found |= {"head": {"value": 82 / 90, "low": 0.7, "high": 0.98, "n": 90}}
             found |= {"gain": {"value": (right - 82) / 90, "low": -0.1, "high": 0.1, "n": 90}}
