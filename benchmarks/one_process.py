@@ -2,13 +2,14 @@
 
     python -m benchmarks.one_process --images 100000
     python -m benchmarks.one_process --images 300000 --against HEAD~1   # before and after, in one run
+    python -m benchmarks.one_process --busy 8   # while eight other processes compute
 
 It writes tiny PNG files, each with another content, and a file of their vectors, so that no network is measured. A
 client answers batches of 10 over HTTP. After each, it waits until the queue's order comes from a model that has seen
 the batch. Then it asks for the queue while another client lists the grid, and for the grid and the map as a page does.
 At the end both services are ended and started again. Memory is what the process owns itself (`RssAnon`), and with the
 pages of mapped files, which the system takes back when it needs them. The processor time says what a busy machine
-hides.
+hides. Each request waits several times for a core, so `--busy` says what a question costs on a machine that others use.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import tempfile
 import threading
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -108,6 +111,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--values", type=int, default=256, help="length of a vector")
     parser.add_argument("--batches", type=int, default=20)
+    parser.add_argument("--busy", type=int, default=0, help="processes that compute beside the questions")
     parser.add_argument("--against", help="a commit to measure first")
     parser.add_argument("--folder", type=Path, help="where images and vectors are kept for the next run")
     given = parser.parse_args()
@@ -118,14 +122,14 @@ def main() -> None:
         rows = []
         if given.against:
             tree = _checkout(given.against, Path(temporary))
-            rows.append((given.against, measure(tree, data, Path(temporary) / "before", given.batches)))
-        rows.append(("this", measure(HOME, data, Path(temporary) / "after", given.batches)))
+            rows.append((given.against, measure(tree, data, Path(temporary) / "before", given.batches, given.busy)))
+        rows.append(("this", measure(HOME, data, Path(temporary) / "after", given.batches, given.busy)))
         print(f"\n| | {' | '.join(name for name, _ in rows)} |\n|---|{'---:|' * len(rows)}")
         for name in COLUMNS:
             print(f"| {name} | {' | '.join(found.get(name, '–') for _, found in rows)} |")
 
 
-def measure(tree: Path, data: Path, workspace: Path, batches: int) -> dict[str, str]:
+def measure(tree: Path, data: Path, workspace: Path, batches: int, busy: int) -> dict[str, str]:
     """One column of the table."""
     workspace.mkdir()
     log = workspace.parent / f"{workspace.name}.log"
@@ -155,15 +159,13 @@ def measure(tree: Path, data: Path, workspace: Path, batches: int) -> dict[str, 
                 f"{each.name} {1e3 * seconds:.0f} ms" for each, seconds in zip(both, took, strict=True)
             )
             _note("processor time for it", found)
-            found["queue"] = p50_p95([_timed(page, QUEUE) for _ in range(200)], digits=1)
-            _note("queue", found)
-            busy = threading.Event()
-            lister = threading.Thread(target=_list, args=(labeler.url, busy))
-            lister.start()
-            found["queue beside the grid"] = p50_p95([_timed(page, QUEUE, pause=0.05) for _ in range(200)], digits=1)
+            with _computing(busy):
+                found["queue"] = p50_p95([_timed(page, QUEUE) for _ in range(200)], digits=1)
+                _note("queue", found)
+                with _listing(labeler.url):
+                    beside = [_timed(page, QUEUE, pause=0.05) for _ in range(200)]
+            found["queue beside the grid"] = p50_p95(beside, digits=1)
             _note("queue beside the grid", found)
-            busy.set()
-            lister.join()
             found["grid"] = p50_p95([_grid(page) for _ in range(5)])
             _note("grid", found)
             found["map"] = p50_p95([_map(page) for _ in range(3)])
@@ -258,10 +260,35 @@ def _map(page: httpx.Client) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def _list(url: str, ended: threading.Event) -> None:
-    with httpx.Client(base_url=url, timeout=120) as page:
-        while not ended.is_set():
-            _grid(page)
+@contextmanager
+def _listing(url: str) -> Iterator[None]:
+    """Another client lists the grid."""
+    ended = threading.Event()
+
+    def listing() -> None:
+        with httpx.Client(base_url=url, timeout=120) as page:
+            while not ended.is_set():
+                _grid(page)
+
+    lister = threading.Thread(target=listing)
+    lister.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        lister.join()
+
+
+@contextmanager
+def _computing(count: int) -> Iterator[None]:
+    """So many processes compute."""
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
 
 
 def _grid(page: httpx.Client) -> float:
