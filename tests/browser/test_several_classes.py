@@ -168,3 +168,38 @@ def test_the_grid_marks_one_class_and_the_others_stay_as_they_were(
         keep_picture(page, "several-classes-grid.png")
     finally:
         take_all_back(several, annotator)
+
+
+@pytest.mark.provokes_errors
+def test_classes_chosen_while_the_labeler_is_dead_arrive_once(choosing: Card, several: Services) -> None:
+    card, given = choosing, []
+
+    def answer(*keys: str) -> None:
+        for key in keys:
+            card.page.keyboard.press(key)
+        given.append(card.key("Enter"))
+
+    answer("1", "2")
+    card.wait_saved()
+    several.labeler.kill()
+    try:
+        answer("3")
+        answer("x")
+        expect(card.part("saved")).to_contain_text("2 labels kept in this browser")
+        card.page.keyboard.press("2")  # is not confirmed yet
+    finally:
+        several.labeler.start()
+    card.wait_saved()
+    expect(card.part("chosen")).to_have_text("green")
+    answer("1")
+    card.wait_saved()
+    assert [(row["image_id"], row["id"]) for row in rows_of(several, card.annotator)] == [
+        (each["image_id"], each["id"]) for each in card.recorded["answers"]
+    ]
+    assert [each["image_id"] for each in card.recorded["answers"]] == given
+    assert answers(several, card.annotator) == [
+        ["red+green", "blue"],
+        ["blue", "red+green"],
+        ["", "red+green+blue"],
+        ["red+green", "blue"],
+    ]

@@ -51,7 +51,7 @@ def hub_answers() -> bool:
     answers: list[bool] = []
 
     def ask() -> None:
-        with suppress(httpx.HTTPError):
+        with suppress(httpx.HTTPError, httpx.InvalidURL):
             answers.append(httpx.head(_endpoint(), timeout=HUB_SECONDS, follow_redirects=True).is_success)
 
     offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
@@ -64,11 +64,11 @@ def hub_answers() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A download in progress; `total` is 0 while the size is unknown."""
+    """A download in progress."""
 
     name: str
     done: int  # bytes
-    total: int
+    total: int  # bytes
 
 
 OnDownload = Callable[[Download], None]
@@ -78,12 +78,15 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
     """Download the weights of `name` into the hub's cache and return the file. Raises UnreachableError, also if they
     do not fit on the disk.
 
-    `on_download` is told the progress twice a second. An interrupted download resumes.
+    `on_download` is told the progress twice a second. Within a call, an interrupted download resumes. A file whose size
+    the hub does not tell is not downloaded, because nothing would limit it.
     """
     endpoint = _endpoint()
     try:
         address = huggingface_hub.hf_hub_url(repository, FILES[0], endpoint=endpoint)
-        total = huggingface_hub.get_hf_file_metadata(address, timeout=HUB_SECONDS).size or 0
+        total = huggingface_hub.get_hf_file_metadata(address, timeout=HUB_SECONDS).size
+        if not total:
+            raise OSError("the hub does not tell their size")  # noqa: TRY301 - told like any other reason
         _check_room(total)
         log.info(
             "Downloading the weights of %s from the model hub, %.0f MB. To prevent this, set auto_download = false.",
@@ -118,11 +121,14 @@ def _told(on_download: OnDownload | None, name: str, repository: str, total: int
         yield
         return
     blobs = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "blobs"
+    before = {each: _size(each) for each in blobs.glob("*.incomplete")}  # of downloads that were killed
     ended = Event()
 
     def look() -> None:
         while True:
-            on_download(Download(name, sum(_size(each) for each in blobs.glob("*.incomplete")), total))
+            sizes = {each: _size(each) for each in blobs.glob("*.incomplete")}
+            coming = sum(size for each, size in sizes.items() if size != before.get(each))
+            on_download(Download(name, min(coming, total), total))
             if ended.wait(TELL_SECONDS):
                 return
 

@@ -54,6 +54,9 @@ ENVIRONMENT = {
 }
 """One thread each. glibc keeps freed memory for the next image: allocating it anew took an eighth of the time."""
 END_SECONDS = 5.0
+"""Time for which closing waits."""
+KILLED_SECONDS = 60.0
+"""Time for a killed process to end. It has the lowest priority, so that on a busy machine this takes seconds."""
 MOST = 64
 """Maximum number of processes."""
 
@@ -161,10 +164,12 @@ class Decoders:
             with self._lock:
                 self.broken = True
                 ended = self._retired()
-        for process in ended or []:
+        for process in ended or []:  # all of them first: one that takes long to end keeps no other alive
             process.connection.close()
             process.child.kill()
-            process.child.wait(END_SECONDS)
+        for process in ended or []:
+            with suppress(subprocess.TimeoutExpired):
+                process.child.wait(KILLED_SECONDS)
 
     def _serve(self) -> list[_Process] | None:
         """Wait for answers and take them. Returns the processes to end once there is nothing more to do, else None."""
@@ -277,7 +282,7 @@ def _ended(child: subprocess.Popen[bytes]) -> int:
         return child.wait(1.0)
     except subprocess.TimeoutExpired:
         child.kill()
-        return child.wait(END_SECONDS)
+        return child.wait(KILLED_SECONDS)
 
 
 def _answer_all(images: Sequence[tuple[ImageEntry, Prepared]], error: Exception) -> None:

@@ -21,7 +21,7 @@ from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones import installed
 from trainer.embeddings.backbones.backbone import load_auto, load_backbone, resolve_auto
 from trainer.embeddings.backbones.feature_blocks import with_layout
-from trainer.embeddings.backbones.hub import Download, UnreachableError, fetch_weights
+from trainer.embeddings.backbones.hub import Download, UnreachableError, fetch_weights, hub_answers
 from trainer.embeddings.backbones.pixels import PixelBackbone, path_in
 from trainer.embeddings.backbones.saved_backbone import freeze, rebuild
 from trainer.embeddings.backbones.torch_networks import TorchBackbone
@@ -325,6 +325,7 @@ class Hub(BaseHTTPRequestHandler):
     """A model hub that serves a single file."""
 
     weights = b""
+    tells_size = True
     asked: list[str] = []  # noqa: RUF012 - of the class, as http.server makes a new handler for each request
 
     def do_HEAD(self) -> None:
@@ -338,7 +339,8 @@ class Hub(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("X-Repo-Commit", "a" * 40)
         self.send_header("ETag", '"b1946ac92492d2347c6235b4d2611184"')
-        self.send_header("Content-Length", str(len(self.weights)))
+        if self.tells_size:
+            self.send_header("Content-Length", str(len(self.weights)))
         self.end_headers()
         self.wfile.write(body)
 
@@ -366,6 +368,31 @@ def test_weights_that_do_not_fit_on_the_disk_are_not_downloaded(
     with pytest.raises(UnreachableError, match=r"they have [\d.]+ MB, and 1\.0 kB are free in"):
         fetch_weights(TINY, f"timm/{TINY}.r160_in1k")
     assert Hub.asked == []
+
+
+def test_weights_whose_size_the_hub_does_not_tell_are_not_downloaded(
+    hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hub, "tells_size", False)
+    with pytest.raises(UnreachableError, match="the hub does not tell their size"):
+        fetch_weights(TINY, f"timm/{TINY}.r160_in1k")
+    assert Hub.asked == []
+
+
+def test_what_a_killed_download_left_is_no_progress_of_the_next_one(hub: None, no_hub: Path) -> None:
+    left = no_hub / f"models--timm--{TINY}.r160_in1k" / "blobs" / "b1946ac9.0a1b2c3d.incomplete"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(bytes(2 * len(Hub.weights)))
+    told: list[Download] = []
+    fetch_weights(TINY, f"timm/{TINY}.r160_in1k", told.append)
+    assert told
+    assert all(each.done <= each.total for each in told)
+    assert told[0].done == 0
+
+
+def test_an_address_of_the_hub_that_is_none_is_out_of_reach(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub:port")
+    assert not hub_answers()
 
 
 def test_a_download_tells_its_size_and_can_be_declined(hub: None, tmp_path: Path) -> None:
