@@ -147,6 +147,8 @@ def _next(
         test_images = project.splits["test"].total
         if latest is None and not (test_images or labeler.settings.test_set_frac):
             said.append(f"{name} is not measured: no image is a test image. Progress says how to change that.")
+        elif test_images < ENOUGH and project.scanning.running:
+            said.append(f"{name} is {words}. The image folder is still being read: Progress says how far.")
         elif test_images < ENOUGH:
             said.append(f"{name} is {words}. Too few images are test images: Progress says how to change that.")
         else:

@@ -17,7 +17,7 @@ from labeler import service
 from labeler.errors import Problem
 from labeler.explore import model_differences
 from labeler.trainer_link.controls import Trainer
-from labeler.ui.parts import components, refusals
+from labeler.ui.parts import choices, components, refusals
 from labeler.ui.parts import wording as words
 from labeler.ui.parts.wording import plain, time_left
 from labeler.ui.sections import challenger, version_files
@@ -32,6 +32,7 @@ DOUBTED = "models doubted"  # session key: version to promote, and its warning
 PROBLEM = "models problem"  # session key: why the last press had no effect
 TRAINING = "models training"  # session key: why the last training did not begin, which its form shows
 NAME, BASE, CANDIDATE = "models name", "models base", "models candidate"
+PROMOTED, ASKED = "models promoted", "models asked"
 SPLIT, GAIN, SIGNIFICANT = "models split", "models gain", "models significant"
 SPLITS = {
     "test": "test images (how good they are)",
@@ -110,7 +111,7 @@ def _versions(models: ModelList) -> None:
         st.button("Save current model", icon=":material/save:", on_click=_save)
         names = [each.version for each in reversed(models.models) if not each.promoted]
         if names:
-            chosen = st.selectbox("Promote", names)
+            chosen = choices.newest_or_chosen("Promote", names, key=PROMOTED)
             st.button("Promote", icon=":material/upgrade:", on_click=_promote, args=(chosen,))
         if models.promoted:
             st.button("Back to the current model", on_click=_promote, args=("now",))
@@ -142,7 +143,8 @@ def _ask(models: ModelList) -> None:
 
 def _try(models: ModelList) -> None:
     names = [each.version for each in reversed(models.models)]
-    asked = st.selectbox("Ask", names, index=None, placeholder=f"in use: {models.promoted or 'the current model'}")
+    in_use = f"in use: {models.promoted or 'the current model'}"
+    asked = st.selectbox("Ask", names, index=None, placeholder=in_use, key=ASKED)
     images = st.file_uploader("Drop images here", [each.removeprefix(".") for each in sorted(SUFFIXES)], True)
     for image in images[:MOST_TRIED]:
         try:

@@ -33,6 +33,7 @@ def _figures() -> None:
         own_figures,
         progress_charts,  # slow to import: only when the first figure is drawn
         several_classes,
+        unmeasured,
     )
 
     components.redraw("progress", ["labels", "images", "accuracy", "trainer", "classes"], soonest=SOONEST_SECONDS)
@@ -59,13 +60,14 @@ def _figures() -> None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
     if not evaluations:
         st.info(
-            progress_charts.nothing_measured(
+            unmeasured.nothing_measured(
                 labeler.settings,
                 progress.evaluations,
                 project.splits["test"].total,
                 images=project.images.total,
                 unlabeled=project.images.unlabeled,
                 name=labeler.task.metric_name,
+                scanning=project.scanning,
             ),
             icon=":material/hourglass_empty:",
         )

@@ -63,8 +63,8 @@ class IdMatrix:
         self._ids.append(ids)
 
     def remove(self, ids: Ids) -> None:
-        """Mark the rows of those of these images that have one."""
-        rows = self.row_of.known(ids)
+        """Mark the rows of those of these images that have one. An id may occur several times."""
+        rows = np.unique(self.row_of.known(ids))
         self.row_of.forget(self.ids[rows])
         self.gone = np.union1d(self.gone, rows)
 

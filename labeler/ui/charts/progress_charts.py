@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,21 +14,16 @@ from labeler.ui.parts.palette import BOTH, INK, NO_OWN, colours_of
 from labeler.ui.parts.wording import plain
 from shared.figures import (
     CALIBRATION_ENOUGH,
-    ENOUGH,
     calibration_error_in_words,
     leaning,
     many,
     metric_in_words,
-    not_measured,
     percent,
 )
-from shared.settings.project_file import tidy
-from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import Evaluation, Interval, Stretch
 
 NAMED = 9  # classes with their own colour; the others share one, unless there is only one other
 OTHERS = "all others"
-SHARES = (0.2, 0.3, 0.5)  # of the images, that may become test images in a small project
 COLOURS = alt.Scale(range=BOTH)
 AXIS = 80  # pixels below a plot; part of a figure's height, like the legend
 LEGEND, LEGEND_ROW = 55, 22
@@ -39,53 +33,6 @@ IN_LEGEND = 110  # pixels for one of two names beside each other, so that both f
 ROUNDS = 200  # latest rounds shown
 TICKS = 7  # requested; rounding to even steps gives at most ten
 ACCURACY_HELP = "Estimated share of the test images that the model gets right. It never learns from them."
-
-
-def nothing_measured(
-    settings: LabelerSettings,
-    evaluations: Sequence[Evaluation],
-    test_images: int,
-    *,
-    images: int = 0,
-    unlabeled: int = 0,
-    name: str = "Accuracy",
-) -> str:
-    """What to say while there is no accuracy to show, or whatever else is measured and has this `name`. `images` is
-    the number of all images, `unlabeled` of those that may still become test images.
-    """
-    if not (evaluations or test_images or settings.test_set or settings.test_set_frac):
-        return (
-            "**Not measured:** no image is a test image, so more labels do not help. "
-            f"`{_split(settings, 0.2)}` sets a fifth of the images apart. The model then no longer learns from them."
-        )
-    now = not_measured(evaluations[-1].test_labels if evaluations else 0)
-    if images and test_images < ENOUGH and not settings.test_set:
-        return f"**{now.capitalize()}.** {_too_few_test_images(settings, name, test_images, images, unlabeled)}"
-    if settings.test_set or settings.test_set_frac == 0:
-        first = f"{name} appears once the trainer has evaluated its first model on {ENOUGH} test labels."
-    else:
-        first = (
-            f"{name} is measured on test images, which are mixed in after the first {settings.test_free_labels} "
-            f"labels. It appears once {ENOUGH} of them are labeled."
-        )
-    return f"**{now.capitalize()}.** {first} Keep labeling."
-
-
-def _too_few_test_images(settings: LabelerSettings, name: str, test_images: int, images: int, unlabeled: int) -> str:
-    """In a small project, labeling every image would not be enough."""
-    few = f"{name} is measured on test images. This project has only {test_images}, so more labels do not help."
-    share = next((each for each in SHARES if each * images >= ENOUGH), None)
-    if share is None or unlabeled < ENOUGH:  # a labeled image stays in its split
-        return f"{few} Add photos."
-    return (
-        f"{few} Add photos, or set more images apart: `{_split(settings, share)}`. The model then no longer "
-        "learns from them."
-    )
-
-
-def _split(settings: LabelerSettings, share: float) -> str:
-    """The command that makes this share of the images test images."""
-    return shlex.join(["flywheel", "split", "--test", str(share), "--workspace", str(tidy(settings.workspace))])
 
 
 ACTIVE = (

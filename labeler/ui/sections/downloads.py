@@ -70,8 +70,8 @@ def _filters(project: Project) -> dict[str, str]:
     names = [each.name for each in project.classes]
     columns = st.columns(4)
     given = {
-        "label": columns[0].selectbox("Class", [ALL, *names]),
-        "annotator": columns[1].selectbox("Labeled by", [ALL, *people]),
+        "label": columns[0].selectbox("Class", [ALL, *names], key="download class"),
+        "annotator": columns[1].selectbox("Labeled by", [ALL, *people], key="download annotator"),
         "split": columns[2].selectbox("Split", list(SPLITS), format_func=SPLITS.__getitem__),
         "status": columns[3].selectbox("Status", list(STATUSES), format_func=STATUSES.__getitem__),
     }

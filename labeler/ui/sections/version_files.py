@@ -7,6 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from labeler.trainer_link.controls import Trainer
+from labeler.ui.parts import choices
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import downloads
 from shared.figures import many, megabytes
@@ -14,6 +15,7 @@ from shared.wire.models import ModelList, ModelVersion
 
 Do = Callable[[Callable[[Trainer], object]], None]
 """Run a button's request to the trainer, and show on the page if it failed."""
+CHOSEN = "models version"
 SURE = "models to delete"  # session key: the version to confirm
 
 
@@ -23,7 +25,7 @@ def show(models: ModelList, do: Do) -> None:
         return
     st.subheader("Download or delete", anchor=False)
     versions = {each.version: each for each in reversed(models.models)}
-    chosen = versions[st.selectbox("Version", list(versions)) or next(iter(versions))]
+    chosen = versions[choices.newest_or_chosen("Version", list(versions), key=CHOSEN)]
     with st.expander(f"Download {plain(chosen.version)}", key=f"download {chosen.version}"):
         downloads.version(chosen)
     if st.session_state.get(SURE) != chosen.version:
@@ -49,6 +51,7 @@ def in_words(version: ModelVersion, models: ModelList) -> str:
 
 
 def _ask(version: str | None) -> None:
+    choices.hold(CHOSEN)  # a version that is saved meanwhile must not take its place
     st.session_state[SURE] = version
 
 

@@ -61,6 +61,7 @@ def test_removed_images_keep_their_rows_and_are_not_shown(steps, dim):
         assert np.asarray(before[1]).tolist() == [[rows[each]] * dim for each in shown]
         assert matrix.ids.tolist() == list(rows)
         assert matrix.row_of == {each: row for row, each in enumerate(rows) if each in here}
+        assert len(matrix.row_of) == len(here)
         assert matrix.ids[matrix.gone].tolist() == [each for each in rows if each not in here]
         ids_now, rows_now = matrix.view()
         assert ids_now.tolist() == [each for each in rows if each in here]

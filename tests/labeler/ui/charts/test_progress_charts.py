@@ -9,10 +9,12 @@ from uuid import uuid4
 import pytest
 
 from labeler.ui.charts import progress_charts
+from labeler.ui.charts.unmeasured import nothing_measured
 from labeler.ui.parts.palette import NO_OWN
 from labeler.ui.parts.wording import TRAINER, plain
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import CalibrationBin, ClassMetrics, Evaluation, Interval, Stretch
+from shared.wire.images import ScanView
 from shared.wire.project import TrainerView
 
 
@@ -200,8 +202,8 @@ def test_rounds_have_their_time_by_step() -> None:
 @pytest.mark.parametrize(("frac", "words"), [(0.1, "after the first 20 labels"), (0.0, "its first model")])
 def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, words: str) -> None:
     settings, _ = LabelerSettings.load(command_line={"test_set_frac": frac})
-    assert words in progress_charts.nothing_measured(settings, [], 10, images=100)
-    assert "Not measured yet: 3 of 10 test labels" in progress_charts.nothing_measured(
+    assert words in nothing_measured(settings, [], 10, images=100)
+    assert "Not measured yet: 3 of 10 test labels" in nothing_measured(
         settings, [evaluation(9, 1.0, 0.0, 3)], 10, images=100
     )
 
@@ -220,16 +222,26 @@ def test_a_project_with_too_few_test_images_is_not_told_to_keep_labeling(
 ) -> None:
     """Not even a label for each image would bring a figure."""
     settings, _ = LabelerSettings.load()
-    said = progress_charts.nothing_measured(settings, [], 8, images=images, unlabeled=unlabeled)
+    said = nothing_measured(settings, [], 8, images=images, unlabeled=unlabeled)
     assert "Not measured yet: 0 of 10 test labels." in said
     assert "This project has only 8, so more labels do not help." in said
     assert words in said
     assert "Keep labeling" not in said
 
 
+def test_while_the_folder_is_read_the_page_does_not_ask_for_more_photos() -> None:
+    settings, _ = LabelerSettings.load()
+    reading = ScanView(running=True, done=300, total=5_000, seconds_left=None)
+    said = nothing_measured(settings, [], 2, images=20, unlabeled=20, scanning=reading)
+    assert "there are 2 so far. The image folder is still being read: 300 of 5,000 files." in said
+    assert "Add photos" not in said
+    read = reading.model_copy(update={"running": False})
+    assert "Add photos" in nothing_measured(settings, [], 2, images=20, unlabeled=20, scanning=read)
+
+
 def test_without_a_test_image_the_page_does_not_ask_for_more_labels() -> None:
     settings, _ = LabelerSettings.load(command_line={"test_set_frac": 0})
-    said = progress_charts.nothing_measured(settings, [], 0)
+    said = nothing_measured(settings, [], 0)
     assert "flywheel split" in said
     assert "Keep labeling" not in said
 
