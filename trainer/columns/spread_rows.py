@@ -84,8 +84,8 @@ def over(rows: AnyRows, function: Function, which: Ids | None = None) -> Matrix:
             return found
         rows = rows.here
     results = computed([(rows, some) for _, some in chunks(wanted)], function)
-    if isinstance(rows, HalfRows) and len(wanted) >= CHUNK:
-        rows.let_go()  # otherwise the whole pool would count as this process's memory; mapping it again costs little
+    if isinstance(rows, HalfRows) and len(wanted) > max(len(rows) // 2, CHUNK):
+        rows.let_go()  # a pass for a page; a round looks at fewer rows of a large pool, and again soon
     return results
 
 
