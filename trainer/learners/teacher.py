@@ -7,8 +7,9 @@ and it is saved, exported and used like any other.
 
 With 20 labels this gains 2 to 7 points of accuracy on clothes, monkeys and hand signs, with 100 labels half a point to
 two points (docs/measurements/experiments.md). What counts is the number of labels per class: with 30 or 100 classes, a
-teacher still helps at several hundred labels. Images that look alike may not belong together, such as letters in random
-colours. The labels soon show that neighbours mislead, and then no teacher is fitted.
+teacher still helps at several hundred labels. With more labels, its part in the head shrinks slowly: where it ended at
+once, digits lost a point of accuracy from one label to the next. Images that look alike may not belong together, such
+as letters in random colours. The labels soon show that neighbours mislead, and then no teacher is fitted.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from trainer.learners.sigmoid_head import Sigmoids
 from trainer.threads import one_thread
 
 FEW_LABELS = 100
-"""Labels up to which there is always a teacher."""
+"""Labels up to which a head learns from its teacher alone."""
 PER_CLASS = 15
-"""Labels per class beyond which neighbours add little: at 20, digits still gain a little."""
-MOST_LABELS = 500
-"""Labels beyond which there is no teacher, so that a fit stays quick."""
+"""Labels per class up to which it does so, if these are more."""
+FEW_AT_MOST = 500
+"""Labels beyond which it never learns from the teacher alone."""
+MOST_LABELS = 1_000
+"""Labels from which on there is no teacher, so that a fit stays quick. Up to here, all labels are landmarks."""
 DOUBT = 10.0
 """No teacher is fitted if neighbours lower the log evidence of the labels by more than this. They lower it by less than
 7 on clothes, and by 12 to 33 on letters in random colours after 150 labels.
@@ -45,9 +48,24 @@ RIDGE = 0.01
 AnyHead = TypeVar("AnyHead", Head, Sigmoids)
 
 
-def has_teacher(labels: int, classes: int) -> bool:
-    """Whether neighbours help a head with this many labels and classes."""
-    return labels <= min(max(FEW_LABELS, PER_CLASS * classes), MOST_LABELS)
+def part_of_teacher(labels: int, classes: int) -> float:
+    """How much of the function of a head comes from its teacher, with this many labels and classes: 1 with few labels,
+    then about in proportion to 1 / labels, and 0 from MOST_LABELS on.
+    """
+    few = min(max(FEW_LABELS, PER_CLASS * classes), FEW_AT_MOST)
+    if labels >= MOST_LABELS:
+        return 0.0
+    return min(1.0, (few / labels - few / MOST_LABELS) / (1 - few / MOST_LABELS)) if labels else 1.0
+
+
+def mixed(taught_one: AnyHead, plain: AnyHead, part: float) -> AnyHead:
+    """The head that says `part` of what the head `taught_one` says, and otherwise what `plain` says, which was fitted
+    on the same labels. Logits are mixed, so the result is a head like any other.
+    """
+    weights = np.float32(part) * taught_one.weights
+    weights[: len(plain.landmarks)] += np.float32(1.0 - part) * plain.weights  # landmarks begin with the labeled rows
+    bias = np.float32(part) * taught_one.bias + np.float32(1.0 - part) * plain.bias
+    return replace(taught_one, weights=weights, bias=bias)
 
 
 def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coordinates: Matrix, *, seed: int) -> Head:

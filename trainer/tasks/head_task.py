@@ -17,7 +17,7 @@ from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
 from trainer.embeddings.pupils import Pupils
 from trainer.evaluation.random_baseline import still_holds
 from trainer.learners.learner import Matrix
-from trainer.learners.teacher import DOUBT, SHARE, has_teacher, taught
+from trainer.learners.teacher import DOUBT, SHARE, mixed, part_of_teacher, taught
 from trainer.strategies.ranking import Pool
 from trainer.tasks import pool_scores
 from trainer.tasks.task import Ids, Names, Targets, Task
@@ -56,23 +56,25 @@ class HeadTask(Task):
         if kept is not None:
             self.prepare(targets, pool=pool, kept=kept, seed=seed)
         pupils: Pupils | None = (kept or {}).get(PUPILS)
-        if pupils is None or not self._has_teacher(targets):
+        part = self._part_of_teacher(targets)
+        if pupils is None or not part:
             return self.learner.fit(labeled, targets, previous=previous, seed=seed)
         near = pupils.beside(labeled)
         if evidence_for(near, SHARE, labeled, self.as_numbers(targets)) < -DOUBT:
             return self.learner.fit(labeled, targets, previous=previous, seed=seed)
         rows, coordinates, gram = pupils.of(len(labeled), len(pool), without=without)
-        return taught(
+        head = taught(
             labeled,
             rows,
             np.concatenate([near, coordinates]),
             lambda beside: self.fit_teacher(beside, targets, seed),
             among_pupils=gram,
         )
+        return head if part == 1.0 else mixed(head, self.learner.fit(labeled, targets, seed=seed), part)
 
     def prepare(self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:
         """Computes the neighbour graph, which takes half a second, and its pupils anew when the shares have changed."""
-        if len(pool) < LEAST or not (targets is None or self._has_teacher(targets)):
+        if len(pool) < LEAST or not (targets is None or self._part_of_teacher(targets)):
             return
         if NEIGHBOURHOOD not in kept:
             kept[NEIGHBOURHOOD] = Neighbourhood.of(pool, seed=seed)
@@ -80,8 +82,8 @@ class HeadTask(Task):
         if PUPILS not in kept or not kept[PUPILS].belong_to(around, pool):
             kept[PUPILS] = Pupils(around, pool)
 
-    def _has_teacher(self, targets: Targets) -> bool:
-        return has_teacher(len(targets), len(np.unique(self.observed(targets))))
+    def _part_of_teacher(self, targets: Targets) -> float:
+        return part_of_teacher(len(targets), len(np.unique(self.observed(targets))))
 
     def random_baseline(
         self,

@@ -6,6 +6,7 @@ from trainer.embeddings.neighbourhood import PUPILS, Neighbourhood
 from trainer.embeddings.transform import unit
 from trainer.learners import teacher
 from trainer.learners.kernel_head import Head, fit_head, kernel
+from trainer.tasks.classification import Classification
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +67,40 @@ def test_the_same_labels_in_another_order_give_the_same_answers(digits, around):
     assert np.abs(one - other).max() < 0.01
 
 
-def test_labels_are_few_if_there_are_few_for_each_class():
-    assert teacher.has_teacher(100, classes=2)
-    assert not teacher.has_teacher(101, classes=2)
+def test_the_part_of_the_teacher_shrinks_slowly_once_each_class_has_labels():
+    assert teacher.part_of_teacher(0, classes=1) == teacher.part_of_teacher(100, classes=2) == 1
+    assert 0.95 < teacher.part_of_teacher(101, classes=2) < 1
     few = 30 * teacher.PER_CLASS
-    assert teacher.has_teacher(few, classes=30)
-    assert not teacher.has_teacher(few + 1, classes=30)
-    assert not teacher.has_teacher(501, classes=100)  # so that a fit stays quick
+    assert teacher.part_of_teacher(few, classes=30) == 1
+    for classes in (2, 30, 1_000):
+        parts = [teacher.part_of_teacher(labels, classes) for labels in range(1_002)]
+        steps = np.diff(parts)
+        assert steps.max() <= 0
+        assert steps.min() > -0.02  # no label changes the model at once
+        assert parts[999] > 0 == parts[1_000]  # so that a fit stays quick
+
+
+def test_a_mixed_head_says_a_part_of_what_each_says(digits, around):
+    pool, y, others, _ = digits
+    rows = few(y, 3, 60)
+    plain, taught = fit_head(pool[rows], y[rows]), taught_head(pool[rows], y[rows], pool, around, rows)
+    mixed = teacher.mixed(taught, plain, 0.3)
+    logits = [kernel(others, head.landmarks) @ head.weights + head.bias for head in (taught, plain, mixed)]
+    np.testing.assert_allclose(logits[2], 0.3 * logits[0] + 0.7 * logits[1], atol=2e-3)
+
+
+def test_the_label_after_the_few_changes_the_model_no_more_than_any_other(digits):
+    """Where the teacher ended at once, one label changed a few percent of all answers."""
+    pool, y, others, _ = digits
+    task, kept = Classification(), {}
+    order = few(y, 0, 152)
+
+    def answers(count):
+        rows = order[:count]
+        return task.fit(pool[rows], y[rows], pool=pool, kept=kept, without=rows).predict_proba(others)
+
+    before, at, after = answers(149), answers(150), answers(151)
+    assert np.abs(after - at).mean() < 2 * np.abs(at - before).mean()
 
 
 def test_it_learns_the_nearest_function_of_its_own_kernel_also_where_that_of_the_pupils_is_known(digits, around):

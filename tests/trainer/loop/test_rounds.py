@@ -18,6 +18,7 @@ from trainer.columns.images import Images
 from trainer.embeddings import space
 from trainer.embeddings.space import Geometry, ImagePool
 from trainer.evaluation.learning_curve import Stability
+from trainer.learners import teacher
 from trainer.learners.teacher import FEW_LABELS
 from trainer.loop import rounds
 from trainer.loop.rounds import Timings, fit, prepare, rank
@@ -100,7 +101,7 @@ def test_advice_comes_with_enough_evaluations(project):
     assert evaluations[-1].advice.needed.goal == 0.999
 
 
-def test_few_labels_are_learned_with_their_neighbours_once_all_images_are_embedded(project):
+def test_few_labels_are_learned_with_their_neighbours_once_all_images_are_embedded(project, monkeypatch):
     pool, snapshot = project
     few = Snapshot(LOG, 40, dict(islice(snapshot.labels.items(), 40)), frozenset(), snapshot.names)
     assert len(fit(pool, few, None, seed=0).head.landmarks) > 40
@@ -119,10 +120,15 @@ def test_few_labels_are_learned_with_their_neighbours_once_all_images_are_embedd
     taught = fit(pool, few, alone, seed=0)
     assert len(taught.head.landmarks) > 40
     assert fit(pool, few, taught, seed=0) is taught
-    for classes, enough in ((2, True), (20, False)):  # five labels for each of twenty classes are few
+    for classes, only in ((2, False), (20, True)):  # five labels for each of twenty classes are few
         labels = {image: image % classes for image in range(FEW_LABELS + 1)}
         many = Snapshot(LOG, 101, labels, frozenset(), {k: str(k) for k in range(classes)})
-        assert (len(fit(pool, many, None, seed=0).head.landmarks) == len(labels)) == enough
+        found = fit(pool, many, None, seed=0).head
+        with monkeypatch.context() as patched:
+            patched.setattr(teacher, "PER_CLASS", 1_000)  # the teacher alone
+            assert np.array_equal(found.weights, fit(pool, many, None, seed=0).head.weights) == only
+            patched.setattr(teacher, "MOST_LABELS", len(labels))  # no teacher
+            assert len(fit(pool, many, None, seed=0).head.landmarks) == len(labels)
 
 
 def test_neighbours_of_other_classes_teach_nothing():
