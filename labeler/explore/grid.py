@@ -7,6 +7,7 @@ that it shows, so that nothing moves while a person selects. A long list comes i
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -29,8 +30,10 @@ from shared.settings.services import LabelerSettings
 from shared.tasks.task import Value
 from shared.wire.images import MAX_LISTED, SEVERAL, Drawn, Group, GroupView, GroupViews, Listing, Map, Tile, Tiles, View
 
-NEXT = 100
-"""How many upcoming questions the map marks."""
+NEXT, NEXT_SHARE = 100, 10
+"""The map marks at most 100 upcoming questions, and at most a tenth of its images: circles around nearly all points of
+a small project would tell nothing.
+"""
 TYPICAL = 4
 """Images that represent a group."""
 _SAYS = {"yes": True, "no": False, "nothing": None}
@@ -140,7 +143,8 @@ class Grid:
         shown = set(self._listings.fitting(flat.image_ids, lambda _: True))
         labels = {image_id: _drawn_class(fold, fold.state(image_id).label) for image_id in shown}
         with self._store.lock:
-            ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), NEXT))
+            some = min(NEXT, math.ceil(len(shown) / NEXT_SHARE))
+            ahead = list(islice((image_id for image_id in self._queue.ranked() if image_id in shown), some))
             live = {label: fold.resolve(label) or 0 for label in predicted.images.classes()}
         points = [point for point in zip(flat.image_ids, flat.x, flat.y, strict=True) if point[0] in shown]
         classes, confidences = predicted.images.of([image_id for image_id, *_ in points])

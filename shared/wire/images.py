@@ -306,5 +306,7 @@ class Map(Layout):
     labels: list[int]
     predicted: list[int]
     confidences: list[float]
-    next: list[int] = Field(default_factory=list)  # images that the queue asks about next
+    next: list[int] = Field(
+        default_factory=list
+    )  # images that the queue asks about next: at most 100, and a tenth of all
     model_version: str | None = None

@@ -197,6 +197,12 @@ def test_the_map_has_a_point_an_image(tmp_path: Path) -> None:
         assert (seen.layout, service.gallery.map("umap").layout) == ("pca", "umap")
 
 
+def test_the_map_marks_a_tenth_of_a_small_project_at_most(tmp_path: Path) -> None:
+    with gallery(tmp_path, 21) as (service, _):
+        service.push(pushed(service, [3, 9, 5, 7]))
+        assert service.gallery.map().next == [3, 9, 5]
+
+
 def test_without_a_model_what_needs_none_is_shown(tmp_path: Path) -> None:
     with gallery(tmp_path, 5, model=False) as (service, _):
         assert len(listed(service)) == 5
