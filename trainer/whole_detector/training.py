@@ -135,6 +135,8 @@ def _cycle(
     device: torch.device,
     on_step: Callable[[Step], None],
 ) -> None:
+    if _is_over(state, plan, judge):  # killed while its result was measured
+        return
     per_epoch = max(-(-len(examples) // state.batch_size), 1)
     total, done = plan.epochs * per_epoch, state.epoch * per_epoch
     columns = torch.tensor(np.repeat(np.arange(len(counts)), counts))
@@ -148,10 +150,9 @@ def _cycle(
     said: dict[str, float] = {}
     losses: list[torch.Tensor] = []
     batches = _batches(album, examples, plan, state.batch_size, range(done, total), total)
-    _learning(network, plan)
-    for step, drawn in zip(range(done, total), batches, strict=True):
-        began = time.perf_counter()
-        _set_rates(optimiser, plan, step, done, total)
+
+    def learn(drawn: list[Drawn]) -> torch.Tensor:
+        """Take a step on a batch; returns its loss."""
         images, truths = batched(drawn, device)
         values = recoloured(images.float(), COLOUR, random).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -161,9 +162,16 @@ def _cycle(
         norm = torch.nn.utils.clip_grad_norm_([*body, *head], CLIP)
         if torch.isfinite(norm):  # otherwise this step would spoil all weights for good
             optimiser.step()
-        state.steps += 1
-        take_in(min(AVERAGE, state.steps / (state.steps + 9.0)))
-        losses.append(loss.detach())
+        return loss.detach()
+
+    _learning(network, plan)
+    for step, drawn in zip(range(done, total), batches, strict=True):
+        began = time.perf_counter()
+        _set_rates(optimiser, plan, step, done, total)
+        if drawn:
+            losses.append(learn(drawn))
+            state.steps += 1
+            take_in(min(AVERAGE, state.steps / (state.steps + 9.0)))
         state.images += len(drawn)
         state.seconds += time.perf_counter() - began
         epoch = step // per_epoch + 1
@@ -173,8 +181,10 @@ def _cycle(
         state.epoch = epoch
         if epoch % every and epoch != plan.epochs:
             continue
-        row = {"epoch": float(epoch), "train_loss": float(torch.stack(losses).mean())}
-        losses = []
+        row = {"epoch": float(epoch)}
+        if losses:
+            row["train_loss"] = float(torch.stack(losses).mean())
+        losses.clear()
         if judge is not None:
             said = {"map_50_95": _judged(network, state, judge)}
             row["validation_map_50_95"] = said["map_50_95"]
@@ -182,10 +192,19 @@ def _cycle(
         else:
             state.best_epoch = epoch
         state.history.append({name: value for name, value in row.items() if math.isfinite(value)})
-        save(network, state, checkpoint)
-        if judge is not None and plan.patience is not None and epoch - state.best_epoch >= plan.patience:
+        over = _is_over(state, plan, judge)
+        if over:
             state.notes.append(f"Ended after epoch {epoch}: no improvement for {plan.patience} epochs.")
+        save(network, state, checkpoint)
+        if over:
             return
+
+
+def _is_over(state: State, plan: Plan, judge: Judge | None) -> bool:
+    """Whether the patience is used up."""
+    if judge is None or plan.patience is None or not state.epoch:
+        return False
+    return state.epoch - state.best_epoch >= plan.patience
 
 
 def _judged(network: WholeDetector, state: State, judge: Judge) -> float:
@@ -232,13 +251,16 @@ def _set_rates(optimiser: torch.optim.Optimizer, plan: Plan, step: int, first: i
 def _batches(
     album: Album, examples: list[Example], plan: Plan, size: int, steps: range, total: int
 ) -> Iterator[list[Drawn]]:
-    """Yield a batch for each step; threads draw the next batches in advance. Unreadable images are left out.
+    """Yield a batch for each step; threads draw the next batches in advance. Unreadable images are left out, so that a
+    batch may be empty.
 
-    The batch of a step depends only on the seed and its number. Raises ValueError if no image of a batch can be read.
+    The batch of a step depends only on the seed and its number. Raises ValueError if no image can be read during as
+    many batches as an epoch has.
     """
+    per_epoch = max(-(-len(examples) // size), 1)
+    empty = 0  # batches in a row
 
     def chosen(step: int) -> list[list[Example]]:
-        per_epoch = max(-(-len(examples) // size), 1)
         epoch, place = divmod(step, per_epoch)
         order = np.random.default_rng([plan.seed, epoch]).permutation(len(examples))
         draws = np.random.default_rng([plan.seed, epoch, place])
@@ -266,7 +288,8 @@ def _batches(
                 waiting.append(begin(step + AHEAD))
             found = [each.result() for each in coming]
             drawn = [each for each in found if not isinstance(each, ImageProblem)]
-            if not drawn:
+            empty = 0 if drawn else empty + 1
+            if empty >= per_epoch:
                 raise ValueError("None of the labeled images can be read.")
             yield drawn
 

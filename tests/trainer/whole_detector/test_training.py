@@ -114,3 +114,34 @@ def test_a_mosaic_shows_parts_of_four_images_with_their_boxes(squares):
             assert inside.argmax() == (0 if IDS[column] == RED else 2)  # the box is where its colour is
     again = [album.draw(examples[:1], [3, 1, 4], flip=True)[0] for _ in range(2)]
     assert np.array_equal(*again)
+
+
+def test_a_training_that_ended_early_does_not_go_on_after_a_kill(squares, tmp_path):
+    """It was killed while its result was measured."""
+    plan = replace(PLAN, epochs=8, patience=2)
+    judged = []
+
+    def judge(_):
+        judged.append(1)
+        return 0.5 if len(judged) == 1 else 0.1
+
+    done = learned(fresh(), squares, tmp_path, plan, judge=judge)
+    ended = "Ended after epoch 3: no improvement for 2 epochs."
+    assert (done.epoch, done.best_epoch, done.notes) == (3, 1, [ended])
+    steps = []
+    again = learned(fresh(), squares, tmp_path, plan, judge=judge, on_step=steps.append)
+    assert (steps, again.epoch, again.best_epoch, again.notes) == ([], 3, 1, [ended])
+
+
+def test_a_batch_without_a_readable_image_is_passed_over(tmp_path):
+    pictures = Album()
+    examples = [pictures.squares(seed, classes=(RED, BLUE)) for seed in range(4)]
+    album = views.Album(pictures.fetch, LIMITS, 64, GREY, {class_id: place for place, class_id in enumerate(IDS)})
+    bad, steps = examples[3], []
+    pictures.files[bad.sha256] = b"no image"
+    plan = replace(PLAN, epochs=2, batch_size=1, mosaic=0)
+    done = learned(fresh(), (examples, album), tmp_path, plan, on_step=steps.append)
+    assert [each.done for each in steps] == list(range(1, 9))
+    assert (done.epoch, done.images) == (2, 6)
+    with pytest.raises(ValueError, match="None of the labeled images can be read"):
+        learned(fresh(), ([bad] * 4, album), tmp_path / "none", plan)
