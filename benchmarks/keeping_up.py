@@ -132,10 +132,10 @@ def _run(
     place = {name: row for row, name in enumerate(names)}
     order = np.array([place[_name(found[image])] for image, _ in answers], np.int64)
     step = simulate(X, y, strategy_named("uncertainty_herding"), seed, "whole", budget, blocks=blocks).accuracy
-    return _along(X, y, train, test, order, blocks, seed), step
+    return along(X, y, train, test, order, blocks, seed), step
 
 
-def _along(
+def along(
     X: NDArray[np.float32], y: Ids, train: Ids, test: Ids, order: Ids, blocks: Sequence[int], seed: int
 ) -> NDArray[Any]:
     """The accuracy on `test` after each ten labels of `order`."""
@@ -145,6 +145,9 @@ def _along(
     truth, found = y[pool.train.ids], []
     for count in range(10, len(labeled) + 1, 10):
         rows = np.sort(labeled[:count])
+        if len(np.unique(truth[rows])) == 1:
+            found.append(float((truth[rows[0]] == y[pool.held.ids]).mean()))
+            continue
         pool.learn_shares(rows, TASK.as_numbers(truth[rows]))
         head = TASK.fit(
             pool.train.rows[rows], truth[rows], pool=pool.train.rows[:], kept=pool.kept, without=rows, seed=seed

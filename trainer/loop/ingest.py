@@ -12,9 +12,9 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
+from trainer.columns.embedding_order import EmbeddingOrder
 from trainer.columns.id_index import Ids, as_ids
 from trainer.columns.images import NUMBER_OF, Images
-from trainer.columns.pending import Pending
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import ImagePool
 from trainer.sync.catalog import Catalog
@@ -36,7 +36,7 @@ class Ingest:
         self._again: set[int] = set()  # images to check again
         self._last_retry = time.monotonic()
         self.pool: ImagePool | None = None  # None until there is a backbone
-        self.pending = Pending()  # to be embedded, in this order
+        self.pending = EmbeddingOrder()  # to be embedded
 
     def look_again(self, image_ids: Collection[int] | None = None) -> None:
         """Check again the images whose split the log changed, or all images. Thread-safe."""
@@ -75,16 +75,21 @@ class Ingest:
             changed = changed[~pool.has(changed.ids)]
         self.pending.add(changed[[image_id not in self.embedder.problems for image_id in changed.ids.tolist()]])
         if pool is not None:  # after a restart nearly all are embedded already
-            waiting = self._images(self.pending.first(len(self.pending))) if opened else changed
+            waiting = self._images(self.pending.all()) if opened else changed
             self._take_in(waiting[self.embedder.known(waiting.hashes)])
 
     def embed(self) -> bool:
-        """Embed one batch, labeled images first. Returns whether anything could be embedded."""
+        """Embed one batch. Returns whether anything could be embedded."""
         with self._replica.lock:
             labeled = as_ids(self._replica.fold.labels)
-        look = self.embedder.appetite
-        first = np.concatenate([self.pending.among(labeled)[:look], self.pending.first(look)])
-        entries = self._replica.images(list(dict.fromkeys(first.tolist())))
+        pool = self.pool
+        first = self.pending.first(
+            self.embedder.appetite,
+            labeled,
+            embedded=len(pool.train.ids) if pool is not None else 0,
+            measured=pool is not None and len(pool.held.row_of.known(labeled)) > 0,
+        )
+        entries = self._replica.images(first.tolist())
         done = self.embedder.step(entries, more_coming=not self._catalog.complete.is_set())
         if self._open_pool():
             self.look_again()  # others of the pending images may have a vector, too
@@ -109,7 +114,7 @@ class Ingest:
             catalog = self._replica.catalog
             left = np.empty(0, np.int64)
             if catalog is not self._followed:  # ids may now belong to other images
-                self._followed, self._changes, self.pending = catalog, 0, Pending()
+                self._followed, self._changes, self.pending = catalog, 0, EmbeddingOrder()
                 if self.pool is not None:
                     known = self.pool.ids
                     left = known[catalog.places.of(known) < 0]

@@ -81,6 +81,22 @@ def test_labeled_images_are_embedded_first(ingest):
     assert not ingest.complete()
 
 
+def test_a_labeled_test_set_does_not_keep_the_first_questions_waiting(tmp_path):
+    """All its images have labels before any train image has a vector."""
+    replica = Replica(tmp_path)
+    test = [each.model_copy(update={"split": "test"}) for each in CATALOG[:8]]
+    labels = label_rows([(each.id, 1 + each.id % 2) for each in test], after=2)
+    replica.accept(batch([*class_rows("light", "dark"), *labels]))
+    replica.update_catalog([*test, *CATALOG[8:]], after=12)
+    with opened_ingest(tmp_path, replica) as ingest:
+        ingest.refresh()
+        assert ingest.embed()
+        assert (len(ingest.pool.train.ids), len(ingest.pool.held.ids)) == (4, 0)
+        finish(ingest)
+        assert (len(ingest.pool.train.ids), len(ingest.pool.held.ids)) == (4, 8)
+    replica.close()
+
+
 def test_it_counts_the_images_whose_vectors_are_still_to_come(ingest):
     wanted = [3, 7, *range(8), 99]  # no image 99 is listed
     assert ingest.coming(wanted) == 0
