@@ -21,7 +21,7 @@ def unlabeled(pool: ImagePool, snapshot: Snapshot) -> Unlabeled | None:
 
     The labeler reports whether it asked at random. In addition, no label may come from an import alone. While images
     are still being embedded, those embedded so far are a random sample too: neither the order of questions nor that of
-    embedding depends on what they show. Labeled images are embedded first, though. So until the other images that were
+    embedding depends on what they show. Labeled images come earlier, though. So until the other images that were
     asked are embedded as well, there are no rows, and the accuracy is that of the labeled images alone.
 
     An active test works the same way. It asks in the order of the labeler's clock instead of a random order, and the

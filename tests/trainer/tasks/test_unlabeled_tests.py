@@ -94,7 +94,7 @@ def test_a_test_set_that_is_labeled_completely_needs_nothing_else():
 
 
 def test_while_images_are_embedded_it_waits_for_those_that_were_skipped(snapshot):
-    """Labeled images are embedded first: without the skipped ones, those asked would look too easy."""
+    """Labeled images come earlier: without the skipped ones, those asked would look too easy."""
     some = (*ASKED, *OPEN[:200])
     assert plain(pool_of(some, complete=False), snapshot).at_random
     _, evaluation, _ = evaluated(pool_of((*some, *SKIPPED), complete=False), snapshot)
