@@ -240,7 +240,7 @@ def bring(
         )
     if not outcome.rows:
         raise SettingsError(source.without_label(", ".join(path.name for path in paths)))
-    prefix = f"{paths[0].name}: " if len(paths) == 1 else ""
+    prefix = f"{paths[0].name or paths[0]}: " if len(paths) == 1 else ""
     for said in [*source.told(), *outcome.names]:
         console.print(f"{prefix}{said}", markup=False, highlight=False)
     console.print(_imported(outcome, dry_run=dry_run))

@@ -73,6 +73,8 @@ def predict(
 
 def _opened(photos: str) -> ImageSource:
     """The source at a place. One without images is refused before the trainer is asked. Raises SettingsError."""
+    if not photos.strip():  # an unset variable of a shell is not the current folder
+        raise SettingsError("Name the folder, archive or address whose images to predict.")
     place, passed = place_of(photos), Passed()
     try:
         source = Sources().source(place)

@@ -39,6 +39,8 @@ def add(
     workspace: Workspace = None,
 ) -> None:
     """Add a folder of photos to a project. A running labeler reads it within seconds."""
+    if not folder.strip():  # an unset variable of a shell is not the current folder
+        raise SettingsError("Name the folder of photos to add.")
     home = workspace or default_workspace()
     if not is_project(home):
         raise SettingsError(f"{home} is not a Flywheel workspace: start one with `flywheel up PHOTOS`.")

@@ -140,6 +140,8 @@ def _opened(path: Path, columns: Chosen | None, layout: str) -> Source:
             alone = "a folder is a yes to its class, and says nothing about the others"
             return Source(path, partial(_of_folders, labels), None, lambda: [*labels.told(), alone])
         return Source(path, labels.rows, None, labels.told)
+    if not path.exists():
+        raise SettingsError(f"There is no file or folder {path}.")
     reader = READERS.get(path.suffix.lower())
     if reader is None or not path.is_file():
         kinds = ", ".join(sorted(READERS))

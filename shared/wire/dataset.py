@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.wire.fields import Id, Message, Name, Reply, Split, Stored, Uuid
 
 MOST_GROUPED = 2_000_000  # images in one request
 Share = Annotated[float, Field(ge=0, lt=1)]
-SnapshotName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/]+$")]
+
+
+def _nameable(name: str) -> str:
+    """Refuse in words what the pattern in the schema excludes."""
+    if re.search(_NAMELESS, name):
+        raise ValueError("a name has no slash and no line break")
+    return name
+
+
+_NAMELESS = r"[\x00-\x1f/]"
+SnapshotName = Annotated[
+    str,
+    Field(min_length=1, max_length=100, json_schema_extra={"pattern": r"^[^\x00-\x1f/]+$"}),
+    AfterValidator(_nameable),
+]
 
 Groups = Annotated[
     dict[Annotated[Id, Field(strict=False)], Annotated[str, Field(max_length=4_096)]],

@@ -79,6 +79,8 @@ def open_boxes(path: Path, chosen: Chosen | None = None) -> Opened:
         return Opened(path.parent, partial(_again, left, table.rows), table.told)
     elif path.is_file() and path.suffix.lower() in READERS:
         read = partial(READERS[path.suffix.lower()], path, chosen)
+    elif not path.exists():
+        raise SettingsError(f"There is no file or folder {path}.")
     else:
         kinds = ", ".join(sorted(READERS))
         raise SettingsError(f"{path} is neither a folder nor a file that boxes can be read from ({kinds}).")

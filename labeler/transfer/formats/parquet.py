@@ -32,6 +32,10 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
     with opened(path) as file:
         schema = file.schema_arrow
         features = features_in(schema)
+        named = columns_of(schema.names, columns)
+        lacking = [name for part, name in (columns or Chosen()).columns.items() if part not in named]
+        if lacking:
+            raise SettingsError(f"{path} has no column {lacking[0]!r}; it has {', '.join(schema.names)}.")
         chosen = _with_features(features, schema.names, columns or Chosen())
         if not has_columns(schema.names, chosen):
             raise SettingsError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -207,6 +207,8 @@ def _by_header(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | Non
     for separator in tried:
         names = tuple(next(_rows(text, separator), []))
         columns = columns_of(names, chosen, by_id=True)
+        if _lacking(names, columns, chosen):
+            continue
         if {"uri", "label"} <= columns.keys():
             found.append((separator, names, _positions(names, columns), True))
         elif len(names) == 2 and len(columns.keys() & {"uri", "label"}) == 1 and not any(map(IMAGE.search, names)):
@@ -218,6 +220,12 @@ def _by_header(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | Non
     )
 
 
+def _lacking(names: Sequence[str], columns: Mapping[str, object], chosen: Chosen) -> list[str]:
+    """The user's columns that are neither in a header with these names nor the number of a column."""
+    numbers = {str(at + 1) for at in range(len(names))}
+    return [name for part, name in chosen.columns.items() if part not in columns and name not in numbers]
+
+
 def _by_classes(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | None:
     """The separator with which the first row names the image and no label, but classes with 1, 0 or nothing below."""
     found: list[_Layout] = []
@@ -225,6 +233,8 @@ def _by_classes(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | No
         names = tuple(next(_rows(text, separator), []))
         columns = columns_of(names, chosen, by_id=True)
         positions = _positions(names, columns)
+        if _lacking(names, columns, chosen):
+            continue
         if "uri" in columns and "label" not in columns and _classes(text, separator, positions):
             found.append((separator, names, positions, True))
     return max(found, key=lambda each: len(each[1]), default=None)
@@ -256,15 +266,16 @@ def _by_content(text: str, tried: Sequence[str], chosen: Chosen, path: Path) -> 
     columns = {"uri": named[0]} if len(named) == 1 else {}
     has_header = bool(columns) and not IMAGE.search(rows[0][columns["uri"]].strip())
     names = tuple(rows[0]) if has_header else tuple(str(at + 1) for at in range(width))
-    columns |= by_number
-    if has_header:
-        columns |= _positions(names, columns_of(names, chosen))
-    lacking = [name for part, name in chosen.columns.items() if part not in columns]
+    by_name = _positions(names, columns_of(names, chosen)) if has_header else {}
+    columns |= by_number | by_name
+    lacking = [name for part, name in chosen.columns.items() if part not in {**by_number, **by_name}]
     used = [at for at in range(width) if any(at < len(row) and row[at].strip() for row in rows)]  # a trailing comma
     if not lacking and "uri" in columns and len(used) == 2 and "label" not in columns:
         columns = _both(columns)
     if lacking or not {"uri", "label"} <= columns.keys():
         shown = ", ".join(repr(name.strip()) for name in (rows[0] if rows else ()))[:300]
+        first = {name.strip() for name in rows[0]} if rows else set()
+        lacking.sort(key=first.__contains__)  # a column that is there is not the one to name
         wrong = f"has no column {lacking[0]!r}" if lacking else "does not say which columns are image and label"
         raise SettingsError(
             f"{path} {wrong}. Name the columns with --columns image=…,label=… (or numbers if there is no header). "

@@ -177,5 +177,5 @@ def test_a_folder_of_boxes_can_begin_a_project(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     (tmp_path / "classes.txt").write_text("cat\n")
     assert opened([tmp_path], None, "").folder == tmp_path
-    with pytest.raises(SettingsError, match="is neither a folder nor a file that labels can be read from"):
+    with pytest.raises(SettingsError, match=r"There is no file or folder .*nothing"):
         opened([tmp_path / "nothing"], None, "")

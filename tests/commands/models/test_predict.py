@@ -62,6 +62,7 @@ def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
     assert "no model version 'gone'. There is none yet." in str(said)
     away = run(tmp_path, "-o", target, "--trainer-url", "http://127.0.0.1:9").exception
     assert "nothing answers at http://127.0.0.1:9 (connection refused)" in str(away)
+    assert "Name the folder" in str(run("", "-o", target, "--trainer-url", url).exception)  # not the current folder
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "read me.txt").write_text("no photo")
     empty = run(tmp_path / "empty", "-o", target, "--trainer-url", url)

@@ -49,6 +49,8 @@ def test_a_folder_is_added_to_the_project_here(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not a Flywheel workspace"):
         run("add", "more")
     workspace = made(tmp_path)
+    with pytest.raises(ValueError, match="Name the folder"):  # an unset variable of a shell
+        run("add", "")
     assert "The names of its images begin with more/." in run("add", "more")
     assert "already belongs to photos" in run("add", "more", "--workspace", str(workspace))
     project = ProjectFile.read(workspace)

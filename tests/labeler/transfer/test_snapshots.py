@@ -132,6 +132,12 @@ def test_names_are_listed_and_never_taken_twice(tmp_path: Path) -> None:
         assert (only.image_id, only.label) == (1, (None, "cat"))
 
 
+@pytest.mark.parametrize("name", ["a/b", "a\nb"])
+def test_a_name_that_cannot_be_is_refused_in_words(name: str) -> None:
+    with pytest.raises(ValueError, match="a name has no slash and no line break"):
+        SnapshotPost(name=name)
+
+
 def test_a_class_that_was_merged_or_deleted_since_stays_so(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     with labeler(tmp_path, classes=["cat", "dog", "owl"]) as service:

@@ -146,6 +146,30 @@ def test_columns_are_said_where_nothing_tells_them(tmp_path: Path) -> None:
         open_source(tmp_path, Chosen.of("image=a"))
 
 
+@pytest.mark.parametrize("more", ["", "score"])
+@pytest.mark.parametrize("wrong", ["image=nope", "label=nope", "image=filename,label=nope", "split=nope", "score=nope"])
+def test_a_column_that_is_not_there_is_refused_although_the_header_would_do(
+    tmp_path: Path, wrong: str, more: str
+) -> None:
+    header = ",".join(filter(None, ["filename", "label", more]))
+    path = table(tmp_path, f"{header}\na.png,cat{',1' * bool(more)}\nb.png,dog{',1' * bool(more)}\n")
+    for chosen in (wrong, wrong + ",separator=comma"):
+        with pytest.raises(SettingsError, match=r"has no column 'nope'.*The first row is 'filename', 'label'"):
+            open_source(path, Chosen.of(chosen))
+    assert pairs(path, "image=1") == pairs(path, "label=2") == CATS
+    bare = table(tmp_path, "id,label\nx1,cat\nx2,dog\n", "ids.csv")
+    with pytest.raises(SettingsError, match="has no column 'nope'"):
+        open_source(bare, Chosen.of("image=id,label=label,split=nope"))
+
+
+def test_a_column_that_a_parquet_file_lacks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.parquet"
+    pq.write_table(pa.table({"uri": ["a.png", "b.png"], "label": ["cat", "dog"]}), path)
+    assert pairs(path, "image=uri") == CATS
+    with pytest.raises(SettingsError, match="has no column 'nope'; it has uri, label"):
+        pairs(path, "image=uri,label=label,split=nope")
+
+
 def test_columns_are_said_of_json_lines_and_parquet_too(tmp_path: Path) -> None:
     lines = table(tmp_path, '{"foto": "a.png", "art": "cat"}\n{"foto": "b.png", "art": "dog"}\n', "labels.jsonl")
     assert pairs(lines, "image=foto,label=art") == CATS
