@@ -1,4 +1,4 @@
-// The shapes of the labeler's answers, as far as the pages read them. `docs/reference/api.md` has them in full.
+// The types of the labeler's answers, with the fields that the pages use. `docs/reference/api.md` lists all fields.
 
 /**
  * @typedef {{ value: number, low: number, high: number, n: number }} Interval
@@ -7,7 +7,7 @@
  * @typedef {{ label: number, name: string, confidence: number, chosen?: boolean | null }} Suggestion `chosen`: above its class's
  *   threshold, where an image may have several classes
  * @typedef {{ yes: number[], no: number[], merge?: boolean }} Classes what a person says of several classes; of those in
- *   neither, nothing. `merge`: what was said of them before stays
+ *   neither, nothing. `merge`: earlier answers for them are kept
  * @typedef {{ label: number, name: string, confidence: number, x: number, y: number, w: number, h: number }} SuggestedBox in
  *   pixels of the upright original
  * @typedef {{ label?: number | null, answer?: any }} Answered `answer` depends on the task: `Classes`, or boxes as
@@ -18,7 +18,7 @@
  */
 
 /**
- * The project as `GET /api/project` tells of it, with later events laid over it.
+ * The project as returned by `GET /api/project`, updated by later events.
  * @typedef {object} Project
  * @property {string} [log_id]
  * @property {number} last_seq
@@ -60,7 +60,7 @@
  */
 
 /**
- * An answer as it is posted to the labeler.
+ * An answer as sent to the labeler.
  * @typedef {{ id: string, image_id: number, action: string, label?: number | null, annotator: string, session?: string,
  *   [more: string]: unknown }} Annotation
  */

@@ -69,7 +69,7 @@ class Drawing(Card):
         return left + x * scale, top + y * scale
 
     def drag(self, x: float, y: float, to_x: float, to_y: float) -> None:
-        """Press at one place, lift at another."""
+        """Press at one place, release at another."""
         self.page.mouse.move(*self.at(x, y))
         self.page.mouse.down()
         self.page.mouse.move(*self.at((x + to_x) / 2, (y + to_y) / 2))
@@ -85,7 +85,7 @@ class Drawing(Card):
         self.page.mouse.click(*self.at(x, y))
 
     def touched(self) -> CDPSession:
-        """Make the page a phone's, and return a function that touches it."""
+        """Turn the page into a phone's, and return a function that touches it."""
         self.page.set_viewport_size(ViewportSize(width=390, height=844))
         devtools = self.page.context.new_cdp_session(self.page)
         devtools.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
@@ -114,7 +114,7 @@ class Drawing(Card):
 
 
 def boxes_of(services: Services, annotator: str) -> list[list[tuple[str, str, Place]] | None]:
-    """What the log holds of the annotator: class, origin and place of each box, by answer; None where it holds none."""
+    """The annotator's rows in the log: class, origin and place of each box; None for a row without an answer."""
     names = {class_id: name for name, class_id in class_ids(services).items()}
 
     def read(box: dict[str, Any]) -> tuple[str, str, Place]:

@@ -46,7 +46,7 @@ def pushed(services: Services, image_ids: Sequence[int], suggestions: dict[str, 
 
 
 def post(services: Services, path: str, body: dict[str, Any]) -> Any:
-    """A POST that must succeed."""
+    """Send a POST that must succeed."""
     return httpx.post(services.labeler.url + path, json=body, timeout=20).raise_for_status().json()
 
 
@@ -63,5 +63,5 @@ def take_all_back(services: Services, *annotators: str) -> None:
 
 
 def delete_class(services: Services, class_id: int) -> None:
-    """Delete the class; it must be there."""
+    """Delete the class, which must exist."""
     httpx.delete(f"{services.labeler.url}/api/classes/{class_id}", timeout=20).raise_for_status()

@@ -61,7 +61,7 @@ def simulate(pair: Services, folder: Path) -> None:
 
 
 def command(name: str, *arguments: object, url: str) -> str:
-    """What a command prints, in one line."""
+    """The output of a command, in one line."""
     words = [
         *name.split(),
         *map(str, arguments),

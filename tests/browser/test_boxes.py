@@ -1,4 +1,4 @@
-"""A detection project in a real browser: boxes drawn by hand, and the model's boxes verified."""
+"""A detection project in a real browser: a person draws boxes and verifies the model's."""
 
 from __future__ import annotations
 

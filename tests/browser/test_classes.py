@@ -1,4 +1,4 @@
-"""Classes changed on the way, in a labeler of one's own: each change says what it means before it is done."""
+"""Classes changed during labeling, in a labeler of its own: each change is explained before it is made."""
 
 from __future__ import annotations
 

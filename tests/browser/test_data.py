@@ -1,4 +1,4 @@
-"""Photos and label files given on the page Data: uploaded, looked at, imported."""
+"""Photos and label files on the page Data: uploaded, checked, imported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many images at once in a real browser: what is chosen, what is labeled, and what the page says when it cannot."""
+"""Many images at once in a real browser: which are selected and labeled, and what the page says if it cannot label."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OpenGrid = Callable[..., Grid]
 
 @pytest.fixture(scope="module")
 def alone() -> Iterator[Services]:
-    """A labeler with 90 images of which none is held out, without a trainer."""
+    """A labeler with 90 images, none of them held out, without a trainer."""
     settings = {"classes": ",".join(CLASSES), "test_set_frac": 0, "validation_set_frac": 0, **SHARED}
     with running_services(images=90, labeler=settings, start_trainer=False) as services:
         yield services

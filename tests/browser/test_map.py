@@ -1,4 +1,4 @@
-"""The map in a real browser: what is drawn around opens in the grid, and nothing held out is on it."""
+"""The map in a real browser: a selected region opens in the grid, and no held-out image is shown."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_an_absent_trainer_is_said_with_what_to_do(card: Card) -> None:
 
 
 def test_the_bar_says_what_both_services_do(card: Card) -> None:
-    """News as the labeler pushes it. What is said of all states is tested without a browser, in tests/ui_js."""
+    """Updates as the labeler pushes them. The words for all states are tested without a browser, in tests/ui_js."""
     view = {"state": "training", "round": 2, "done": 50, "total": 200, "serving": None}
     card.hear({"challenger": view})
     expect(card.part("challenger")).to_have_text("challenger, round 2: 25%")

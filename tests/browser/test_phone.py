@@ -1,4 +1,4 @@
-"""The card on a phone: large enough for fingers, and a sweep over the image answers."""
+"""The card on a phone: large enough for fingers, and a swipe over the image answers."""
 
 from __future__ import annotations
 

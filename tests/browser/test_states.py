@@ -1,4 +1,4 @@
-"""What each page says, and advises, while there are no images or no trainer."""
+"""What each page says and advises while there are no images or no trainer."""
 
 from __future__ import annotations
 

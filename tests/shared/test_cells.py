@@ -1,4 +1,4 @@
-"""Cells of a CSV: no spreadsheet runs them, and they say what they said."""
+"""Cells of a CSV file: no spreadsheet executes them, and reading them returns the original text."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""How numbers are said, on pages and in the terminal alike."""
+"""How numbers are written, the same on pages and in the terminal."""
 
 from __future__ import annotations
 

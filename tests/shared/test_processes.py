@@ -1,4 +1,4 @@
-"""Processes that let others go first."""
+"""Processes of low priority."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ GROUPS = Path("/proc/self/autogroup")
 
 
 def said_by(code, **how):
-    """What a real process prints."""
+    """The output of a real process."""
     asked = [sys.executable, "-c", f"from shared.processes import *; import os; {code}"]
     return subprocess.run(asked, cwd=HOME, capture_output=True, text=True, timeout=50, check=True, **how).stdout.strip()
 
@@ -23,7 +23,7 @@ def test_a_process_at_the_lowest_priority():
 
 @pytest.mark.skipif(not GROUPS.exists(), reason="this kernel does not weigh sessions")
 def test_a_session_of_its_own_gets_no_share_for_itself():
-    """Where Linux weighs sessions, a priority counts only within one."""
+    """Where Linux groups processes by session, a priority counts only within the session."""
     tell = f"lower_priority(); print(open({str(GROUPS)!r}).read())"
     assert said_by(tell, start_new_session=True).endswith("nice 19")
     before = GROUPS.read_text()

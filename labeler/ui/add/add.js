@@ -1,4 +1,4 @@
-// Where photos and label files are given: by dropping them, or by choosing files or a folder.
+// Adds photos and label files: a person drops them, or chooses files or a folder.
 
 import { element, find, setText } from "../lib/dom.js";
 import { live } from "../lib/project.js";
@@ -59,9 +59,9 @@ class Add {
     for (const input of this.root.querySelectorAll("input[type=file]")) {
       input.onchange = () => {
         uploads.add(chosenFiles(input.files), this.limits);
-        input.value = ""; // so that the same files may be chosen again
+        input.value = ""; // so that the same files can be chosen again
       };
-      if (input.files.length) input.onchange(); // chosen before this module was there
+      if (input.files.length) input.onchange(); // chosen before this module was loaded
     }
     this.root.onclick = (/** @type {any} */ { target }) => {
       const button = target.closest("button");
@@ -69,7 +69,7 @@ class Add {
     };
   }
 
-  /** @param {HTMLElement} button @param {DOMStringMap} of what it says that it does */
+  /** @param {HTMLElement} button @param {DOMStringMap} of its data attributes */
   act(button, { act, id = "", folder = "" }) {
     if (act === "files" || act === "folder") this.part(`[data-testid=${act}]`).click();
     else if (act === "cancel") uploads.cancel();
@@ -121,7 +121,7 @@ class Add {
     if (name === "rejected") details.open = true;
   }
 
-  /** Photos that lie in one folder per class bring their labels along. */
+  /** If photos are in one folder per class, offer the folders as labels. */
   drawFolders() {
     const { running, folders } = uploads;
     const offered = running || !this.foldersAreLabels ? [] : [...folders].filter(([, inner]) => inner.size > 1);
@@ -152,7 +152,7 @@ class Add {
   }
 }
 
-/** What became of the photos. @param {{ added: number, done: number, duplicates: unknown[], rejected: unknown[] }} uploads */
+/** The result of the uploads, in words. @param {{ added: number, done: number, duplicates: unknown[], rejected: unknown[] }} uploads */
 export function summaryOf({ added, duplicates, rejected, done }) {
   const said = done || !rejected.length ? [`${count(added, "photo")} added`] : [];
   if (duplicates.length) said.push(`${number(duplicates.length)} already here`);

@@ -1,8 +1,8 @@
-// What somebody dropped or chose: files, each with its folders in its name.
+// The files that a person dropped or chose. The name of each contains its folders.
 
 /** @typedef {{ file: File, name: string }} Dropped */
 
-/** All files of a drop, those in folders too. @param {any} transfer @returns {Promise<Dropped[]>} */
+/** All files of a drop, including those in folders. @param {any} transfer @returns {Promise<Dropped[]>} */
 export async function droppedFiles(transfer) {
   const entries = Array.from(transfer.items, (/** @type {any} */ item) => item.webkitGetAsEntry?.()).filter(Boolean); // before any await
   if (!entries.length) return chosenFiles(transfer.files);
@@ -12,7 +12,7 @@ export async function droppedFiles(transfer) {
   return found;
 }
 
-/** Files of an input; those of a folder with its name. Hidden files are nobody's photos. @param {FileList} files @returns {Dropped[]} */
+/** The chosen files, named by their path if a folder was chosen. Hidden files are skipped. @param {FileList} files @returns {Dropped[]} */
 export function chosenFiles(files) {
   return Array.from(files, (file) => ({ file, name: file.webkitRelativePath || file.name })).filter(
     ({ name }) => !hidden(name),
@@ -29,7 +29,7 @@ async function walk(entry, found) {
   }
   const reader = entry.createReader();
   for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // a hundred at a time
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // returns at most a hundred at a time
     if (!some.length) return;
     for (const each of some) await walk(each, found);
   }

@@ -1,11 +1,11 @@
-// One label file on the page: what importing it would do, or did.
+// A label file on the page: what its import would do, or has done.
 
 import { element } from "../lib/dom.js";
 import { capital, count, number, timeLeft } from "../lib/text.js";
 
-const EMPTY = "empty=nothing"; // says that nothing is in an image without a box
-const TABLES = /\.(csv|tsv|jsonl|ndjson|parquet)$/i; // whose columns can be named
-const MOST_CLASSES = 20; // named of those that a label file would add
+const EMPTY = "empty=nothing"; // an image without a box counts as empty
+const TABLES = /\.(csv|tsv|jsonl|ndjson|parquet)$/i; // formats whose columns can be named
+const MOST_CLASSES = 20; // maximum number of new classes that are named
 
 /** @typedef {any} LabelFile as `GET /api/label-files` lists it */
 
@@ -41,7 +41,7 @@ export function stateOf({ state, rows, total, seconds_left, error }) {
   return words[state] ?? error;
 }
 
-/** The numbers of a file with what they mean: [number, words]. @param {LabelFile} file @returns {[number, string][]} */
+/** The counts of a file, each with its meaning: [number, words]. @param {LabelFile} file @returns {[number, string][]} */
 export function linesOf(file) {
   const done = file.state === "imported";
   /** Words that follow a number. @param {number} amount @param {string} one @param {string} more */
@@ -78,7 +78,7 @@ export function linesOf(file) {
   return lines.filter(([amount, what]) => amount || what.startsWith("label"));
 }
 
-/** Sentences about the classes that a file would add. @param {LabelFile} file @returns {string[]} */
+/** Sentences about the classes that the import would add. @param {LabelFile} file @returns {string[]} */
 export function newClasses({ new_classes, misspelled }) {
   const names = Object.keys(new_classes);
   if (!names.length) return [];
@@ -113,9 +113,9 @@ function issues(file) {
   return details;
 }
 
-/** Where somebody says which columns of a table are which, or what folders are; open where the labeler cannot tell. @param {LabelFile} file */
+/** The form for the columns of a table or the layout of folders. It is open if the labeler cannot tell them. @param {LabelFile} file */
 function columns({ id, name, state, folder }) {
-  const hasInput = !folder && !TABLES.test(name); // of images without a box, which a table says itself
+  const hasInput = !folder && !TABLES.test(name); // a checkbox for images without a box; a table says itself which are empty
   const details = element("details", "", "columns");
   details.open = state === "failed";
   const row = element("div", "", "row");
@@ -163,7 +163,7 @@ function buttons(file, busy) {
   return row;
 }
 
-/** Whether new classes are added; names that look misspelled are added on purpose only. @param {LabelFile} file */
+/** The checkbox that adds new classes. It starts unchecked if a name looks misspelled. @param {LabelFile} file */
 function whetherToAdd({ misspelled }) {
   const [label, box] = [element("label"), element("input")];
   Object.assign(box, { type: "checkbox", checked: !Object.keys(misspelled).length });
@@ -171,7 +171,7 @@ function whetherToAdd({ misspelled }) {
   return label;
 }
 
-/** What happens to photos that have another answer. @param {LabelFile} file @param {HTMLElement} button says how many labels that makes */
+/** The choice of what happens to photos that have a different answer. @param {LabelFile} file @param {HTMLElement} button shows the resulting number of labels */
 function whichCounts({ kept, labels }, button) {
   const [label, select] = [element("label", "Where a photo has another answer "), element("select")];
   select.append(

@@ -1,5 +1,5 @@
-// Uploads of photos and label files. Uploading continues while somebody visits another page. Requests are
-// bounded in size. A failed one is retried; a photo that already exists is only counted.
+// Uploads of photos and label files. They continue while the person visits other pages. Requests are
+// bounded in size. A failed request is retried; a photo that already exists is only counted.
 
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { pause } from "../lib/time.js";
@@ -7,12 +7,12 @@ import { pause } from "../lib/time.js";
 /** @typedef {import("./dropped.js").Dropped} Dropped */
 /** @typedef {{ image: number, request: number, noImages: Set<string> }} Limits in bytes, and extensions that no photo has */
 
-const REQUEST_BYTES = 4 << 20; // of photos in one request; a larger one goes alone
+const REQUEST_BYTES = 4 << 20; // maximum total size of the photos in a request; a larger photo gets its own request
 const REQUEST_FILES = 20;
 const MOST_LABEL_FILES = 20;
 const TRIES = [500, 2000, 5000]; // milliseconds before each retry
 const LOOK_MS = 500;
-const SEND_MS = 600_000; // one request, over a slow line
+const SEND_MS = 600_000; // timeout of a request, for slow connections
 const LABELS = /\.(csv|tsv|jsonl|ndjson|parquet|json|xml|zip)$/i;
 const DATASET = /\.(txt|ya?ml|names)$/i; // files that mean nothing without the rest of their dataset
 
@@ -31,7 +31,7 @@ export class Uploads {
   sent = 0; // of these
   count = 0; // photos
   done = 0; // of these
-  added = 0; // of these, because they were new
+  added = 0; // of these: new ones
   /** @type {string[]} */
   duplicates = [];
   /** @type {{ uri: string, reason: string }[]} */
@@ -148,7 +148,7 @@ export class Uploads {
     this.tell();
   }
 
-  /** Remember the folder of a photo, which may be a class. @param {string} name */
+  /** Remember a photo's folder: its name may be a class. @param {string} name */
   note(name) {
     const folders = name.split("/").slice(0, -1);
     const [top, inner] = folders.length > 1 ? folders : ["", folders[0]];
@@ -162,7 +162,7 @@ export class Uploads {
     await this.poll();
   }
 
-  /** @param {string} address @param {string} field @param {Dropped[]} batch @returns {Promise<any>} undefined when it was refused */
+  /** @param {string} address @param {string} field @param {Dropped[]} batch @returns {Promise<any>} undefined if it was refused */
   async post(address, field, batch) {
     for (let tries = 0; ; tries++) {
       const form = new FormData();
@@ -235,5 +235,5 @@ export class Uploads {
   }
 }
 
-/** The uploads of this tab, which outlive the page that started them. */
+/** The uploads of this tab. They continue after the page that started them is left. */
 export const uploads = new Uploads();

@@ -95,7 +95,7 @@ class Card {
     this.again = setInterval(() => this.missesImages() && questions.ask(), ASK_AGAIN_MS);
     this.unsubscribe = live.follow(outbox.logId, (project, connected) => this.hear(project, connected));
     this.view.strip.draw();
-    // Before the queue, which frees the images that this page does not hold.
+    // Before asking the queue, which frees the images that this page does not hold.
     if (data.image && namedByAddress() === data.image) await this.openByAddress(data.image);
     if (!this.closed) questions.ask();
   }
@@ -348,7 +348,7 @@ class Card {
     if (!live.connected && this.outbox.items.length) {
       return this.view.say("Nothing was undone: the labeler cannot be reached.", true); // the card stays usable
     }
-    if (this.undoing++) return; // the loop below does it
+    if (this.undoing++) return; // the loop below processes it
     this.view.say("Undoing …");
     while (this.undoing > 0) {
       await this.undoOne();

@@ -20,7 +20,7 @@ export class Similar {
     this.item = null;
   }
 
-  /** Set the image on screen; null if nothing similar may be shown. @param {import("../types.js").Item | null} item */
+  /** Set the image on screen; null if similar images must not be shown. @param {import("../types.js").Item | null} item */
   show(item) {
     clearTimeout(this.waiting);
     this.request?.abort();

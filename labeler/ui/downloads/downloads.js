@@ -1,5 +1,5 @@
-// How far downloads are. The browser downloads what the links beside this component lead to. A model file is made first, so
-// that a refusal is a sentence on this page and nobody waits before an empty one.
+// The progress of downloads. The browser downloads the targets of the links beside this component. A model file is created
+// first, so that a refusal is shown on this page, and nobody waits in front of an empty one.
 
 import { ask } from "../lib/api.js";
 import { element, find } from "../lib/dom.js";
@@ -9,7 +9,7 @@ import { count, number, timeLeft } from "../lib/text.js";
 
 const DOWNLOADS = Symbol("downloads");
 const WATCH_MS = 700;
-const BEGINS_MS = 6000; // after a press, until the labeler lists the file
+const BEGINS_MS = 6000; // maximum time from a press until the labeler lists the file
 const MAKE_MS = 720_000;
 const BYTES = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
 
@@ -48,7 +48,7 @@ class Downloads {
   /** @param {any} event */
   press(event) {
     const link = event.target.closest?.("a[href]");
-    if (!link || link.hasAttribute("download")) return; // our own
+    if (!link || link.hasAttribute("download")) return; // the link that this module creates
     const address = link.getAttribute("href");
     if (!address.startsWith("/api/export") && !address.startsWith("/api/models/")) return;
     event.preventDefault();
@@ -68,7 +68,7 @@ class Downloads {
     link.remove();
   }
 
-  /** Have the file made, then download it. @param {string} address */
+  /** Ask the labeler to create the file, then download it. @param {string} address */
   async make(address) {
     this.refusals = [];
     try {
@@ -86,7 +86,7 @@ class Downloads {
     try {
       this.files = (await ask("/api/downloads")).downloads;
     } catch {
-      // what is shown stays until the next look
+      // keep what is shown; the next poll tries again
     }
     const busy = this.files.some(({ state }) => state === "making" || state === "writing");
     if (busy || performance.now() < this.until) this.timer = setTimeout(() => this.watch(), WATCH_MS);
@@ -103,7 +103,7 @@ class Downloads {
   }
 }
 
-/** A model file that is made; its download is listed next. @param {File} file */
+/** Whether this is a model file that was created; its download has a line of its own. @param {File} file */
 function isMade({ state, unit, done }) {
   return state === "done" && unit === "byte" && !done;
 }

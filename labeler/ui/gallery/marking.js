@@ -1,4 +1,5 @@
-// What a button or its key answers about the chosen images. What a class and Enter mean, the task says (`tasks/task.js`).
+// The answers of buttons and their keys about the selected images. The task defines those of classes and Enter
+// (`tasks/task.js`).
 
 /** @param {string} name @param {import("../tasks/task.js").Marking} marking @returns {import("../tasks/task.js").Mark | { refusal: string } | null} null if it answers nothing */
 export function markBy(name, marking) {

@@ -1,6 +1,6 @@
 // Thousands of tiles, of which only the visible ones exist. The box scrolls over an empty plane as high as all rows; tiles are
-// created when they become visible and removed afterwards. An element is never reused for another image, so no tile ever shows
-// the previous image's picture. For screen readers it is a list box with multiple selection.
+// created when they become visible and removed afterwards. Elements are never reused for another image, so that no tile shows
+// the picture of a previous image. For screen readers it is a list box with multiple selection.
 
 import { element, find } from "../lib/dom.js";
 

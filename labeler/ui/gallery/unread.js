@@ -1,5 +1,5 @@
-// What the grid could not load while it was scrolled: further images, or what is known of those in sight. A line over its lower
-// edge says why, with a button to try again; the next scroll tries again as well.
+// Reports what the grid could not load during scrolling: further images, or the data of visible ones. A line over its lower
+// edge says why, with a button to try again. The next scroll tries again as well.
 
 import { Refused } from "../lib/api.js";
 import { find, setText } from "../lib/dom.js";
@@ -23,7 +23,7 @@ export class Unread {
     } catch (error) {
       problem = error;
     }
-    if (this.last !== work) return; // what is loaded by now says more
+    if (this.last !== work) return; // a later load has replaced this one
     this.line.hidden = problem === null;
     if (problem !== null) setText(this.words, whyUnread(problem));
   }

@@ -1,6 +1,5 @@
-// The only module that talks to the labeler over HTTP. Each request is finite. It ends with the answer as JSON, with
-// `Refused` (the labeler said no, in its own words), with `Lost` (no answer came), or with an AbortError where the caller
-// stopped it.
+// The only module that sends HTTP requests to the labeler. Every request has a timeout. It returns the answer as JSON, or
+// throws: `Refused` with the labeler's own words, `Lost` if no answer came, or an AbortError if the caller cancelled it.
 
 /**
  * The URL of a picture in another size. The URL from the labeler already has a query with its version.
@@ -73,12 +72,12 @@ export async function has(url) {
   }
 }
 
-/** Whether the caller stopped the request. @param {unknown} error */
+/** Whether the caller cancelled the request. @param {unknown} error */
 export function isAbort(error) {
   return error instanceof Error && error.name === "AbortError";
 }
 
-/** Open the stream of changes. */
+/** Open the WebSocket that reports changes. */
 export function events() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   return new WebSocket(`${scheme}://${location.host}/api/events`);

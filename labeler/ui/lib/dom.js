@@ -15,7 +15,7 @@ export function element(tag, text = "", className = "") {
 }
 
 /**
- * A part of a component's own HTML, which is always there.
+ * Find a part of a component's own HTML, which always exists.
  * @param {Element | Document | DocumentFragment} root
  * @param {string} selector
  * @returns {any} the element; `any`, because the HTML beside the script says what it is
@@ -34,8 +34,8 @@ export function setText(node, text) {
 }
 
 /**
- * Write a name, such as of a class. Where it is too long for its place it goes on behind a `_`, `.`, `/` or `-`, rather than in the
- * middle of a word.
+ * Write a name, for instance of a class. A name that is too long may break after `_`, `.`, `/` or `-`, instead of in the middle
+ * of a word.
  * @template {Element} Node
  * @param {Node} node
  * @param {string} name

@@ -1,4 +1,4 @@
-// Tells whether the page is being left: the navigation was clicked, but the next page has not loaded yet.  Streamlit merges
+// Tells whether the page is being left: the navigation was clicked, but the next page has not loaded yet. Streamlit merges
 // waiting requests into one, which goes to the page of the last request. If a page requested a redraw after such a click, the
 // request would name the old page and so undo the click.
 

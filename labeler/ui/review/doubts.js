@@ -1,5 +1,5 @@
 // The doubtful labels to judge: the one on screen, and decoded ones behind it. A verdict changes the order of those behind,
-// except the next few, and never the one on screen.
+// except the next few. It never changes the one on screen.
 
 import { ask, isAbort, Refused } from "../lib/api.js";
 import { loadPicture } from "../lib/picture.js";

@@ -1,6 +1,6 @@
-// Presses Streamlit's buttons by keys, in the same way as the other pages understand keys: by the character, and by the place
-// on the keyboard where the layout writes another script. Streamlit's own shortcuts know neither a digit that needs Shift
-// nor a letter of another script.
+// Presses Streamlit's buttons by keys. As on the other pages, a key is identified by its character, or by its position on the
+// keyboard if the layout has another script. Streamlit's own shortcuts support neither digits that need Shift nor other
+// scripts.
 
 import { listenForKeys } from "../lib/input/keys.js";
 
@@ -46,7 +46,7 @@ class Shortcuts {
 }
 
 /**
- * The button that a key means: first by its character, then by its place.
+ * The button that a key presses: identified by its character, else by its position.
  * @param {Pick<import("../lib/input/keys.js").Key, "name" | "shift" | "digit" | "place">} key
  * @param {Shortcuts["data"]} data
  * @returns {string | undefined}

@@ -61,7 +61,7 @@ export class Stage {
     });
   }
 
-  /** From now on, this tool gets presses first. @param {Tool} tool */
+  /** Make this tool the first to receive presses. @param {Tool} tool */
   use(tool) {
     this.tool = tool;
   }
@@ -176,7 +176,7 @@ export class Stage {
     try {
       await question.sharp.decode();
     } catch {
-      return; // for a format that browsers cannot show, the copy stays
+      return; // browsers cannot show this format: keep the copy
     }
     if (this.question === question && image.parentElement === this.picture) image.replaceWith(question.sharp);
   }

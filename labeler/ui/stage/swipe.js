@@ -1,5 +1,5 @@
-// Swipes over the image: to the right accepts the suggestion, to the left does the other action. After a swipe that is too
-// short, the picture springs back.
+// Swipes over the image: a swipe to the right accepts the suggestion, one to the left does the other action. After a swipe
+// that is too short, the picture springs back.
 
 /** @typedef {import("../lib/input/pointer.js").Pointer} Pointer */
 /** @typedef {import("../lib/input/pointer.js").Gesture} Gesture */
@@ -13,7 +13,7 @@
  */
 
 export const FAR = 72; // pixels
-const ACROSS = 8; // pixels after which a finger that goes across does not scroll any more
+const ACROSS = 8; // horizontal pixels after which a finger no longer scrolls
 
 /** @implements {Gesture} */
 export class Swipe {
@@ -35,7 +35,7 @@ export class Swipe {
     return true;
   }
 
-  /** False once the finger moves up or down, which scrolls. @param {Pointer} now */
+  /** False if the finger moves up or down: the page then scrolls. @param {Pointer} now */
   moves(now) {
     const way = now.x - this.from.x;
     this.across = Math.abs(way) > Math.max(ACROSS, Math.abs(now.y - this.from.y));

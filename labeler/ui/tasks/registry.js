@@ -22,7 +22,7 @@ export function taskNamed(name) {
   return task;
 }
 
-/** The task with this name, after its parts were put into the page below `root`. @param {Element} root @param {string} name */
+/** The task with this name, after inserting its parts into the page below `root`. @param {Element} root @param {string} name */
 export function taskOn(root, name) {
   const task = taskNamed(name);
   fill(task, root);

@@ -1,5 +1,5 @@
-// The interface of a task on the pages: all that depends on the kind of label. A page asks the task of its project and knows
-// none by name. `registry.js` has the tasks. Each has a folder, whose HTML files are its own parts of the pages' HTML.
+// The interface of a task on the pages: everything that depends on the kind of label. Pages use the task of their project
+// and know no task by name. `registry.js` lists the tasks. The folder of a task contains its own parts of the pages' HTML.
 
 /** @typedef {import("../types.js").Suggestion} Suggestion */
 /** @typedef {import("../types.js").Answered} Answered */
@@ -34,7 +34,7 @@
  *   a question is on screen; `preselect`: suggested classes start switched on
  * @property {() => void} draw the classes changed
  * @property {(classId: number | null) => Answer | null} press a class was pressed, or null for none of them: the answer, or
- *   null where the card waits for more
+ *   null if the card waits for more
  * @property {(suggestions: Suggestion[]) => Answer | { refusal: string } | "keep" | null} accept what Enter gives, with the
  *   suggestions shown at that moment; "keep": the answer stays as it was
  * @property {(suggestions: Suggestion[]) => string | null} swipe what a swipe to the right would do, or null
@@ -56,7 +56,7 @@
  *   they are listed
  */
 /**
- * An answer about the chosen images.
+ * An answer for the selected images.
  * @typedef {object} Mark
  * @property {string} action
  * @property {(tile: Tile) => Answer | undefined} of the answer for an image; undefined leaves
@@ -65,7 +65,7 @@
  * @property {boolean} leaves whether images with this answer leave the view
  */
 /**
- * The grid: what pressing a class and Enter do for the chosen images.
+ * The grid: what pressing a class and Enter do for the selected images.
  * @typedef {object} Marking
  * @property {Record<string, string>} letters its own keys, and the action of each
  * @property {string | null} buttons what pressing a class does, in words before its name; null if classes cannot be pressed
@@ -99,7 +99,7 @@
  */
 
 /**
- * Put the task's own parts into the page's HTML, and remove what does not fit it. A part is a `<template>` in the
+ * Insert the task's own parts into the page's HTML, and remove parts that do not apply to it. A part is a `<template>` in the
  * task's file for this page, named by the slot that it replaces (`labeler.ui.parts.components`).
  * @param {Task} task
  * @param {Element} root

@@ -1,5 +1,5 @@
-// Has Python draw a part of a page again when what it shows has changed. News from the labeler carries change markers; while
-// they stay the same, nothing is asked. A hidden page waits until it is visible.
+// Asks Python to redraw a part of a page when its data has changed. The labeler sends change markers with its updates; while
+// they stay the same, nothing is requested. A hidden page waits until it is visible.
 
 import { isLeaving } from "../lib/leaving.js";
 import { live } from "../lib/project.js";
@@ -23,10 +23,10 @@ class Watch {
     this.data = null;
     /** @type {Record<string, unknown> | undefined} */
     this.marks = undefined;
-    this.at = 0; // when it was drawn
+    this.at = 0; // time of the last drawing
     this.draw = () => {};
     this.unsubscribe = live.subscribe((project) => {
-      this.marks = project.marks; // only what is pushed has them
+      this.marks = project.marks; // only pushed updates have them
       this.look();
     });
     this.clock = setInterval(() => this.look(), LOOK_MS);
@@ -37,7 +37,7 @@ class Watch {
     this.unsubscribe();
   }
 
-  /** Python has drawn it. @param {any} data @param {() => void} draw */
+  /** Called after Python has drawn the part. @param {any} data @param {() => void} draw */
   drawn(data, draw) {
     this.data = data;
     this.draw = draw;

@@ -1,4 +1,4 @@
-"""What anyone can do to a service without a token, over real sockets to a real server."""
+"""What anyone without a token can do to a service, over real sockets to a real server."""
 
 import socket
 import threading
@@ -86,7 +86,7 @@ def client(port: int, *sent: bytes) -> Iterator[socket.socket]:
 
 
 def answer(sock: socket.socket) -> bytes:
-    """All that comes until the service closes."""
+    """Everything received until the service closes."""
     said = b""
     while piece := sock.recv(65_536):
         said += piece
@@ -102,7 +102,7 @@ def open_page(port: int) -> ClientConnection:
 
 
 def flood(sock: socket.socket, piece: bytes, pieces: int) -> bytes:
-    """Send on and on, as long as it is read; returns what the service says then."""
+    """Keep sending as long as the service reads; returns its answer."""
     try:
         for _ in range(pieces):
             sock.sendall(piece)

@@ -1,4 +1,4 @@
-"""Answers without end, and being told to come again, over real sockets."""
+"""Endless answers, and answers that ask to try again later, over real sockets."""
 
 import asyncio
 import socket

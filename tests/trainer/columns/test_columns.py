@@ -71,7 +71,7 @@ def test_removed_images_keep_their_rows_and_are_not_shown(steps, dim):
 
 
 def digest(number):
-    """The hash of a number; those of a few numbers begin alike."""
+    """The hash of a number. Every fifth number has a hash with the same beginning."""
     plain = sha256(str(number).encode()).hexdigest()
     return "ab" * 8 + plain[16:] if number % 5 == 0 else plain
 

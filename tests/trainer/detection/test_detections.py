@@ -1,4 +1,4 @@
-"""Of all boxes that the points of a canvas find, one is left for each object, and all of them say where it is."""
+"""Many points of a canvas find the same object: one box is left for each, and all of them contribute to its place."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CLASSES = np.array([3, 7])
 
 
 def picked(*found):
-    """What is left of boxes (left, top, right, bottom) with a score for each of CLASSES."""
+    """The boxes that remain of these (left, top, right, bottom), which have a score for each of CLASSES."""
     return pick(torch.tensor([scores for _, scores in found]), torch.tensor([box for box, _ in found]), CLASSES, CANVAS)
 
 

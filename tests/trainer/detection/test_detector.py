@@ -1,4 +1,4 @@
-"""The detector learns, goes on learning, and finds boxes in pixels of the upright original."""
+"""The detector learns, continues to learn, and finds boxes in pixels of the upright original."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The threshold for suggestions is the one that would have cost least actions."""
+"""The threshold for suggestions is the one that would have cost the fewest actions."""
 
 import numpy as np
 from hypothesis import example, given

@@ -1,4 +1,4 @@
-"""What is kept for the teachers equals what the neighbour graph says now."""
+"""The values kept for the teachers equal those of the current neighbour graph."""
 
 import numpy as np
 import pytest

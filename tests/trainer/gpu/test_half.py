@@ -1,4 +1,4 @@
-"""Networks in 16 bits give the same vectors but for rounding, or are not used."""
+"""Networks in 16 bits give the same vectors apart from rounding, or are not used."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""The estimate of a round, and the time left."""
+"""The estimated duration of a round, and the remaining time."""
 
 import os
 

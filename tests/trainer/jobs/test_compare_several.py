@@ -1,4 +1,4 @@
-"""Versions that predict several classes per image, held against the same answers."""
+"""Versions that predict several classes per image, compared on the same answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTHING = np.zeros(40, np.bool_)
 
 
 def answers(hats, shoes, version="base", **more) -> SeveralAnswers:
-    """A version that knows hats and shoes, and is rather sure of both."""
+    """A version that knows hats and shoes, and is fairly confident about both."""
     yes = np.stack([hats, shoes], axis=1)
     return SeveralAnswers(version, np.array([1, 2]), np.where(yes, 0.8, 0.3).astype(np.float32), yes, 1_000, **more)
 

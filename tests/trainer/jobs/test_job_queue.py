@@ -217,7 +217,7 @@ def test_a_pause_halts_the_process_at_once_and_one_that_is_killed_is_begun_again
 
 @pytest.mark.parametrize("halted", [False, True])
 def test_no_orphan_goes_on_after_the_trainer(halted):
-    """A worker whose parent is gone ends, and does not stay in memory for ever if it was halted."""
+    """A worker ends when its parent is gone. One that was halted does not stay in memory forever either."""
     if halted and sys.platform != "linux":
         pytest.skip("Only Linux ends a halted process with its parent.")
     script = (

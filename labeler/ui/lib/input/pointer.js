@@ -111,7 +111,7 @@ export class Pointers {
   }
 
   /**
-   * Tell the browser that we handle the finger. Otherwise it takes a quick movement for a fling, even where it may not
+   * Tell the browser that we handle the finger. Otherwise it treats a quick movement as a fling, even where it may not
    * scroll. The next tap would then only stop that fling, without a click.
    * @param {TouchEvent} event comes after the pointer event
    */

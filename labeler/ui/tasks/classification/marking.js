@@ -1,5 +1,5 @@
-// The grid where an image has one class: a class that is pressed is the answer about the chosen images, and Enter accepts
-// their predictions.
+// The grid where an image has one class: pressing a class labels the selected images with it, and Enter accepts their
+// predictions.
 
 import { number } from "../../lib/text.js";
 

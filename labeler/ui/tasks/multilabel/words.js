@@ -1,4 +1,4 @@
-// Answers of several classes in words.
+// Describes answers with several classes in words.
 
 /** @typedef {import("../../types.js").Classes} Classes */
 /** @typedef {import("../../types.js").ClassEntry} ClassEntry */
@@ -6,7 +6,7 @@
 export const NONE = "None of these";
 
 /**
- * An answer of several classes in words: those that the image has, in the order of the classes.
+ * An answer in words: the classes that the image has, in the order of the project's classes.
  * @param {Classes} answer
  * @param {ClassEntry[]} known
  */
