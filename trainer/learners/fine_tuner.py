@@ -120,7 +120,7 @@ def fine_tune(
     """
     run = resume(network, checkpoint) or Run(batch_size=plan.batch_size)
     network.to(device)
-    while True:
+    while not _is_over(run, plan):  # it may be over already: the process was killed while the result was measured
         try:
             if plan.frozen and not run.epoch and not run.best:
                 _begin(network, train, validation, plan, run, device)
@@ -138,6 +138,11 @@ def fine_tune(
             run = again
     network.load_state_dict(run.best)
     return run
+
+
+def _is_over(run: Run, plan: Plan) -> bool:
+    """Whether the patience is used up."""
+    return run.epoch - run.peak_epoch >= plan.patience and run.epoch > plan.frozen
 
 
 @torch.no_grad()
@@ -280,7 +285,7 @@ class _Keeper(Callback):  # type: ignore[misc]  # fastai is not typed
                 run.best_score = score
                 self._keep()
         run.history.append({name: value for name, value in said.items() if math.isfinite(value)})
-        self.finished = run.epoch - run.peak_epoch >= self.plan.patience and run.epoch > self.plan.frozen
+        self.finished = _is_over(run, self.plan)
         if self.finished:
             run.notes.append(f"Ended after epoch {run.epoch}: no improvement for {self.plan.patience} epochs.")
         save(self.model, run, self.file)

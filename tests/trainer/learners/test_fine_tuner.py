@@ -225,6 +225,16 @@ def test_what_was_interrupted_goes_on_at_the_next_epoch(tmp_path):
     assert again.images == run.images
 
 
+def test_a_training_that_ended_early_does_not_go_on_after_a_kill(tmp_path):
+    """It was killed while its result was measured."""
+    asked = plan(epochs=9, patience=2, learning_rate=1e-12)
+    run = train(tmp_path, Network(), asked)
+    assert run.epoch < 9
+    again = train(tmp_path, Network(), asked)
+    assert (again.epoch, again.images, again.notes) == (run.epoch, run.images, run.notes)
+    assert len(again.notes) == 1
+
+
 def test_a_checkpoint_that_cannot_be_read_is_a_sentence(tmp_path):
     (tmp_path / "run").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="delete it to start over"):
