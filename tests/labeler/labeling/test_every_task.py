@@ -22,11 +22,12 @@ from tests.labeler.tasks import SAID, every_task
 
 both_stores = pytest.mark.usefixtures("both_stores")
 
+PEOPLE = ("ann", "bob")
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("say"), st.integers(1, 4), st.integers(0, 3)),
         st.tuples(st.just("again"), st.integers(0, 9), st.integers(0, 3)),  # an earlier post, its answer lost
-        st.tuples(st.just("undo"), st.just(0), st.just(0)),
+        st.tuples(st.just("undo"), st.just(0), st.integers(0, 1)),
         st.tuples(st.just("rename"), st.integers(1, 2), st.integers(0, 99)),
         st.tuples(st.just("restart"), st.just(0), st.just(0)),
     ),
@@ -36,29 +37,29 @@ STEPS = st.lists(
 
 @every_task
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=STEPS, merges=st.booleans())
+@given(steps=STEPS, merges=st.booleans(), overlap=st.integers(1, 2))
 def test_every_post_counts_once_however_often_it_comes(
-    tmp_path_factory: pytest.TempPathFactory, task: str, steps: list[tuple[str, int, int]], merges: bool
+    tmp_path_factory: pytest.TempPathFactory, task: str, steps: list[tuple[str, int, int]], merges: bool, overlap: int
 ) -> None:
     tmp, said = tmp_path_factory.mktemp("once"), SAID[task]
     photos(tmp / "photos", 4)
     posts: list[Any] = []
-    opened = labeler(tmp, task=task)
+    opened = labeler(tmp, task=task, overlap=overlap)
     service = opened.__enter__()
     try:
         for action, first, number in steps:
             if action == "restart":
                 opened.__exit__(None, None, None)
-                opened = labeler(tmp, task=task)
+                opened = labeler(tmp, task=task, overlap=overlap)
                 service = opened.__enter__()
             elif action == "say":
-                posts.append(said(first, number))
+                posts.append(said(first, number, annotator=PEOPLE[number % 2]))
                 assert service.annotate(posts[-1:]).accepted == 1
             elif action == "again" and posts:
                 assert service.annotate([posts[first % len(posts)]]).duplicates == 1
             elif action == "undo":
                 before = service.log.last_seq
-                undo = Undo(id=uuid4(), annotator="ann")
+                undo = Undo(id=uuid4(), annotator=PEOPLE[number])
                 try:
                     undone = service.undo(undo)
                 except Missing:

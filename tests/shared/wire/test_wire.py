@@ -26,8 +26,21 @@ WIRE_TYPES = [
     if isinstance(kind, type) and issubclass(kind, Message | Reply)
 ]
 
+IDS = st.integers(1, 2**31)
+PIXELS = st.floats(-1e6, 1e6).map(lambda each: round(each, 2))
+ANSWERS = st.one_of(
+    st.none(),
+    st.lists(IDS, max_size=6, unique=True).map(lambda ids: {"yes": sorted(ids[::2]), "no": sorted(ids[1::2])}),
+    st.lists(st.tuples(IDS, PIXELS, PIXELS, st.floats(1, 1e6)), max_size=4).map(
+        lambda drawn: {
+            "boxes": [{"label": k, "x": x, "y": y, "w": w, "h": 2.5, "origin": "drawn"} for k, x, y, w in drawn]
+        }
+    ),
+)
+"""What a person says, in a project of any task."""
 ROWS = st.builds(
     Row,
+    answer=ANSWERS,
     seq=st.integers(1, 2**53),
     id=st.uuids(),
     action=st.sampled_from(get_args(Action)),
