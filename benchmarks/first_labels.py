@@ -17,7 +17,7 @@ it are paired by seed, with their standard error.
 | by hash | all splits in the order of their hashes, and before them images with a label |
 | by hash, test set | the same, and the held-out quarter has labels from the start |
 | by class | class after class, as in a folder of folders |
-| thumbnails | train images, most different thumbnails first: needs `--photos LABELS:IMAGES` |
+| thumbnails | train images, those first whose thumbnails cover the pool: needs `--photos LABELS:IMAGES` |
 | covering | train images, those first that cover the finished pool: no product can know this order |
 """
 

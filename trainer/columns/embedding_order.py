@@ -4,8 +4,8 @@ The questions come from train images, so these come first, in the random order o
 already take turns with them: an import of thousands of labels must not keep the first questions waiting. After a
 beginning, every fourth image is a held-out one if the accuracy is measured. In a large pool, it is one in any case.
 
-Nothing here depends on what an image shows. To begin with images whose thumbnails are as different as possible is no
-better (docs/measurements/experiments.md), and all images would have to be fetched for it, also those in a store.
+Nothing here depends on what an image shows. To begin with thumbnails that cover the pool is no better, or worse
+(docs/measurements/experiments.md), and all images would have to be fetched for it, also those in a store.
 """
 
 from __future__ import annotations
