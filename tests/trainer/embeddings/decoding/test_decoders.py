@@ -49,7 +49,7 @@ def decoders(folder: Folder) -> Iterator[Decoders]:
 
 WAIT = 600.0
 """Seconds after which something never comes. The processes have the lowest priority: beside twenty others that want the
-cores, 0.1 seconds of one core have taken more than a minute."""
+cores, 0.1 seconds of one core can take more than a minute."""
 
 
 def said(future: "Future[NDArray[Any]]") -> object:
