@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torchvision.ops import batched_nms, box_iou
 
 from trainer.detection.placement import Boxes, Placement
-from trainer.evaluation.box_matching import distinct
+from trainer.evaluation.box_matching import distinct, worths
 
 MOST = 300
 """Maximum number of boxes per image."""
@@ -44,15 +44,23 @@ class Detections:
 
     def above(self, threshold: float) -> Detections:
         """The detections with at least this score."""
-        kept = self.scores >= threshold
-        return Detections(self.boxes[kept], self.classes[kept], self.scores[kept])
+        return self.only(self.scores >= threshold)
 
     def suggested(self, threshold: float) -> Detections:
-        """The boxes to suggest to a person: those with at least `threshold`. Of several boxes in one place, only the
-        most confident.
+        """The boxes to suggest to a person: those that are worth at least `threshold`."""
+        return self.only(self.worths() >= threshold)
+
+    def worths(self) -> NDArray[np.float32]:
+        """The worth (n,) of suggesting each box (`box_matching.worths`). Of several boxes in one place, only the most
+        confident is worth anything; the others get -1.
         """
-        kept = distinct(self.boxes.astype(np.float64), self.scores.astype(np.float64))
-        return Detections(self.boxes[kept], self.classes[kept], self.scores[kept]).above(threshold)
+        places = self.boxes.astype(np.float64)
+        kept = distinct(places, self.scores.astype(np.float64))
+        return np.where(kept, worths(places, self.classes, self.scores), -1).astype(np.float32)
+
+    def only(self, kept: NDArray[np.bool_]) -> Detections:
+        """The detections that `kept` (n,) marks."""
+        return Detections(self.boxes[kept], self.classes[kept], self.scores[kept])
 
     @classmethod
     def none(cls) -> Detections:

@@ -6,7 +6,7 @@
     detector = fit(examples, maps, previous=None, steps=140, seed=0, should_stop=lambda: False)
     detector = fit(examples, maps, previous=detector, steps=140, …)      # continues to learn
     found = detector.detect(maps.plain(sha256))                          # Detections in pixels of the upright original
-    shown = found.above(detector.threshold)
+    shown = found.suggested(detector.threshold)
 
 An `Example` without boxes says that the image contains no object. A `Detector` is immutable, so other threads can
 detect with it while the next one is fitted. It includes the state of its optimiser, because training never restarts:
@@ -34,7 +34,7 @@ from trainer.detection.regions import shapes as region_shapes
 CLASSIFIED = 600
 """Number of points whose boxes are classified: those that most likely see an object. Others hardly see any."""
 FIRST_THRESHOLD = 0.5
-"""Default score threshold for suggestions, used until enough answers suggest a better one."""
+"""Default threshold for the worth of a suggestion, used until enough answers suggest a better one."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Training:
 class Detector:
     """A fitted detector.
 
-    `classes` (K,) are ascending class ids, and `threshold` is the minimum score of a suggested box. `weights` are the
+    `classes` (K,) are ascending class ids, and `threshold` is the minimum worth of a suggested box. `weights` are the
     head's tensors on the CPU, and `regions` those of the classifier of objects, which is missing while there is only
     one class. `channels` and `size` describe the frozen network, which `pyramid` identifies.
     """

@@ -1,4 +1,6 @@
-"""Chooses the score threshold for suggested boxes: the one that would have cost the fewest actions on recent images.
+"""Chooses the threshold for suggested boxes: the one that would have cost the fewest actions on recent images.
+
+A box is suggested if its worth (`trainer.evaluation.box_matching.worths`) reaches the threshold.
 
 To correct, draw or delete a box takes a person one action; to accept one takes none. Each recent image was scored
 before it was learned, so the cost of any threshold can be computed afterwards. If suggestions would cost more than they
@@ -48,10 +50,10 @@ def least_costly(judged: Sequence[Judged]) -> float:
     last = judged[-LAST:]
     if len(last) < ENOUGH:
         return FIRST_THRESHOLD
-    shown = [each.found.suggested(0.0) for each in last]  # grouping boxes in one place is independent of the threshold
+    worths = [each.found.worths() for each in last]  # independent of the threshold
     costs = {
-        step: sum(_done(some.above(step), each).total for some, each in zip(shown, last, strict=True))
-        for step in map(float, STEPS)  # as numpy scalars, they would compare with float32 scores in another way
+        step: sum(_done(each.found.only(worth >= step), each).total for each, worth in zip(last, worths, strict=True))
+        for step in map(float, STEPS)  # as numpy scalars, they would compare with float32 in another way
     }
     costs[NONE] = sum(len(each.boxes) for each in last)
     return min(costs, key=lambda step: (costs[step], abs(step - FIRST_THRESHOLD)))

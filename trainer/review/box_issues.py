@@ -221,7 +221,7 @@ class BoxJudge:
 
 def doubts_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
     """The doubts about one image."""
-    sure = found.suggested(min(SURE, ANOTHER))
+    sure = found.confident(min(SURE, ANOTHER))
     pairs = pairing(drawn, sure, 0.5)
 
     def doubt(kind: DoubtKind, quality: float, other: int, one: int | None) -> BoxDoubt:
@@ -244,7 +244,7 @@ def doubts_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
 
 def missed_of(row: int, drawn: Placed, found: Placed) -> list[BoxDoubt]:
     """The drawn boxes that no suggestion of any class is near, each with the score that its class reaches there."""
-    sure = found.suggested(ANOTHER)
+    sure = found.confident(ANOTHER)
     near = iou(drawn.places, sure.places).max(axis=1, initial=0.0) >= APART
     overlap = iou(drawn.places, found.places)
     told = []

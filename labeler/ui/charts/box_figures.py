@@ -90,7 +90,8 @@ def explained(latest: Evaluation) -> str:
         said += (
             ": none is suggested now, because that would cost more than it saves"
             if min(limits) >= 1
-            else f", now those with a confidence of at least {percent(min(limits))}"
+            else f", now those with a worth of at least {percent(min(limits))}, "
+            "the mean of two confidences: that there is an object of this class, and that there is one of any class"
         )
     unknown = [plain(each.name) for each in latest.classes if not each.learned]
     unlearned = (

@@ -61,7 +61,7 @@ def test_each_class_has_its_row_and_what_is_not_learned_is_named() -> None:
     assert table["Test boxes"].tolist() == [80, 3]
     assert table["Average precision"].tolist() == ["80% (70% – 90%)", "–"]
     said = box_figures.explained(latest)
-    assert "a confidence of at least 35%" in said
+    assert "a worth of at least 35%" in said
     assert "IoU 0.5" in said
     assert "Not learned yet, because no box of it is in a training image: dust" in said
     never = latest.model_copy(update={"classes": [latest.classes[0].model_copy(update={"threshold": 1.0})]})
