@@ -3,10 +3,11 @@
 Rows are centred on the mean of the train images, weighted by their spectrum and scaled to unit length
 (`trainer.embeddings.transform`). The head and all distances use this space. It is fixed per *geometry version*. A new
 version is computed each time the number of train images has doubled, once when all are embedded, and when images are
-removed or change their split. So early questions are possible and late ones are accurate. In a large pool, a few images
-that change their split only get another row. The old row stays, and the snapshot's splits tell that it does not count.
-The row of a removed image stays, too, and is marked (`trainer.columns.id_matrix`), until a tenth of the images are
-removed.
+removed or change their split. So early questions are possible and late ones are accurate. While a scan brings images
+into a large pool, all known ones may be embedded again and again, so the version for late ones waits for a pause. In a
+large pool, a few images that change their split only get another row. The old row stays, and the snapshot's splits tell
+that it does not count. The row of a removed image stays, too, and is marked (`trainer.columns.id_matrix`), until a
+tenth of the images are removed.
 When the labels change how much each block of features counts, this makes a new version, too. It has the same `base`:
 its directions, and so the map of the pool, stay. Train images and held-out images (validation, test) are in separate
 matrices, so that no strategy can see the latter. The pool knows no labels.
@@ -17,7 +18,9 @@ built aside and then published by one assignment, so that ids, rows and version 
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,22 +33,23 @@ from numpy.typing import NDArray
 
 from shared.wire.fields import Split
 from shared.wire.images import ImageEntry
-from trainer.columns.growing import Growing
 from trainer.columns.half_rows import BLOCK, AnyRows, parts
-from trainer.columns.hash_index import HASH_BYTES, as_text
+from trainer.columns.hash_index import as_text
 from trainer.columns.id_index import IdIndex, Ids
 from trainer.columns.id_matrix import NONE, IdMatrix
 from trainer.columns.images import SPLITS, TRAIN, Images, Splits
+from trainer.columns.members import Members
 from trainer.columns.spread_rows import Workers
 from trainer.embeddings.block_weights import learned_shares, starting_shares
 from trainer.embeddings.transform import SAMPLE, Projection, fit_projection, plain, rescaled
 
 Read = Callable[[Sequence[str]], NDArray[np.float32]]
-EMPTY = np.empty(0, np.uint8)
 LARGE = 20_000
 """With this many images, a change of split does not always rebuild the geometry. With fewer, a rebuild is quick."""
 FEW = 0.01
 """Share of images that may change their split before the geometry is rebuilt, because its mean contains them."""
+PAUSE_SECONDS = 5.0
+"""Seconds without new images after which the geometry of a large pool takes in those that came late."""
 LATE = 0.1
 """Share of images that may come late or be removed before the geometry is rebuilt: the mean of the others is accurate
 enough."""
@@ -128,11 +132,12 @@ class ImagePool:
         self._learned = False  # whether labels have changed them
         self._looked_at = 0  # number of labels at the last look
         self._read = read  # content hashes → raw vectors (n, D)
-        self._images = _Members()
+        self._images = Members()
         self.geometry = Geometry(plain(np.zeros(dim, np.float32)), IdMatrix(dim), IdMatrix(dim))
         self._changes = 0  # how often rows were removed or moved within the geometry
         self._space: tuple[tuple[int, ...], Space] | None = None  # the last one returned by `space`, and its state
         self._mean_count = 0
+        self._grown_at = -math.inf  # when images came last
         self._moved = 0  # images that changed their split since the geometry was computed
         self._removed = 0  # images that were removed since then
         self._removals = 0  # how often images were removed
@@ -231,12 +236,24 @@ class ImagePool:
         fresh = images[~self.has(images.ids)]
         self._images.append(fresh)
         train = len(self.train.ids) + int((fresh.splits == TRAIN).sum())
-        enough = (1 + LATE if complete else 2.0) * self._mean_count
-        if train > max(enough, 1) or not whole:
+        if len(fresh):
+            self._grown_at = time.monotonic()
+        if train > max(self._enough, 1) or not whole:
             self._rebuild()
         elif len(fresh):
             self._append(self.geometry, fresh)
         self.whole = True
+
+    @property
+    def due(self) -> bool:
+        """Whether `add` would rebuild the geometry, even without images."""
+        return len(self.train.ids) > max(self._enough, 1)
+
+    @property
+    def _enough(self) -> float:
+        """Number of train images beyond which the geometry is rebuilt."""
+        rests = len(self) < LARGE or time.monotonic() - self._grown_at >= PAUSE_SECONDS
+        return (1 + LATE if self.complete and rests else 2.0) * self._mean_count
 
     def move(self, entries: Sequence[ImageEntry] | Images) -> None:
         """Move those of these images that were added with another split into their new one.
@@ -341,53 +358,3 @@ class ImagePool:
         self._append(anew, images)
         self.geometry, self._mean_count, self._fitted = anew, len(train), ids
         self._moved, self._removed, self.whole = 0, 0, True
-
-
-class _Members:
-    """The images of a pool, in the order in which they were added."""
-
-    def __init__(self) -> None:
-        self._ids = Growing[np.int64](np.int64)
-        self.hashes = Growing[np.uint8](np.uint8, HASH_BYTES)
-        self.splits = Growing[np.uint8](np.uint8)
-        self._gone = Growing[np.bool_](np.bool_)
-        self.places = IdIndex()  # of those that are not removed
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def append(self, images: Images) -> None:
-        """Add images that are not here."""
-        places = np.arange(len(self._ids), len(self._ids) + len(images))
-        self.hashes.append(images.hashes)
-        self.splits.append(images.splits)
-        self._gone.append(np.zeros(len(images), bool))
-        self._ids.append(images.ids)
-        self.places.put(images.ids, places)
-
-    def remove(self, image_ids: Ids) -> None:
-        """Forget those of these images that are here."""
-        places = np.unique(self.places.known(image_ids))
-        self._gone.values[places] = True
-        self.places.forget(self._ids.values[places])
-
-    def without(self, image_ids: Ids) -> _Members:
-        """Those that were not removed, except these images."""
-        places = self.places.known(image_ids)
-        if not len(places) and len(self) == len(self._ids):
-            return self
-        gone = self._gone.values.copy()
-        gone[places] = True
-        left = _Members()
-        left.append(Images(self._ids.values, self.hashes.values, self.splits.values)[~gone])
-        return left
-
-    def all(self) -> Images:
-        """All of them."""
-        images = Images(self._ids.values, self.hashes.values, self.splits.values)
-        return images if len(images) == len(self) else images[~self._gone.values]
-
-    def splits_of(self, image_ids: Ids) -> Splits:
-        """The splits of images (n,); train for removed ones."""
-        places = self.places.of(image_ids)
-        return np.where(places >= 0, self.splits.values[places], TRAIN).astype(np.uint8) if len(places) else EMPTY

@@ -148,7 +148,7 @@ class Ingest:
         return True
 
     def _settled(self, pool: ImagePool) -> bool:
-        return pool.whole and pool.complete == self.complete()
+        return pool.whole and pool.complete == self.complete() and not pool.due
 
     def _take_in(self, images: Images) -> None:
         self.pending.discard(images.ids)

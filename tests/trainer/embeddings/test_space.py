@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.logs import entry
+from trainer.columns.members import Members
 from trainer.embeddings import space
-from trainer.embeddings.space import ImagePool, _Members
+from trainer.embeddings.space import ImagePool
 from trainer.tasks.targets import held_out
 
 DIM = 6
@@ -50,6 +51,24 @@ def test_a_few_late_images_cause_no_rebuild(pool):
     assert pool.version == version
     assert pool.memory is memory
     assert len(pool.train.ids) == 105
+
+
+def test_in_a_large_pool_that_grows_the_late_images_wait_for_a_pause(pool, monkeypatch):
+    """A trainer that keeps pace with a scan has embedded all known images after each batch."""
+    monkeypatch.setattr(space, "LARGE", 50)
+    monkeypatch.setattr(space, "PAUSE_SECONDS", 3_600.0)
+    versions = set()
+    for start in range(0, 180, 4):
+        pool.add([entry(i) for i in range(start, start + 4)], complete=True)
+        if len(pool) > 50:
+            versions.add(pool.version)
+    assert len(versions) <= 3  # at 50, and each time their number has doubled
+    assert not pool.due
+    monkeypatch.setattr(space, "PAUSE_SECONDS", 0.0)
+    assert pool.due
+    pool.add([], complete=True)
+    assert pool.version not in versions
+    assert not pool.due
 
 
 def test_an_image_that_changes_its_split_changes_sides(pool):
@@ -264,13 +283,13 @@ def test_a_reader_on_another_thread_sees_the_old_geometry_whole_until_the_new_on
 
 def test_a_reader_on_another_thread_can_read_while_images_are_dropped(pool, monkeypatch):
     pool.add([entry(i, split="test" if i % 5 == 0 else "train") for i in range(40)], complete=True)
-    seen, append = [], _Members.append
+    seen, append = [], Members.append
 
     def read_first(members, images):
         seen.append(pool.space())
         append(members, images)
 
-    monkeypatch.setattr(_Members, "append", read_first)
+    monkeypatch.setattr(Members, "append", read_first)
     pool.drop(np.array([5, 6]))
     assert [space.split_of(5) for space in seen] == ["test"]
     assert 5 not in pool.space().held.row_of
