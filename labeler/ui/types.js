@@ -24,6 +24,7 @@
  * @property {number} last_seq
  * @property {number} query_version
  * @property {{ total: number, labeled: number }} images
+ * @property {number} [rejected] files that cannot be used
  * @property {ClassEntry[]} classes
  * @property {Scanning} scanning
  * @property {Embedding | null} [embedding]

@@ -103,6 +103,7 @@ test("the card says why there is no image", () => {
     ["The image folder cannot be read", [outbox, none, project({ scanning: { error: "No right." } }), true]],
     ["Reading the image folder", [outbox, none, project({ scanning }), true]],
     ["No images yet", [outbox, none, project({ images: { total: 0 } }), true]],
+    ["No image can be used", [outbox, none, project({ images: { total: 0 }, rejected: 4 }), true]],
     ["Others are labeling the rest", [outbox, { ...none, remaining: 4 }, project(), true]],
     ["Nothing left to label", [outbox, none, project(), true]],
   ])
@@ -167,6 +168,7 @@ test("the review says why there is nothing to judge", () => {
   for (const [title, given, now] of [
     ["This image cannot be shown", doubts({ current: { broken: true } })],
     ["No images yet", doubts(), project({ images: { total: 0 } })],
+    ["No image can be used", doubts(), project({ images: { total: 0 }, rejected: 4 })],
     ["The trainer cannot be reached", doubts({ problem: { status: 503, message: "Away." } })],
     ["Not yet", doubts({ problem: { status: 409, message: "Wait." } })],
     ["There is no review", doubts({ problem: { status: 404, message: "None." } })],

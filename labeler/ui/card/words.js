@@ -1,5 +1,6 @@
 // The card's messages: why there is no image, why this one is asked, and how far the goal is. Pure functions.
 
+import { noImages } from "../lib/project.js";
 import { capital, count, duration, number, percent, timeLeft } from "../lib/text.js";
 
 /** @typedef {import("../types.js").Project} Project */
@@ -31,9 +32,7 @@ export function whyEmpty(outbox, questions, project, connected) {
   if (scanning?.error) return { title: "The image folder cannot be read", text: scanning.error };
   if (remaining === 0 && scanning?.running) return whileScanning(scanning);
   if (!project.images.total) {
-    const text =
-      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
-    return { title: "No images yet", text };
+    return noImages(project);
   }
   if (remaining > 0) {
     const text = `${count(remaining, "image")} will come here if others do not answer them.`;

@@ -1,7 +1,7 @@
 // The map's messages: why there is none, and why all points coincide. Pure functions.
 
 import { Refused } from "../lib/api.js";
-import { embeddedShare } from "../lib/project.js";
+import { embeddedShare, noImages } from "../lib/project.js";
 import { count, number, timeLeft } from "../lib/text.js";
 
 /** @typedef {import("../types.js").Project} Project */
@@ -38,9 +38,8 @@ export function whyEmpty(project, problem, known) {
     return ["Reading the image folder", "The map appears when images are found."];
   }
   if (images && !images.total) {
-    const text =
-      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
-    return ["No images yet", text];
+    const { title, text } = noImages(project);
+    return [title, text];
   }
   if (problem instanceof Refused && problem.status === 503) return ["The trainer cannot be reached", problem.message];
   if (embedding?.lacks) return ["No map of these images", embedding.lacks];

@@ -1,6 +1,7 @@
 // The grid's messages: about an image, about an answer for many, and why it is empty. Pure functions.
 
 import { Refused } from "../lib/api.js";
+import { noImages } from "../lib/project.js";
 import { count, number, percent } from "../lib/text.js";
 
 /** @typedef {import("../types.js").Project} Project */
@@ -75,9 +76,7 @@ export function whyEmpty(project, { loading, problem, narrowed, needsClasses = t
   }
   if (!images.total && scanning.error) return { title: "The image folder cannot be read", text: scanning.error };
   if (!images.total) {
-    const text =
-      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
-    return { title: "No images yet", text };
+    return noImages(project);
   }
   if (!classes.length && needsClasses) return { title: "No classes yet", text: "Add them on the page Label first." };
   if (narrowed) return { title: "No images match", text: "Change the filters above.", back: true };

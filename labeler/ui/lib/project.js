@@ -161,6 +161,22 @@ export function drawHeldOut(node, project) {
   node.title = "These images measure the model, so this page neither shows nor counts them";
 }
 
+/**
+ * Why a project has no images, and what to do: a title and a sentence.
+ * @param {Pick<Project, "rejected"> | null} project
+ */
+export function noImages(project) {
+  if (project?.rejected)
+    return {
+      title: "No image can be used",
+      text: `${count(project.rejected, "file")} of the image folder cannot be used. The page Data shows the reasons.`,
+    };
+  return {
+    title: "No images yet",
+    text: "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.",
+  };
+}
+
 /** The share of images that the trainer has embedded; undefined when it is done or stuck. @param {Project | null} project */
 export function embeddedShare(project) {
   const { done = 0, total = 0, lacks } = project?.embedding ?? {};

@@ -1,5 +1,6 @@
 // The review's messages about doubtful labels, and why there is none to judge. Pure functions.
 
+import { noImages } from "../lib/project.js";
 import { capital, count, number, percent } from "../lib/text.js";
 
 const FEW_ERRORS = 0.1; // share of the last verdicts below which continuing finds little
@@ -56,9 +57,7 @@ export function whyEmpty({ current, page, problem }, project, start, verdicts) {
   }
   if (current) return null;
   if (project && !project.images.total && !project.scanning.running) {
-    const text =
-      "Put photos into the project’s image folder: Flywheel adds them automatically. Or add some on the page Data.";
-    return { title: "No images yet", text };
+    return noImages(project);
   }
   if (problem?.status === 503) return { title: "The trainer cannot be reached", text: `${problem.message} ${start}` };
   if (problem?.status)

@@ -11,7 +11,7 @@ import streamlit as st
 from labeler import service
 from labeler.ui.parts import components, wording
 from labeler.ui.parts.wording import plain, time_left
-from shared.figures import megabytes
+from shared.figures import many, megabytes
 from shared.tasks.registry import task_named
 from shared.wire.project import Project
 from shared.wire.trainer import TrainerStatus
@@ -35,6 +35,12 @@ def show(project: Project, status: TrainerStatus | None) -> None:
     elif scanning.running and scanning.total:
         far = f"{scanning.done:,} of {scanning.total:,} files{time_left(scanning.seconds_left)}"
         st.progress(min(scanning.done / scanning.total, 1.0), f"Reading the image folder: {far}.")
+    elif not project.images.total and not scanning.running and project.rejected:
+        refused = many(project.rejected, "file")
+        st.warning(
+            f"**No image can be used.** {refused} of the image folder cannot be used. The page Data shows the reasons.",
+            icon=":material/image:",
+        )
     elif not project.images.total and not scanning.running:
         st.info(
             "**No images yet.** Put photos into the project’s image folder: Flywheel adds them automatically. "

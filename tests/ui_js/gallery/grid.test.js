@@ -300,6 +300,7 @@ test("an empty grid says why, and what to do", () => {
     [project({ ...none, scanning: { running: true } }), {}, "Reading the image folder"],
     [project({ ...none, scanning: { error: "No right to read it." } }), {}, "The image folder cannot be read"],
     [project(none), {}, "No images yet"],
+    [project({ ...none, rejected: 4 }), {}, "No image can be used"],
     [project({ classes: [] }), {}, "No classes yet"],
     [project(), { narrowed: true }, "No images match", true],
     [project(), {}, "Nothing left to label"],

@@ -40,3 +40,15 @@ def test_while_the_first_detector_learns_the_page_says_so(tmp_path: Path) -> Non
         page = AppTest.from_function(script, default_timeout=60, args=("progress",)).run()
         assert not page.exception
         assert any("The first detector is learning" in each.value for each in page.info)
+
+
+def test_a_folder_of_which_no_file_can_be_used_is_not_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        (tmp_path / "photos" / f"{number}.png").write_bytes(b"no picture")
+    with labeler(tmp_path) as service:
+        wait_for(lambda: service.project().rejected == 2, "the scan")
+        page = AppTest.from_function(script, default_timeout=60, args=("progress",)).run()
+        assert not page.exception
+        assert ["2 files of the image folder cannot be used" in each.value for each in page.warning].count(True) == 1
+        assert not any("No images yet" in each.value for each in page.info)
