@@ -236,12 +236,12 @@ test("without a map the page says why, what to do, and whether it comes by itsel
     [project(), new Error("connection lost"), "The labeler cannot be reached", false],
     [{ ...none, scanning: { running: true } }, null, "Reading the image folder", true],
     [none, null, "No images yet", false],
-    [{ ...none, rejected: 4 }, null, "No image can be used", false],
     [project(), new Refused(503, { detail: "Start it." }), "The trainer cannot be reached", false],
     [project({ embedding: { done: 1, total: 9, lacks: "No vectors." } }), null, "No map of these images", false],
     [project({ embedding: { done: 3, total: 9 } }), null, "The trainer is processing the images", true],
     [project(), new Refused(409, { detail: "Wait." }), "Not yet", true],
     [project(), null, "Computing the map …", true],
+    [{ ...none, rejected: 4 }, null, "No image can be used", false],
   ];
   for (const [given, problem, title, comes] of cases) {
     assert.equal(whyEmpty(given, problem, false)[0], title);
