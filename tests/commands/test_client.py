@@ -99,7 +99,7 @@ def assert_sound(names: dict[str, Any]) -> None:
     assert [each["name"] for each in flywheel._get("/api/project")["classes"]] == [*classes, "violet"]
     with pytest.raises(FlywheelError, match="columns for image and label"):
         flywheel.import_labels(pd.DataFrame({"uri": ["gone.png"]}))
-    with pytest.raises(FlywheelError, match="There is no file or folder nowhere.csv"):
+    with pytest.raises(FlywheelError, match=r"There is no file or folder nowhere\.csv"):
         flywheel.import_labels("nowhere.csv")
 
 
