@@ -13,6 +13,7 @@ from tests.browser.boxes import HEIGHT, SQUARE, WIDTH, Drawing, Place, boxes_of,
 from tests.browser.card import keep_picture
 from tests.browser.grid import Grid
 from tests.browser.labeler import SHARED, rows_of, take_all_back
+from tests.browser.pages import follow
 from tests.browser.test_accessibility import RULES
 from tests.services import Services, running_services
 
@@ -163,6 +164,26 @@ def test_crowded_boxes_zoom_and_work_that_is_not_confirmed(
     scale = min(frame["width"] / WIDTH, frame["height"] / HEIGHT) * factor
     assert near(closer, Place(615, 615, 100 / scale, 100 / scale), SCREEN)
     assert closer.w == pytest.approx(100 / scale, abs=0.5)
+
+
+def test_enter_confirms_the_boxes_and_follows_no_link_that_was_pressed_before(
+    open_drawing: Callable[[], Drawing], boxed: Services
+) -> None:
+    card = open_drawing()
+    follow(card.page, "grid")
+    follow(card.page, "")
+    card.wait_for_image()
+    card.page.keyboard.press("Enter")
+    expect(card.part("message")).to_contain_text("press V for “nothing here”")  # the link “Label” did not keep the key
+    card.page.get_by_test_id("stTopNavLink").filter(has_text="Grid").focus()  # as by Tab
+    card.click(100, 100)
+    expect(card.part("message")).to_contain_text("Click the opposite corner")
+    card.page.keyboard.press("Escape")
+    expect(card.part("message")).to_have_text("")
+    card.draw(SQUARE)
+    card.key("Enter")
+    card.wait_saved()
+    assert near(places(boxed, card.annotator)[0], SQUARE, SCREEN)
 
 
 def test_suggested_boxes_are_verified_and_stay_as_they_are_on_screen(

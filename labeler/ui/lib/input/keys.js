@@ -110,13 +110,16 @@ export function placeOf({ key, code }) {
 
 /**
  * Return the keys to the page after Enter or Escape in a field, and after a choice made with the mouse. `rest` then moves the
- * focus to where it belongs. Dialogs keep their keys.
+ * focus to where it belongs. Dialogs keep their keys. The link that opened the page gives them up, too: it would be followed
+ * again by the Enter that is meant for the page.
  * @param {HTMLElement} root
  * @param {AbortSignal} [signal]
  * @param {() => void} [rest]
  */
 export function leaveFields(root, signal, rest = () => {}) {
   let byMouse = false;
+  const opener = root.ownerDocument.activeElement;
+  if (opener instanceof HTMLAnchorElement) opener.blur();
   const focused = () => /** @type {Document | ShadowRoot} */ (root.getRootNode()).activeElement;
   /** @param {EventTarget | null} target @returns {any} */
   const fieldOf = (target) =>

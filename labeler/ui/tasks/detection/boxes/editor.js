@@ -79,13 +79,14 @@ export class Editor {
   }
 
   /**
-   * Keep a press on the image from focusing what surrounds the card, and from scrolling (middle button).
+   * Keep a press on the image from focusing what surrounds the card, and from scrolling (middle button). What has the focus loses
+   * it, also outside the card: a link would be followed by the Enter that confirms the boxes.
    * @param {MouseEvent} event
    */
   keepFocus(event) {
     event.preventDefault();
-    const focused = /** @type {ShadowRoot | Document} */ (this.area.getRootNode()).activeElement;
-    /** @type {HTMLElement | null} */ (focused)?.blur();
+    const { activeElement: inside } = /** @type {ShadowRoot | Document} */ (this.area.getRootNode());
+    /** @type {HTMLElement | null} */ (inside ?? this.area.ownerDocument.activeElement)?.blur();
   }
 
   /** Show these boxes with the image. @param {any} question @param {Edits} edits */
@@ -299,6 +300,10 @@ export class Editor {
 
   /** Called when the boxes or the selection changed. */
   changed() {
+    if (this.half && !this.hand.deed) {
+      this.half = false;
+      this.say(""); // nobody waits for the opposite corner any more
+    }
     this.told();
     this.area.classList.toggle("held", this.edits.picked !== null);
     this.draw({ rest: true });
