@@ -52,14 +52,14 @@ def on_canvas(image: Image.Image, width: int, height: int, size: int, background
     return np.asarray(canvas, dtype=np.float32).transpose(2, 0, 1)[None]  # (1, 3, size, size), 0 to 255
 
 
-def picked(scores: np.ndarray, corners: np.ndarray, threshold: float) -> list[tuple[int, float, np.ndarray]]:
+def picked(scores: np.ndarray, corners: np.ndarray) -> list[tuple[int, float, np.ndarray]]:
     """Class, score and corners of each object. Of boxes of a class that overlap by more than half, the best gives the
     score. The corners are a mean of all of them: the better and the nearer to the best one, the more a box counts."""
     points, classes = np.nonzero(scores >= 0.02)
     order = np.argsort(-scores[points, classes], kind="stable")[:1000]
     boxes, labels, values = corners[points[order]], classes[order], scores[points[order], classes[order]]
     found: list[tuple[int, float, np.ndarray]] = []
-    free = values >= threshold
+    free = np.ones(len(order), bool)
     for place in range(len(order)):
         if free[place]:
             near = np.where(labels == labels[place], overlaps(boxes[place], boxes), 0)
@@ -68,6 +68,23 @@ def picked(scores: np.ndarray, corners: np.ndarray, threshold: float) -> list[tu
             weights = np.where(near > 0.5, values**2 * np.exp(-((1 - near) ** 2) / 0.1), 0)
             found.append((int(labels[place]), float(values[place]), weights @ boxes / weights.sum()))
     return found[:300]
+
+
+def suggested(found: list[tuple[int, float, np.ndarray]], threshold: float) -> list[tuple[int, float, np.ndarray]]:
+    """Those that are worth at least this. The worth is the mean of two probabilities: that there is an object of this
+    class, and that there is one of any class. Of several boxes in one place, only the most confident counts."""
+    corners, kept, shown = np.array([box for *_, box in found]).reshape(-1, 4), [], []
+    for number, (_, score, box) in enumerate(found):  # the most confident first
+        here = overlaps(box, corners) >= 0.7
+        here[number] = True
+        if not here[kept].any():
+            kept.append(number)
+            best: dict[int, float] = {}
+            for label, other, _ in (found[each] for each in np.flatnonzero(here)):
+                best[label] = max(best.get(label, 0.0), other)
+            if (score + min(sum(best.values()), 1.0)) / 2 >= threshold:
+                shown.append(found[number])
+    return shown
 
 
 def overlaps(box: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -82,9 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("photos", nargs="+")
-    parser.add_argument(
-        "--threshold", type=float, help="lowest score of a box, at least 0.02; by default the model's own"
-    )
+    parser.add_argument("--threshold", type=float, help="lowest worth of a box; by default the model's own")
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="where to save the photos with their boxes")
     asked = parser.parse_args()
     session = onnxruntime.InferenceSession(asked.model, providers=["CPUExecutionProvider"])
@@ -97,12 +112,17 @@ def main() -> None:
         scores, corners = (each[0] for each in session.run(["scores", "corners"], {"images": canvas}))
         scale = size / max(width, height)
         shift = np.array([(size - width * scale) / 2, (size - height * scale) / 2] * 2)
+        found = [
+            (label, score, ((box - shift) / scale).clip(0, [width, height, width, height]))
+            for label, score, box in picked(scores, corners.clip(0, size))
+        ]
         boxes = []
-        for label, score, box in picked(scores, corners.clip(0, size), threshold):
-            x, y, right, bottom = ((box - shift) / scale).clip(0, [width, height, width, height]).tolist()
-            if right - x >= 1 and bottom - y >= 1:
-                place = {"x": round(x, 2), "y": round(y, 2), "w": round(right - x, 2), "h": round(bottom - y, 2)}
-                boxes.append({"label": names[label], "confidence": round(score, 4), **place})
+        for label, score, box in suggested(
+            [each for each in found if (each[2][2:] - each[2][:2]).min() >= 1], threshold
+        ):
+            x, y, right, bottom = box.tolist()
+            place = {"x": round(x, 2), "y": round(y, 2), "w": round(right - x, 2), "h": round(bottom - y, 2)}
+            boxes.append({"label": names[label], "confidence": round(score, 4), **place})
         print(json.dumps({"image": path, "width": width, "height": height, "boxes": boxes}, ensure_ascii=False))
         if asked.draw is not None:
             asked.draw.mkdir(parents=True, exist_ok=True)

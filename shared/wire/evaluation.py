@@ -39,7 +39,7 @@ class ClassMetrics(Measured):
     f1: float | None
     support: Count  # test images of the class; detection: its boxes in the test images
     average_precision: Interval | None = None  # multi-label, detection; None if no test image has the class
-    threshold: float | None = None  # multi-label, detection: minimum probability to predict the class
+    threshold: float | None = None  # multi-label: minimum probability to predict the class; detection: minimum worth
     learned: bool = True  # False while train labels lack a yes or a no (multi-label) or a box (detection)
 
 

@@ -203,8 +203,8 @@ class Prediction(Reply):
     or above their threshold, and `label` has the same names, separated by `;` (a backslash escapes a `;` within a
     name). `confidence` is the probability that all of this is right if classes were independent.
 
-    In a detection project, `boxes` are the objects found, most confident first. `labels` are their classes,
-    `probabilities` the highest confidence of each class, and `confidence` that of the least certain box.
+    In a detection project, `boxes` are those that the page Label would suggest, most confident first. `labels` are
+    their classes, `probabilities` the highest confidence of each class, and `confidence` that of the least certain box.
     """
 
     label: str

@@ -8,7 +8,7 @@ version takes values from 0 to 255 and returns the score of each class and a box
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +110,7 @@ class SavedDetector:
 
     @property
     def threshold(self) -> float:
-        """Score from which boxes are suggested."""
+        """The worth from which boxes are suggested."""
         return float(self.network.threshold)
 
     def detect(self, data: bytes, limits: ImageLimits) -> Detections:
@@ -133,7 +133,7 @@ def in_todays_boxes(
     threshold: float,
     fold: Fold | None,
 ) -> Predictions:
-    """The detections that reach `threshold`, under today's class names, without boxes of deleted classes.
+    """The boxes that are worth at least `threshold`, under today's class names, without those of deleted classes.
 
     If `fold` is None, there is no project, and the names are those of the version. Raises ValueError if none of its
     classes exists any more.
@@ -152,21 +152,26 @@ def in_todays_boxes(
 def as_boxes(
     found: Detections, names: Sequence[str | None], threshold: float, known: Sequence[str] | None = None
 ) -> Prediction:
-    """The detections in one image as boxes. `names` are those of the class positions; None: the class was deleted."""
+    """The detections in one image as the boxes that the page Label would suggest, because the figures of a version are
+    about these. `names` are those of the class positions; None: the class was deleted.
+    """
     highest = dict.fromkeys(known if known is not None else [each for each in names if each is not None], 0.0)
+    numbers = {name: number for number, name in enumerate(highest)}
+    positions = np.array([-1 if name is None else numbers[name] for name in names], np.int64)
+    there = replace(found, classes=positions[found.classes])
+    there = there.only(there.classes >= 0)
+    called = [*highest]
+    for number, score in zip(there.classes.tolist(), there.scores.tolist(), strict=True):
+        highest[called[number]] = max(highest[called[number]], min(max(score, 0.0), 1.0))
+    shown = there.suggested(threshold)
     boxes = []
-    ends = np.concatenate([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]], axis=1)
-    for (x, y, right, bottom), position, score in zip(
-        ends.astype(np.float64).round(2).tolist(), found.classes.tolist(), found.scores, strict=True
+    ends = np.concatenate([shown.boxes[:, :2], shown.boxes[:, :2] + shown.boxes[:, 2:]], axis=1)
+    for (x, y, right, bottom), number, score in zip(
+        ends.astype(np.float64).round(2).tolist(), shown.classes.tolist(), shown.scores, strict=True
     ):
-        name = names[position]
-        if name is None:
-            continue
+        sides = {"w": round(right - x, 2), "h": round(bottom - y, 2)}  # not beyond the image when all are rounded
         confidence = float(np.clip(score, 0, 1))
-        highest[name] = max(highest[name], confidence)
-        if confidence >= threshold:
-            sides = {"w": round(right - x, 2), "h": round(bottom - y, 2)}  # not beyond the image when all are rounded
-            boxes.append(PredictedBox(label=name, confidence=confidence, x=x, y=y, **sides))
+        boxes.append(PredictedBox(label=called[number], confidence=confidence, x=x, y=y, **sides))
     labels = [name for name in highest if any(box.label == name for box in boxes)]
     return Prediction(
         label=cell_of(labels),

@@ -18,12 +18,13 @@ from tests.services import HOME
 from tests.trainer.descriptions import description
 from tests.trainer.detection.squares import BLUE, LIMITS, RED, Album, overlap
 from tests.trainer.logs import LOG, WHEN
+from trainer.detection.detections import Detections
 from trainer.detection.feature_maps import FeatureMaps
 from trainer.detection.learning import fit
 from trainer.detection.pyramid import Pyramid
 from trainer.embeddings.backbones.torch_networks import TorchBackbone
 from trainer.sync.replica import Replica
-from trainer.versions.detectors import HOW_TO_USE, SavedDetector, keep
+from trainer.versions.detectors import HOW_TO_USE, SavedDetector, as_boxes, keep
 from trainer.versions.exporting import export
 from trainer.versions.library import Versions
 from trainer.versions.model_card import model_card
@@ -101,11 +102,24 @@ def test_versions_predict_boxes_under_todays_names(saved):
     for each in predictions:
         assert each.boxes
         assert {box.label for box in each.boxes} == set(each.labels) <= {"red", "blue"}
-        assert each.confidence == min(box.confidence for box in each.boxes) >= 0.1
+        assert each.confidence == min(box.confidence for box in each.boxes) > 0
         assert list(each.probabilities) == ["blue", "red"]
     sideways = predictions[-1].boxes
     assert max(box.x + box.w for box in sideways) <= 1_300
     assert max(box.y + box.h for box in sideways) <= 900
+
+
+def test_what_is_predicted_is_what_would_be_suggested():
+    """The precision and recall of a version are those of suggested boxes."""
+    places = np.array([(0, 0, 40, 40), (1, 0, 40, 40), (0, 1, 40, 40), (100, 0, 40, 40)], np.float32)
+    found = Detections(places, np.array([0, 1, 2, 2]), np.array([0.4, 0.3, 0.25, 0.45], np.float32))
+    doubtful = as_boxes(found, ["ant", "bee", "fly"], 0.5)
+    assert [(box.label, round(box.confidence, 2)) for box in doubtful.boxes] == [("ant", 0.4)]
+    assert doubtful.probabilities == pytest.approx({"ant": 0.4, "bee": 0.3, "fly": 0.45})
+    merged = as_boxes(found, ["ant", "ant", "fly"], 0.5)
+    assert [box.label for box in merged.boxes] == ["ant"]
+    assert not as_boxes(found, [None, "bee", "fly"], 0.5).boxes
+    assert list(as_boxes(found, [None, "bee", "fly"], 0.5, ["bee", "fly"]).probabilities) == ["bee", "fly"]
 
 
 def test_an_onnx_export_finds_the_same_without_flywheel(saved, tmp_path):
@@ -130,7 +144,7 @@ def test_an_onnx_export_finds_the_same_without_flywheel(saved, tmp_path):
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["image"] for line in lines] == [str(photo) for photo in photos]
     for photo, line in zip(photos, lines, strict=True):
-        found = loaded.detect(photo.read_bytes(), LIMITS).above(0.1)
+        found = loaded.detect(photo.read_bytes(), LIMITS).suggested(0.1)
         assert [box["label"] for box in line["boxes"]] == [("blue", "red")[place] for place in found.classes]
         places = [[box[side] for side in "xywh"] for box in line["boxes"]]
         np.testing.assert_allclose(places, found.boxes, atol=1.0)
