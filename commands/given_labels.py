@@ -54,6 +54,7 @@ def rows_of_table(
     """The rows of a DataFrame. Raises FlywheelError if its columns do not name images and labels."""
     from labeler.transfer.rows.imported import has_columns, rows_of
 
+    _refuse_lacking(table, columns)
     if not has_columns(map(str, table.columns), columns):
         raise FlywheelError(
             "A table of labels needs columns for image and label, such as uri and label; or name them with "
@@ -61,6 +62,15 @@ def rows_of_table(
         )
     records: list[Any] = table.to_dict("records")
     return rows_of(enumerate(records, start=1), columns, left)
+
+
+def _refuse_lacking(table: pd.DataFrame, columns: Chosen | None) -> None:
+    from labeler.transfer.rows.imported import lacking
+
+    names = [*map(str, table.columns)]
+    absent = lacking(names, columns)
+    if absent is not None:
+        raise FlywheelError(f"The table has no column {absent!r}; it has {', '.join(names)}.")
 
 
 def boxes_of_table(table: pd.DataFrame, columns: Chosen | None, left: LeftOut) -> Iterator[ImportRow | ImportIssue]:
@@ -72,6 +82,7 @@ def boxes_of_table(table: pd.DataFrame, columns: Chosen | None, left: LeftOut) -
     from labeler.transfer.boxes.tables import has_boxes, read_records
 
     if has_boxes([*map(str, table.columns)]):
+        _refuse_lacking(table.reset_index(), columns)
         records: list[Any] = table.reset_index().to_dict("records")
         yield from read_records(enumerate(records, start=1), columns, left)
         return

@@ -21,7 +21,7 @@ from labeler.transfer.formats import json_lines
 from labeler.transfer.rows.boxed_rows import told_boxes
 from labeler.transfer.rows.boxes import BOXES, LISTS, OBJECTS, boxes_in, json_of, objects_in
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import Chosen, Read, columns_of
+from labeler.transfer.rows.imported import Chosen, Read, columns_of, refuse_lacking
 from labeler.transfer.rows.left_out import LeftOut
 from shared.wire.imports import ImportIssue, NamedBoxes
 
@@ -33,7 +33,8 @@ _PARTS = ("uri", "split", "annotator", "confidence", "status", "labeled_at", "hi
 
 
 def read_lines(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
-    """Rows of a file with one object per line."""
+    """Rows of a file with one object per line. Raises SettingsError if no line has a column that the user named."""
+    json_lines.check(path, chosen)
     for given in json_lines.records(path):
         if isinstance(given, ImportIssue):
             yield given
@@ -49,6 +50,7 @@ def read_parquet(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[R
         name for name, feature in features.items() if isinstance(feature, dict) and feature.get("_type") == "Image"
     ]
     split = parquet.split_of(path)
+    refuse_lacking(path, parquet.names_of(path), chosen)
     for line, record in parquet.records(path):
         if len(pictures) == 1 and "uri" not in columns_of(record, chosen):
             record = {**record, "image": record[pictures[0]]}

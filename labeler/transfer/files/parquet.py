@@ -74,6 +74,12 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             line += batch.num_rows
 
 
+def names_of(path: Path) -> list[str]:
+    """The names of the columns. Raises SettingsError if it cannot be read."""
+    with opened(path) as file:
+        return list(file.schema_arrow.names)
+
+
 def features_of(path: Path) -> dict[str, Any]:
     """The column types that `datasets` stored in a file; empty if another tool wrote it. Raises SettingsError."""
     with opened(path) as file:

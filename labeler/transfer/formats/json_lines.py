@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import Chosen, Read, rows_of
+from labeler.transfer.rows.imported import Chosen, Read, lacking, refuse_lacking, rows_of
 from labeler.transfer.rows.left_out import LeftOut
 from shared.wire.imports import ImportIssue
 
@@ -20,8 +20,22 @@ def write(rows: Iterator[ExportRow], extras: Extras) -> Iterator[bytes]:
 
 
 def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None) -> Iterator[Read]:
-    """Rows of a file with one object per line."""
+    """Rows of a file with one object per line. Raises SettingsError if no line has a column that the user named."""
+    check(path, columns)
     return rows_of(records(path), columns, left)
+
+
+def check(path: Path, columns: Chosen | None) -> None:
+    """Raise SettingsError if no line has a column that the user named. Reads until all of them were found."""
+    names: dict[str, None] = {}
+    if columns is None or not columns.columns:
+        return
+    for given in records(path):
+        if not isinstance(given, ImportIssue) and not given[1].keys() <= names.keys():
+            names |= dict.fromkeys(given[1])
+            if lacking(names, columns) is None:
+                return
+    refuse_lacking(path, names, columns)
 
 
 def records(path: Path) -> Iterator[tuple[int, dict[str, Any]] | ImportIssue]:

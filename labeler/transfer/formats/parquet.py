@@ -17,7 +17,7 @@ import pyarrow as pa
 from labeler.transfer.files import parquet
 from labeler.transfer.files.parquet import PICTURES, batches, class_names, features_in, is_of_kind, opened
 from labeler.transfer.rows.exported import SEVERAL, ExportRow, Extras
-from labeler.transfer.rows.imported import Chosen, Read, columns_of, has_columns, is_column, rows_of
+from labeler.transfer.rows.imported import Chosen, Read, columns_of, has_columns, is_column, refuse_lacking, rows_of
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.rows.several import ABSENT
 from shared.settings.services import SettingsError
@@ -32,10 +32,7 @@ def read(path: Path, columns: Chosen | None = None, left: LeftOut | None = None)
     with opened(path) as file:
         schema = file.schema_arrow
         features = features_in(schema)
-        named = columns_of(schema.names, columns)
-        lacking = [name for part, name in (columns or Chosen()).columns.items() if part not in named]
-        if lacking:
-            raise SettingsError(f"{path} has no column {lacking[0]!r}; it has {', '.join(schema.names)}.")
+        refuse_lacking(path, schema.names, columns)
         chosen = _with_features(features, schema.names, columns or Chosen())
         if not has_columns(schema.names, chosen):
             raise SettingsError(

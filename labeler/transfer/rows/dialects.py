@@ -209,8 +209,9 @@ def _by_header(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | Non
         columns = columns_of(names, chosen, by_id=True)
         if _lacking(names, columns, chosen):
             continue
+        numbered = {part: at for part, at in _numbered(names, chosen).items() if part not in columns}
         if {"uri", "label"} <= columns.keys():
-            found.append((separator, names, _positions(names, columns), True))
+            found.append((separator, names, _positions(names, columns) | numbered, True))
         elif len(names) == 2 and len(columns.keys() & {"uri", "label"}) == 1 and not any(map(IMAGE.search, names)):
             found.append((separator, names, _both(_positions(names, columns)), True))
     return (
@@ -222,8 +223,17 @@ def _by_header(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | Non
 
 def _lacking(names: Sequence[str], columns: Mapping[str, object], chosen: Chosen) -> list[str]:
     """The user's columns that are neither in a header with these names nor the number of a column."""
-    numbers = {str(at + 1) for at in range(len(names))}
-    return [name for part, name in chosen.columns.items() if part not in columns and name not in numbers]
+    numbered = _numbered(names, chosen)
+    return [name for part, name in chosen.columns.items() if part not in columns and part not in numbered]
+
+
+def _numbered(names: Sequence[str], chosen: Chosen) -> dict[str, int]:
+    """Part → position, for the columns that the user gave by number."""
+    return {
+        part: int(name) - 1
+        for part, name in chosen.columns.items()
+        if name.isascii() and name.isdigit() and 0 < int(name) <= len(names)
+    }
 
 
 def _by_classes(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | None:
@@ -232,10 +242,11 @@ def _by_classes(text: str, tried: Sequence[str], chosen: Chosen) -> _Layout | No
     for separator in tried:
         names = tuple(next(_rows(text, separator), []))
         columns = columns_of(names, chosen, by_id=True)
-        positions = _positions(names, columns)
+        numbered = {part: at for part, at in _numbered(names, chosen).items() if part not in columns}
+        positions = _positions(names, columns) | numbered
         if _lacking(names, columns, chosen):
             continue
-        if "uri" in columns and "label" not in columns and _classes(text, separator, positions):
+        if "uri" in columns and "label" not in positions and _classes(text, separator, positions):
             found.append((separator, names, positions, True))
     return max(found, key=lambda each: len(each[1]), default=None)
 
@@ -255,9 +266,7 @@ def _by_content(text: str, tried: Sequence[str], chosen: Chosen, path: Path) -> 
     separator = tried[0] if len(tried) == 1 else _sniffed(text, tried)
     rows = [row for row in _rows(text, separator) if row][:1_000]
     width = len(rows[0]) if rows else 0
-    by_number = {
-        part: int(name) - 1 for part, name in chosen.columns.items() if name.isdigit() and 0 < int(name) <= width
-    }
+    by_number = _numbered(rows[0] if rows else (), chosen)
     named = [
         at
         for at in range(width)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -254,6 +255,21 @@ def _valid(values: dict[str, Any], lose: Callable[[str], None]) -> Read:
 def has_columns(names: Iterable[str], chosen: Chosen | None = None) -> bool:
     """Whether rows can be read from columns with these names."""
     return {"uri", "label"} <= columns_of(names, chosen).keys()
+
+
+def lacking(names: Iterable[str], chosen: Chosen | None) -> str | None:
+    """The first column that the user named and that is none of these; None if all are there."""
+    wanted = (chosen or _AS_USUAL).columns
+    found = columns_of(names, chosen) if wanted else {}
+    return next((name for part, name in wanted.items() if part not in found), None)
+
+
+def refuse_lacking(path: Path, names: Iterable[str], chosen: Chosen | None) -> None:
+    """Raise SettingsError if the user named a column that is none of these."""
+    given = tuple(names)
+    absent = lacking(given, chosen)
+    if absent is not None:
+        raise SettingsError(f"{path} has no column {absent!r}; it has {', '.join(given)}.")
 
 
 def is_column(name: str, chosen: Chosen | None = None) -> bool:

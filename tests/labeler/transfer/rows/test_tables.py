@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from commands.connection import FlywheelError
+from commands.given_labels import boxes_of_table, rows_of_table
 from labeler.transfer.formats.csv_table import Table
 from labeler.transfer.rows.imported import Chosen
+from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.sources import open_source
 from shared.settings.services import SettingsError
 from shared.wire.imports import CellIssue, ImportIssue, ImportRow
@@ -160,6 +164,38 @@ def test_a_column_that_is_not_there_is_refused_although_the_header_would_do(
     bare = table(tmp_path, "id,label\nx1,cat\nx2,dog\n", "ids.csv")
     with pytest.raises(SettingsError, match="has no column 'nope'"):
         open_source(bare, Chosen.of("image=id,label=label,split=nope"))
+
+
+def test_a_column_given_by_its_number_is_read_beside_a_header_that_names_the_others(tmp_path: Path) -> None:
+    path = table(tmp_path, "filename,label,part\na.png,cat,test\nb.png,dog,train\n")
+    assert [row.split for row in taken(path, "split=3")] == ["test", "train"]
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "detection"])
+def test_a_column_that_no_line_has_is_refused(tmp_path: Path, task: str) -> None:
+    held = {"detection": '"boxes": []'}.get(task, '"label": "cat"')
+    path = table(tmp_path, f'{{"uri": "a.png", {held}}}\n{{"uri": "b.png", {held}, "part": "test"}}\n', "labels.jsonl")
+    rows = list(open_source(path, Chosen.of("split=part"), task=task).rows())
+    assert [row.split for row in rows if isinstance(row, ImportRow)] == [None, "test"]
+    for wrong in ("image=nope", "score=nope"):
+        with pytest.raises(SettingsError, match=r"has no column 'nope'; it has uri, .*, part"):
+            next(open_source(path, Chosen.of(wrong), task=task).rows())
+
+
+def test_a_column_that_a_parquet_file_of_boxes_lacks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.parquet"
+    pq.write_table(pa.table({"uri": ["a.png"], "boxes": [[{"label": "cat", "x": 1, "y": 1, "w": 9, "h": 9}]]}), path)
+    for wrong in ("image=nope", "score=nope"):
+        with pytest.raises(SettingsError, match="has no column 'nope'; it has uri, boxes"):
+            next(open_source(path, Chosen.of(wrong), task="detection").rows())
+
+
+def test_a_column_that_a_data_frame_lacks_is_refused() -> None:
+    frame = pd.DataFrame({"uri": ["a.png"], "label": ["cat"], "boxes": [[]]})
+    with pytest.raises(FlywheelError, match="has no column 'nope'; it has uri, label, boxes"):
+        next(rows_of_table(frame, Chosen.of("score=nope")))
+    with pytest.raises(FlywheelError, match="has no column 'nope'"):
+        next(boxes_of_table(frame, Chosen.of("image=nope"), LeftOut()))
 
 
 def test_a_column_that_a_parquet_file_lacks_is_refused(tmp_path: Path) -> None:
