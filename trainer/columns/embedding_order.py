@@ -4,8 +4,9 @@ The questions come from train images, so these come first, in the random order o
 already take turns with them: an import of thousands of labels must not keep the first questions waiting. After a
 beginning, every fourth image is a held-out one if the accuracy is measured. In a large pool, it is one in any case.
 
-Nothing here depends on what an image shows. To begin with thumbnails that cover the pool is no better, or worse
-(docs/measurements/experiments.md), and all images would have to be fetched for it, also those in a store.
+Nothing here depends on what an image shows. So the order of an import, which is often sorted by class, has no say. To
+begin with thumbnails that cover the pool is no better, or worse (docs/measurements/experiments.md), and all images
+would have to be fetched for it, also those in a store.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class EmbeddingOrder:
         return len(self._train) + len(self._held)
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self._train or image_id in self._held
+        return any(image_id in each for each in (self._train, self._held, self._train))  # it may move meanwhile
 
     def __iter__(self) -> Iterator[int]:
         yield from self._train
@@ -65,8 +66,8 @@ class EmbeddingOrder:
         `labeled` are images with a label, and `embedded` is the number of train images with a vector. `measured`:
         a held-out image has a vector and a label.
         """
-        train = _in_turn(self._train.among(labeled)[:count], self._train.first(count), 1)
-        held = self._held.among(labeled)[:count]
+        train = _in_turn(self._train.among(labeled, count), self._train.first(count), 1)
+        held = self._held.among(labeled, count)
         joins = embedded >= (BEGINNING if measured or len(held) else ENOUGH)
         held = _in_turn(held, self._held.first(count), 1)  # those without a label make the accuracy more precise
         return _in_turn(train, held, TURN if joins else max(len(train), 1))[: 2 * count]

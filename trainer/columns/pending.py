@@ -38,6 +38,7 @@ class Pending:
         self._places = IdIndex()
         self._ids = Growing[np.int64](np.int64)
         self._waits = Growing[np.bool_](np.bool_)
+        self._keys = Growing[np.uint64](np.uint64)
         self._runs: list[_Run] = []
         self._count = 0
 
@@ -51,11 +52,16 @@ class Pending:
     def __iter__(self) -> Iterator[int]:
         return iter(self.first(self._count).tolist())
 
-    def among(self, image_ids: Ids) -> Ids:
-        """Those of these images that are pending."""
-        places = self._places.of(image_ids)
-        known = places >= 0
-        return image_ids[known][self._waits.values[places[known]]]
+    def among(self, image_ids: Ids, count: int) -> Ids:
+        """The first of these images that are pending (≤ count,)."""
+        places = self._places.known(image_ids)
+        places = places[self._waits.values[places]]
+        keys = self._keys.values[places]
+        if len(places) > count > 0:
+            nearest = np.argpartition(keys, count - 1)[:count]
+            places, keys = places[nearest], keys[nearest]
+        ids: Ids = self._ids.values[places[np.argsort(keys, kind="stable")][:count]]
+        return ids
 
     def add(self, images: Images) -> None:
         """Add these images, unless they are pending already."""
@@ -64,11 +70,13 @@ class Pending:
         places[new] = np.arange(len(self._ids), len(self._ids) + int(new.sum()))
         self._ids.append(images.ids[new])
         self._waits.append(np.zeros(int(new.sum()), bool))
+        self._keys.append(np.zeros(int(new.sum()), np.uint64))
         self._places.put(images.ids[new], places[new])
         joins = ~self._waits.values[places]
         if not joins.any():
             return
         places, keys = places[joins], keys_of(images.hashes[joins])
+        self._keys.values[places] = keys
         self._waits.values[places] = True
         self._count += len(places)
         self._runs.append(_Run(keys, places))

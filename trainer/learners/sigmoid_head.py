@@ -11,7 +11,7 @@ out-of-fold predictions, see `trainer.learners.thresholds`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -196,8 +196,3 @@ def _calibration(span: Span, Z: Matrix, yes: Matrix, weight: Matrix, seed: int) 
     own = logits[mine, fold[mine]]
     counts = w[mine] * has_both[fold[mine]]
     return calibrate(own, y[mine] > 0, counts > 0)
-
-
-def with_function(model: Sigmoids, landmarks: Matrix, weights: Matrix, bias: Matrix) -> Sigmoids:
-    """`model` with another function, and its own temperature and thresholds."""
-    return replace(model, landmarks=landmarks, weights=weights, bias=bias)

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.special import expit, logit
 
 from trainer.learners.kernel_head import Head, fit_head, kernel
 from trainer.learners.learner import Matrix
@@ -60,12 +61,19 @@ def part_of_teacher(labels: int, classes: int) -> float:
 
 def mixed(taught_one: AnyHead, plain: AnyHead, part: float) -> AnyHead:
     """The head that says `part` of what the head `taught_one` says, and otherwise what `plain` says, which was fitted
-    on the same labels. Logits are mixed, so the result is a head like any other.
+    on the same labels. Logits are mixed, so the result is a head like any other. Sigmoids have logits after division by
+    their temperatures, and thresholds, which are mixed as logits too.
     """
-    weights = np.float32(part) * taught_one.weights
-    weights[: len(plain.landmarks)] += np.float32(1.0 - part) * plain.weights  # landmarks begin with the labeled rows
-    bias = np.float32(part) * taught_one.bias + np.float32(1.0 - part) * plain.bias
-    return replace(taught_one, weights=weights, bias=bias)
+    shares, calibration = np.array([part, 1.0 - part]), dict[str, Any]()
+    if isinstance(taught_one, Sigmoids) and isinstance(plain, Sigmoids):
+        thresholds = expit(shares @ logit(np.array([taught_one.thresholds, plain.thresholds], np.float64)))
+        shares = shares / [taught_one.temperature, plain.temperature]
+        calibration = {"thresholds": thresholds.astype(np.float32), "temperature": float(1.0 / shares.sum())}
+        shares = shares / shares.sum()
+    of_taught, of_plain = shares.astype(np.float32)
+    weights = of_taught * taught_one.weights
+    weights[: len(plain.landmarks)] += of_plain * plain.weights  # landmarks begin with the labeled rows
+    return replace(taught_one, weights=weights, bias=of_taught * taught_one.bias + of_plain * plain.bias, **calibration)
 
 
 def taught_head(labeled: Matrix, targets: NDArray[np.int64], pupils: Matrix, coordinates: Matrix, *, seed: int) -> Head:

@@ -11,7 +11,8 @@ from trainer.sync.labeler_client import LabelerAway
 logger = logging.getLogger(__name__)
 
 BACK_OFF_SECONDS: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
-FAILED_SECONDS = (5.0, 15.0, 60.0)  # after an error that nobody expected, such as a full disk
+FAILED_SECONDS: tuple[float, ...] = (5.0, 15.0, 60.0)
+"""Pauses after an error that nobody expected, such as a full disk. News end a pause after the first of these."""
 
 
 class Worker:
@@ -46,7 +47,7 @@ class Worker:
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        failures = 0
+        failures = aways = 0
         while not self._stopped.is_set():
             self._wake.wait()
             self._wake.clear()
@@ -55,13 +56,17 @@ class Worker:
                 return
             try:
                 self._work()
-                failures, self.last_error = 0, None
+                failures, aways, self.last_error = 0, 0, None
                 continue
             except LabelerAway as error:
-                pauses, self.last_error = BACK_OFF_SECONDS, str(error)
+                self.last_error = str(error)
+                self._hurry.wait(BACK_OFF_SECONDS[min(aways, len(BACK_OFF_SECONDS) - 1)])
+                failures, aways = 0, aways + 1
             except Exception as error:  # the thread must survive and report an unexpected error
                 logger.exception("%s failed", self._thread.name)
-                pauses, self.last_error = FAILED_SECONDS, f"{type(error).__name__}: {error}"
-            self._hurry.wait(pauses[min(failures, len(pauses) - 1)])
-            failures += 1
+                self.last_error = f"{type(error).__name__}: {error}"
+                first, pause = FAILED_SECONDS[0], FAILED_SECONDS[min(failures, len(FAILED_SECONDS) - 1)]
+                if not self._hurry.wait(first):
+                    self._wake.wait(pause - first)
+                failures, aways = failures + 1, 0
             self._wake.set()

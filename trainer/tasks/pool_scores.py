@@ -1,12 +1,12 @@
 """Class probabilities for the whole pool, at a bounded cost per round.
 
-Scoring costs images × landmarks. Up to `WORK` such pairs, the head scores every image: always in a pool of 25,000
-images, until 250 labels in one of 100,000. Beyond that, a linear map fitted to the head's output on the subsample
-estimates all images at a hundredth of the cost (the head's kernel is nearly linear). The head then scores the images
-likely to be asked: the most uncertain by the estimate, the upcoming ones, the subsample, and those of a random list. An
-estimate only decides where to look: listed images are always scored by the head. docs/measurements/experiments.md gives
-the cost in accuracy. In a pool of up to some 20,000 images, most of the kernel is known from the round before
-(`trainer.learners.kept_kernels`).
+Scoring costs images × landmarks. Up to `WORK` such pairs, the head scores every image: always in a pool of 22,000
+images, until 150 labels in one of 100,000 (250 without a teacher). Beyond that, a linear map fitted to the head's
+output on the subsample estimates all images at a hundredth of the cost (the head's kernel is nearly linear). The head
+then scores the images likely to be asked: the most uncertain by the estimate, the upcoming ones, the subsample, and
+those of a random list. An estimate only decides where to look: listed images are always scored by the head.
+docs/measurements/experiments.md gives the cost in accuracy. In a pool of up to some 20,000 images, most of the kernel
+is known from the round before (`trainer.learners.kept_kernels`).
 
 A round considers at most `CONSIDERED` candidates, drawn at random. A list has hundreds of images, and the best of these
 candidates serve it as well as the best of millions. After every `REDRAWN` labels, others are drawn, so that each image

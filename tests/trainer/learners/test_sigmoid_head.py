@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import logit
 from sklearn.metrics import average_precision_score, f1_score
 
 from tests.trainer.grids import strips, unit
 from trainer.learners.kernel_head import fit_head
 from trainer.learners.sigmoid_head import SigmoidHead, fit_sigmoids, learnable
-from trainer.learners.teacher import taught
+from trainer.learners.teacher import mixed, taught
 from trainer.learners.thresholds import best_threshold, calibrate
 
 SAME = 0.03
@@ -154,6 +155,21 @@ def test_a_pupil_keeps_the_thresholds_of_its_teacher(grids):
     pupil = taught(labeled, pupils, coordinates, lambda beside: fit_sigmoids(beside, shown[:50]))
     assert len(pupil.landmarks) == 200
     assert pupil.predict_proba(rows[200:]).shape == (700, len(pupil.classes))
+
+
+def test_a_small_part_of_a_teacher_hardly_changes_what_is_predicted(grids):
+    """Its own temperature and thresholds must not outweigh those that suit the labels."""
+    rows, shown = grids
+    coordinates = unit(np.random.default_rng(0).standard_normal((200, 5)))
+    pupil = taught(rows[:50], rows[50:200], coordinates, lambda beside: fit_sigmoids(beside, shown[:50]))
+    plain = fit_sigmoids(rows[:50], shown[:50])
+    assert not np.allclose(pupil.thresholds, plain.thresholds, atol=0.02)
+    for part, one in ((0.0, plain), (1e-4, plain), (1.0, pupil)):
+        found = mixed(pupil, plain, part)
+        np.testing.assert_allclose(found.predict_proba(rows), one.predict_proba(rows), atol=2e-3)
+        np.testing.assert_allclose(found.thresholds, one.thresholds, atol=1e-3)
+    half, logits = mixed(pupil, plain, 0.5), [logit(each.predict_proba(rows)) for each in (pupil, plain)]
+    np.testing.assert_allclose(logit(half.predict_proba(rows)), np.mean(logits, axis=0), atol=2e-3)
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 0.99), st.booleans()), min_size=1, max_size=30))

@@ -69,6 +69,28 @@ def test_a_reason_that_is_gone_ends_the_pause(start: Start, monkeypatch: pytest.
     assert work.tries == 2
 
 
+def test_news_wait_for_the_first_pause_only(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "FAILED_SECONDS", (0.01, 3_600.0))
+    work = Failing(OSError(28, "No space left on device"))
+    worker = start(work)
+    wait_for(lambda: work.tries == 2, "the second try")
+    work.mended.set()
+    worker.wake()
+    wait_for(lambda: worker.last_error is None, "a try without an error")
+
+
+def test_an_error_after_the_labeler_was_away_is_a_first_one(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "BACK_OFF_SECONDS", (0.01,))
+    monkeypatch.setattr(background, "FAILED_SECONDS", (0.01, 3_600.0))
+    work = Failing(LabelerAway("The labeler is away"))
+    worker = start(work)
+    wait_for(lambda: work.tries > 2, "three tries")
+    work.error = ValueError("unexpected")
+    wait_for(lambda: worker.last_error == "ValueError: unexpected", "the other error")
+    work.mended.set()
+    wait_for(lambda: worker.last_error is None, "a try without an error")
+
+
 def test_close_ends_a_pause(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "FAILED_SECONDS", (3_600.0,))
     worker = start(Failing(ValueError("unexpected")))

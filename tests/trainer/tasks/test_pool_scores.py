@@ -8,12 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+from trainer.embeddings.neighbourhood import NODES, Neighbourhood
 from trainer.embeddings.transform import fit_projection
 from trainer.learners.kernel_head import fit_head
+from trainer.learners.teacher import MOST_LABELS
 from trainer.strategies import STRATEGIES, Pool, Ranking, geometry, strategy_named, with_exploration
 from trainer.strategies.uncertainty import margin_scores, torn_between
 from trainer.tasks import pool_scores
-from trainer.tasks.pool_scores import considered, ranked, score
+from trainer.tasks.pool_scores import WORK, considered, ranked, score
 
 LABELS = 100
 
@@ -52,6 +54,14 @@ def test_a_small_pool_is_scored_whole(digits):
     np.testing.assert_allclose(view.probabilities, head.predict_proba(Z), atol=1e-5)
     np.testing.assert_array_equal(view.classes, head.classes)
     assert scored.all()
+
+
+def test_a_head_with_a_teacher_scores_all_of_22_000_images():
+    nodes = np.arange(NODES)
+    around = Neighbourhood(nodes, *(np.empty(0, np.float32) for _ in range(3)))
+    for images, most in ((22_000, MOST_LABELS), (100_000, 150)):
+        landmarks = [labels + len(around.pupils(labels, images, without=nodes[:labels])) for labels in range(most + 1)]
+        assert max(landmarks) * images <= WORK
 
 
 def test_what_counts_as_scored_is_what_the_head_says(digits, small_subsample):
