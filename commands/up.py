@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from commands.labels import imports
+from commands.running.given_paths import path
 from commands.running.place import Place
 from commands.running.supervisor import show, supervise
 from shared.images.sources.choosing import why_not
@@ -138,7 +139,9 @@ def up(
 
 
 def clean(
-    source: Annotated[Path, typer.Argument(help="Photos with labels: a folder per class, or a label file.")],
+    source: Annotated[
+        Path, typer.Argument(help="Photos with labels: a folder per class, or a label file.", parser=path)
+    ],
     images: Annotated[
         Path | None, typer.Option(help="Folder of photos, if it is not the folder of the labels.")
     ] = None,

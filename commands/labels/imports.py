@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.running.consent import Yes, consent
+from commands.running.given_paths import path
 from commands.running.place import Place, talks_to
 from commands.running.reach import client, reach, token
 from commands.tables import facts
@@ -42,6 +43,7 @@ def import_(
     source: Annotated[
         list[Path],
         typer.Argument(
+            parser=path,
             help="Folder per class, or CSV, JSONL, parquet, JSON or XML with labels. Several count as one import.",
             show_default=False,
         ),

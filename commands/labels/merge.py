@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 
 from commands.labels import exports
+from commands.running.given_paths import path
 from commands.running.stored_labels import is_workspace
 from commands.running.whole_outputs import whole_file
 from shared.class_names import Spellings, key
@@ -47,9 +48,10 @@ ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 
 def merge_command(
     first: Annotated[
-        Path, typer.Argument(help="A stopped workspace, or a folder or file that `flywheel import` reads.")
+        Path,
+        typer.Argument(help="A stopped workspace, or a folder or file that `flywheel import` reads.", parser=path),
     ],
-    second: Annotated[Path, typer.Argument(help="The other side, as above.")],
+    second: Annotated[Path, typer.Argument(help="The other side, as above.", parser=path)],
     target: Annotated[Path, typer.Argument(help="JSON lines file to write, for `flywheel import`.")],
     prefer: Annotated[str, typer.Option(help="Whose label counts if they differ: first, second or neither.")] = (
         "neither"
