@@ -10,7 +10,7 @@ import streamlit as st
 from labeler import service
 from labeler.errors import Problem
 from labeler.ui.parts import components, refusals
-from shared.class_names import Spellings
+from shared.class_names import Spellings, lacking
 
 NAMES = "class names"  # session key: what was typed into the form
 PROBLEM = "class names problem"  # session key: why the last press had no effect
@@ -48,7 +48,8 @@ def _add_classes() -> None:
         refusals.refuse(PROBLEM, "Name at least one class.")
         return
     try:
-        for name in first:
-            service.current().classes.add(name, "me")
+        classes = service.current().classes
+        for name in lacking(first, [each.model_dump() for each in classes.entries()]):  # somebody may have added some
+            classes.add(name, "me")
     except Problem as problem:
         refusals.refuse(PROBLEM, problem.detail)
