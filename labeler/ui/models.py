@@ -6,6 +6,7 @@ images; for the others, the page has only numbers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from html import escape
 from typing import get_args
@@ -24,7 +25,7 @@ from labeler.ui.sections import challenger, version_files
 from shared.figures import METRIC_NAMES, has_figures, many, percent
 from shared.images.finding import SUFFIXES
 from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job
-from shared.wire.models import ModelList, TrainRequest, Weights
+from shared.wire.models import ModelList, Prediction, TrainRequest, Weights
 
 SOONEST_SECONDS = 2
 MOST_TRIED = 20
@@ -146,6 +147,8 @@ def _try(models: ModelList) -> None:
     in_use = f"in use: {models.promoted or 'the current model'}"
     asked = st.selectbox("Ask", names, index=None, placeholder=in_use, key=ASKED)
     images = st.file_uploader("Drop images here", [each.removeprefix(".") for each in sorted(SUFFIXES)], True)
+    if len(images) > MOST_TRIED:
+        st.caption(f"Only the first {MOST_TRIED} of {len(images):,} images are predicted here.")
     for image in images[:MOST_TRIED]:
         try:
             (said,) = service.current().trainer.predict([image.getvalue()], asked).predictions
@@ -155,11 +158,18 @@ def _try(models: ModelList) -> None:
         picture, words = st.columns([1, 3], vertical_alignment="center")
         picture.image(image.getvalue(), width=160)
         likeliest = sorted(said.probabilities.items(), key=lambda each: -each[1])[:5]
-        if said.labels is None:
-            words.markdown(f"**{plain(said.label)}**, {percent(said.confidence)} sure. {plain(image.name)}")
-        else:
-            words.markdown(f"**{plain(', '.join(said.labels) or 'None of these')}**. {plain(image.name)}")
+        words.markdown(f"{in_words(said)}. {plain(image.name)}")
         words.caption(" · ".join(f"{plain(name)} {percent(share)}" for name, share in likeliest))
+
+
+def in_words(said: Prediction) -> str:
+    """What a model predicts for an image, as Markdown."""
+    if said.boxes is not None:
+        found = Counter(box.label for box in said.boxes).most_common()
+        return f"**{plain(', '.join(f'{name}: {count:,}' for name, count in found) or 'No objects')}**"
+    if said.labels is not None:
+        return f"**{plain(', '.join(said.labels) or 'None of these')}**"
+    return f"**{plain(said.label)}**, {percent(said.confidence)} sure"
 
 
 def _train(models: ModelList) -> None:
