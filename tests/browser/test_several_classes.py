@@ -128,7 +128,12 @@ def test_suggestions_begin_switched_on_where_that_is_set(choosing: Card, several
     settings = f"{several.labeler.url}/api/settings"
     httpx.patch(settings, json={"preselect_suggestions": True}, timeout=20).raise_for_status()
     try:
+        choosing.page.route("**/api/project", lambda _: None)  # the first image comes before the project's state
+        choosing.page.route_web_socket("**/api/events*", lambda _: None)
         choosing.page.reload()
+        choosing.wait_for_image()
+        choosing.page.unroute("**/api/project")
+        expect(choosing.part("chosen")).to_have_text("green")
         choosing.key("s")
         expect(choosing.part("chosen")).to_have_text("green")
         choosing.page.keyboard.press("1")

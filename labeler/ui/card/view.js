@@ -38,7 +38,8 @@ const NEED_AN_IMAGE = [
 
 export class View {
   /** @param {Element} root @param {any} data @param {Person} person */
-  constructor(root, { log_id, display_pixels, guidelines, task, palette }, person) {
+  constructor(root, { log_id, display_pixels, guidelines, task, palette, preselect }, person) {
+    this.preselect = preselect; // how the project was when the page was drawn: the first image may come before any news
     this.task = taskOn(root, task);
     this.root = root;
     this.person = person;
@@ -153,9 +154,9 @@ export class View {
     this.item = question?.item ?? null;
     this.given = question?.given ?? null;
     this.opened = question?.opened ?? null;
-    const preselect = Boolean(this.news?.preselect_suggestions && !this.news.blind_mode);
+    if (this.news) this.preselect = Boolean(this.news.preselect_suggestions && !this.news.blind_mode);
     this.stage.show(question);
-    this.choice.begin(question, this.suggestions, preselect, this.boxes);
+    this.choice.begin(question, this.suggestions, this.preselect, this.boxes);
     this.file.show(this.item);
     this.remarks.show(this.given?.answers.at(-1)?.note);
     this.drawHint();

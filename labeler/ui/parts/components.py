@@ -47,6 +47,7 @@ def card(project: Project, settings: LabelerSettings, image: str | None = None) 
             "guidelines": service.current().guidelines.view.model_dump(mode="json"),
             "display_pixels": settings.display_pixels,
             "task": project.task,
+            "preselect": project.preselect_suggestions and not project.blind_mode,
             "palette": DARK["classes"],  # bright lines, each with a dark rim: they are seen on any photo
         },
     )

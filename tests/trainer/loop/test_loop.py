@@ -14,6 +14,7 @@ from trainer.routes.api import create_api
 def test_pause_resume_and_stop(client, trainer, tmp_path):
     teach(client, [*range(12), *range(40, 60)])
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
+    wait_for(lambda: client.get("/status").json()["metrics"])  # which a round measures after it has learned
     assert client.post("/pause").json()["state"] == "paused"
     acked = teach(client, [12, 13], after=34)
     assert acked == 36  # still taken
