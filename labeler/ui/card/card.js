@@ -4,7 +4,7 @@
 import { ask, Refused } from "../lib/api.js";
 import { afterPaint, tell, uuid } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
-import { leaveFields, listenForKeys } from "../lib/input/keys.js";
+import { leaveFields, leaveOpener, listenForKeys } from "../lib/input/keys.js";
 import { outboxOf } from "../lib/outbox.js";
 import { live } from "../lib/project.js";
 import { count } from "../lib/text.js";
@@ -124,6 +124,7 @@ class Card {
       elsewhere: () => this.view.inDialog,
     });
     fitBelow(this.view.card, signal);
+    leaveOpener();
     leaveFields(/** @type {HTMLElement} */ (this.view.root), signal);
   }
 

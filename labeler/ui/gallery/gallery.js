@@ -6,7 +6,7 @@ import { isAbort, Refused } from "../lib/api.js";
 import { find, setText } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
 import { KeyTable } from "../lib/input/key_table.js";
-import { leaveFields, listenForKeys } from "../lib/input/keys.js";
+import { leaveFields, leaveOpener, listenForKeys } from "../lib/input/keys.js";
 import { drawHeldOut, live } from "../lib/project.js";
 import { count, number } from "../lib/text.js";
 import { taskOn } from "../tasks/registry.js";
@@ -116,6 +116,7 @@ class Gallery {
     this.root.addEventListener("mousedown", (/** @type {any} */ event) => {
       if (event.target.closest("button, summary") && !event.target.closest("dialog")) event.preventDefault();
     });
+    leaveOpener();
     leaveFields(this.root, signal, () => this.rest());
     this.root.addEventListener("click", (/** @type {any} */ event) => {
       const { act, classId } = event.target.closest("button")?.dataset ?? {};

@@ -7,7 +7,7 @@ import { ask, Refused } from "../lib/api.js";
 import { afterPaint, element, find, setName, setText, tell, uuid } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
 import { KeyTable } from "../lib/input/key_table.js";
-import { leaveFields, listenForKeys } from "../lib/input/keys.js";
+import { leaveFields, leaveOpener, listenForKeys } from "../lib/input/keys.js";
 import { outboxOf } from "../lib/outbox.js";
 import { embedded, embeddedShare, live } from "../lib/project.js";
 import { annotator } from "../lib/storage.js";
@@ -106,6 +106,7 @@ class Review {
       if (name) this.act(name);
     });
     this.classes.listen(this.choose.bind(this), (words) => this.say(words));
+    leaveOpener();
     leaveFields(this.card, signal);
     this.part(".many-at-once").onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();

@@ -109,17 +109,23 @@ export function placeOf({ key, code }) {
 }
 
 /**
+ * Take the focus from the link that opened this page: the Enter that is meant for the page would follow it again. Any other link
+ * keeps it, because somebody may go through the page with Tab while it is still being drawn.
+ */
+export function leaveOpener() {
+  const link = document.activeElement;
+  if (link instanceof HTMLAnchorElement && !link.hash && link.pathname === location.pathname) link.blur();
+}
+
+/**
  * Return the keys to the page after Enter or Escape in a field, and after a choice made with the mouse. `rest` then moves the
- * focus to where it belongs. Dialogs keep their keys. The link that opened the page gives them up, too: it would be followed
- * again by the Enter that is meant for the page.
+ * focus to where it belongs. Dialogs keep their keys.
  * @param {HTMLElement} root
  * @param {AbortSignal} [signal]
  * @param {() => void} [rest]
  */
 export function leaveFields(root, signal, rest = () => {}) {
   let byMouse = false;
-  const opener = root.ownerDocument.activeElement;
-  if (opener instanceof HTMLAnchorElement) opener.blur();
   const focused = () => /** @type {Document | ShadowRoot} */ (root.getRootNode()).activeElement;
   /** @param {EventTarget | null} target @returns {any} */
   const fieldOf = (target) =>
