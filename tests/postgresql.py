@@ -37,8 +37,10 @@ class PostgreSQL:
     def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
         self._programs = programs
-        self._user = NOBODY if os.geteuid() == 0 else None
-        if self._user is not None:
+        # A program changes the user: Python would fork to do it, which may fail beside the threads of gRPC (Ray's).
+        self._as_user: tuple[str, ...] = ()
+        if os.geteuid() == 0:
+            self._as_user = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--")
             os.chown(folder, NOBODY, NOBODY)
         self._run("initdb", "-D", str(folder / "data"), "-U", "flywheel", "-A", "trust", "-E", "UTF8", "-N")
         self.start()
@@ -48,20 +50,19 @@ class PostgreSQL:
         options = [part for each in _QUICK for part in ("-c", each)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
+                [*self._as_user, self._programs / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
                 stdout=log,
                 stderr=log,
-                user=self._user,
-                group=self._user,
-                extra_groups=[] if self._user is not None else None,
             )
         end = time.monotonic() + START_SECONDS
         while True:
             try:
                 return psycopg.connect(self.address("postgres", scheme="postgresql")).close()
-            except psycopg.OperationalError:
-                if time.monotonic() > end or self._process.poll() is not None:
-                    raise RuntimeError((self.folder / "log").read_text()) from None
+            except psycopg.OperationalError as error:
+                code = self._process.poll()
+                if time.monotonic() > end or code is not None:
+                    log_text = (self.folder / "log").read_text()
+                    raise RuntimeError(f"{log_text}{error}; exit code {code}") from None
                 time.sleep(0.02)
 
     def stop(self) -> None:
@@ -86,12 +87,9 @@ class PostgreSQL:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self._programs / program, *arguments],
+            [*self._as_user, self._programs / program, *arguments],
             capture_output=True,
             text=True,
-            user=self._user,
-            group=self._user,
-            extra_groups=[] if self._user is not None else None,
             cwd=self.folder,
         )
         assert done.returncode == 0, done.stderr
