@@ -149,5 +149,5 @@ class ProjectState:
             self._evaluations.last,
             labeled=self._tally.counts().labeled,
             given=self._tally.labeled_here,
-            pace=self._tally.pace.per_minute(),
+            pace=self._tally.pace.images_per_minute(),
         )

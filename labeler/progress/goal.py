@@ -12,7 +12,7 @@ def target(
 ) -> Target | None:
     """The closer of label budget and forecast goal; None if there is neither.
 
-    `labeled` images have a label, `given` of them here; `pace` is answers per minute. The budget is unknown while the
+    `labeled` images have a label, `given` of them here; `pace` is images per minute. The budget is unknown while the
     trainer (`status`) is away; the forecast is that of the `latest` evaluation.
     """
     ahead: list[tuple[int, float | None]] = []

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from shared.wire.log import Person, Row
 
 PACE_MINUTES = 5
 _MOST = 2_000  # maximum remembered answers per annotator: 400 per minute
+_FEWEST, _SHORTEST = 5, 20.0  # answers, and seconds since the first of them, before a forecast relies on the speed
+
+
+class _Answer(NamedTuple):
+    at: datetime
+    image_id: int | None
+    is_label: bool
 
 
 class Pace:
@@ -16,12 +24,13 @@ class Pace:
 
     def __init__(self) -> None:
         self._given: Counter[str] = Counter()
-        self._recent: dict[str, deque[tuple[datetime, bool]]] = {}  # when, and whether a label was given
+        self._recent: dict[str, deque[_Answer]] = {}
 
     def observe(self, row: Row) -> None:
         """Count an answer."""
         self._given[row.annotator] += 1
-        self._recent.setdefault(row.annotator, deque(maxlen=_MOST)).append((row.created_at, row.action == "label"))
+        answer = _Answer(row.created_at, row.image_id, row.action == "label")
+        self._recent.setdefault(row.annotator, deque(maxlen=_MOST)).append(answer)
 
     def per_minute(self, annotator: str | None = None) -> float:
         """Labels per minute, to one decimal: of one annotator since their first recent answer, or of everyone.
@@ -33,6 +42,21 @@ class Pace:
         self._forget(now - timedelta(minutes=PACE_MINUTES))
         chosen = self._recent.values() if annotator is None else [self._recent.get(annotator, deque())]
         return round(sum(_rate(answers, now) for answers in chosen), 1)
+
+    def images_per_minute(self) -> float:
+        """Images labeled per minute by everyone, for a forecast; 0 if the recent answers are too few to tell.
+
+        An image counts once, whoever answered it and however often: with `overlap` people per image, or answers given
+        anew, there are fewer images than labels.
+        """
+        rate = self.per_minute()
+        answers = [answer for each in self._recent.values() for answer in each]
+        labeled = [answer.image_id for answer in answers if answer.is_label]
+        if len(answers) < _FEWEST or not labeled:
+            return 0.0
+        if (datetime.now(UTC) - min(answer.at for answer in answers)).total_seconds() < _SHORTEST:
+            return 0.0
+        return rate * len(set(labeled)) / len(labeled)
 
     def people(self) -> list[Person]:
         """Everyone who ever answered, most answers first."""
@@ -47,14 +71,14 @@ class Pace:
 
     def _forget(self, before: datetime) -> None:
         for annotator, answers in list(self._recent.items()):
-            while answers and answers[0][0] < before:
+            while answers and answers[0].at < before:
                 answers.popleft()
             if not answers:
                 del self._recent[annotator]
 
 
-def _rate(answers: deque[tuple[datetime, bool]], now: datetime) -> float:
-    labels = sum(is_label for _, is_label in answers)
+def _rate(answers: deque[_Answer], now: datetime) -> float:
+    labels = sum(answer.is_label for answer in answers)
     if len(answers) < 2:
         return float(labels)
-    return round(60 * labels / max((now - answers[0][0]).total_seconds(), 1.0), 1)
+    return round(60 * labels / max((now - answers[0].at).total_seconds(), 1.0), 1)

@@ -92,7 +92,7 @@ class Target(Reply):
 
     accuracy: float | None
     labels: int  # still needed, approximately
-    minutes: float | None  # at the recent speed; None while nobody labels
+    minutes: float | None  # at the recent speed; None without enough recent answers
 
 
 class ProjectIdentity(Reply):

@@ -7,9 +7,9 @@ from labeler.store.pace import PACE_MINUTES, Pace
 from shared.wire.log import Row
 
 
-def answer(annotator: str, seconds_ago: float) -> Row:
+def answer(annotator: str, seconds_ago: float, image_id: int = 1) -> Row:
     at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
-    return Row(seq=1, id=uuid4(), action="label", image_id=1, label=1, annotator=annotator, created_at=at)
+    return Row(seq=1, id=uuid4(), action="label", image_id=image_id, label=1, annotator=annotator, created_at=at)
 
 
 def test_each_has_a_pace_and_all_have_one_together() -> None:
@@ -56,3 +56,31 @@ def test_who_has_not_answered_lately_counts_but_is_not_active() -> None:
         ("bob", 1, 1),
     ]
     assert [person.name for person in pace.active()] == ["bob"]
+
+
+def test_an_image_that_two_people_answer_brings_the_goal_nearer_once() -> None:
+    pace = Pace()
+    for number in range(6):
+        pace.observe(answer("ann", 60 - number, number))
+        pace.observe(answer("bob", 60 - number, number))
+    assert pace.per_minute() == pytest.approx(12, rel=0.1)
+    assert pace.images_per_minute() == pytest.approx(6, rel=0.1)
+
+
+def test_an_answer_given_anew_is_no_further_image() -> None:
+    pace = Pace()
+    for number in range(6):
+        pace.observe(answer("ann", 60 - number, number // 2))
+    assert pace.images_per_minute() == pytest.approx(3, rel=0.1)
+
+
+def test_the_first_answers_after_a_pause_and_a_step_on_the_grid_forecast_nothing() -> None:
+    pace = Pace()
+    for number in range(4):
+        pace.observe(answer("ann", 60 - number, number))
+    assert pace.per_minute() > 0
+    assert pace.images_per_minute() == 0
+    pace = Pace()
+    for number in range(200):
+        pace.observe(answer("ann", 1, number))
+    assert pace.images_per_minute() == 0
