@@ -137,7 +137,8 @@ class ProjectState:
             looks = [(each.name, each.colour) for each in self._classes.entries()]
             there = (self._log.last_seq, self._catalog.version, self._scanner.view())
             latest, status = self._evaluations.last, self._trainer.status()
-            return change_markers(*there, latest, status, looks, self._guidelines.view.mark)
+            idle = not self._tally.pace.active()
+            return change_markers(*there, latest, status, looks, self._guidelines.view.mark, idle=idle)
 
     def _class_entries(self) -> list[ClassEntry]:
         entries = self._classes.entries()

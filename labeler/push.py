@@ -24,13 +24,15 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN = 0.1
 SECONDS_SHARED = SECONDS_BETWEEN / 2  # how long a snapshot may be shared
+SECONDS_STALE = 15.0  # after which a page gets a new one though nothing was written: the labels per minute fall
 INTERNAL_ERROR = 1011  # RFC 6455
 
 
 class Events:
     """The open pages of one labeler. Every room may call `notify`; `tell` sets later what pages receive."""
 
-    def __init__(self) -> None:
+    def __init__(self, stale: float = SECONDS_STALE) -> None:
+        self._stale = stale
         self._snapshot: Callable[[], dict[str, Any]] = dict
         self._lock = threading.Lock()
         self._pages: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
@@ -89,14 +91,15 @@ class Events:
                 last = snapshot
             await asyncio.sleep(SECONDS_BETWEEN)
             if changes == self._changes:  # else the snapshot is older than the latest change
-                await changed.wait()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(changed.wait(), self._stale)
 
     def _look(self) -> tuple[str, int]:
         """A snapshot as JSON, at most `SECONDS_SHARED` old, and the number of changes in it."""
         with self._looking:
             snapshot, changes, at = self._seen
             now = time.monotonic()
-            if changes != self._changes and now - at >= SECONDS_SHARED:
+            if now - at >= (self._stale if changes == self._changes else SECONDS_SHARED):
                 changes = self._changes  # read before the snapshot: a change in between causes another look
                 snapshot = json.dumps(self._snapshot(), separators=(",", ":"))
                 self._seen = (snapshot, changes, now)

@@ -15,7 +15,7 @@ from shared.figures import ENOUGH, many, not_measured, shown
 from shared.settings.project_file import tidy
 from shared.tasks.task import Task
 from shared.wire.evaluation import Evaluation
-from shared.wire.project import Project
+from shared.wire.project import ImageCounts, Project
 from shared.wire.trainer import Saved, TrainerStatus
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def _outcome() -> None:
     if status is not None and status.saved is not None:
         _saved(status.saved)
     if evaluations:
-        _figures(evaluations)
+        _figures(evaluations, project.splits["test"])
     _exports(project)
     st.subheader("What next", anchor=False)
     st.markdown("\n".join(f"- {each}" for each in _next(labeler, project, status, evaluations)))
@@ -75,7 +75,7 @@ def _saved(saved: Saved) -> None:
     )
 
 
-def _figures(evaluations: list[Evaluation]) -> None:
+def _figures(evaluations: list[Evaluation], images: ImageCounts) -> None:
     from labeler.ui.charts import (
         box_figures,
         own_figures,
@@ -89,11 +89,11 @@ def _figures(evaluations: list[Evaluation]) -> None:
     drawn: alt.LayerChart | alt.FacetChart | None
     match task:
         case Task(by_class=True):
-            words, rows = several_classes.in_words(latest), several_classes.final_figures(latest)
+            words, rows = several_classes.in_words(latest, images), several_classes.final_figures(latest)
             name, drawn = "Macro F1", several_classes.curve(evaluations, "macro_f1")
             csv = several_classes.curve_csv(evaluations)
         case Task(by_box=True):
-            words, rows = box_figures.in_words(latest), box_figures.final_figures(latest)
+            words, rows = box_figures.in_words(latest, images), box_figures.final_figures(latest)
             name, drawn = box_figures.METRICS["map_50"], box_figures.curve(evaluations, "map_50")
             csv = box_figures.curve_csv(evaluations)
         case Task(own_metrics=own) if own:
@@ -101,7 +101,7 @@ def _figures(evaluations: list[Evaluation]) -> None:
             metric, name = next(iter(own.items()))
             drawn, csv = own_figures.curve(evaluations, metric, own), progress_charts.metrics_csv(evaluations, own)
         case _:
-            words, rows = progress_charts.in_words(latest), progress_charts.final_figures(latest)
+            words, rows = progress_charts.in_words(latest, images), progress_charts.final_figures(latest)
             name, drawn = "Accuracy", progress_charts.accuracy_curve(evaluations)
             csv = progress_charts.curve_csv(evaluations)
     st.write(words)
@@ -154,7 +154,11 @@ def _next(
         else:
             said.append(f"{name} is {words}. Keep labeling until the page Progress shows it.")
     if status is not None and status.state == "stopped":
-        said.append("Press **Resume** to continue labeling: the same reason does not stop it again.")
+        said.append(
+            "Press **Resume** to continue labeling: the same reason does not stop it again."
+            if project.remaining
+            else "Add photos on the page Data, and press **Resume**, to continue labeling."
+        )
     if status is not None and status.model_version is not None and not boxes:
         said.append(
             f"Get predictions, even while stopped: `curl -F images=@photo.jpg {project.trainer.url}/predict` returns "

@@ -95,7 +95,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
     from labeler.ui.charts import confusion, forecast, progress_charts
 
     latest = confusion.in_order(evaluations[-1], project.classes)
-    st.write(progress_charts.in_words(latest))
+    st.write(progress_charts.in_words(latest, project.splits["test"]))
     curve = progress_charts.accuracy_curve(evaluations)
     components.figure(forecast.with_outlook(curve, evaluations), alt="Accuracy against labels")
     _download(progress_charts.curve_csv(evaluations))
@@ -115,7 +115,7 @@ def _measured_by_class(project: Project, progress: Progress, evaluations: list[E
     from labeler.ui.charts import confusion, forecast, several_classes
 
     latest = confusion.in_order(evaluations[-1], project.classes)
-    st.write(several_classes.in_words(latest))
+    st.write(several_classes.in_words(latest, project.splits["test"]))
     names = several_classes.METRICS
     metric = st.segmented_control("Curve", list(names), default="macro_f1", format_func=names.__getitem__) or "macro_f1"
     curve = several_classes.curve(evaluations, metric)
@@ -153,7 +153,7 @@ def _measured_boxes(project: Project, progress: Progress, evaluations: list[Eval
     from labeler.ui.charts import box_figures, confusion, forecast
 
     latest = confusion.in_order(evaluations[-1], project.classes)
-    st.write(box_figures.in_words(latest))
+    st.write(box_figures.in_words(latest, project.splits["test"]))
     names = box_figures.METRICS
     metric = st.segmented_control("Curve", list(names), default="map_50", format_func=names.__getitem__) or "map_50"
     curve = box_figures.curve(evaluations, metric)

@@ -42,6 +42,11 @@ def test_only_what_is_another_has_another_mark(news: dict[str, Any], changed: se
     assert {what for what in before if before[what] != after[what]} == changed
 
 
+def test_the_speed_is_drawn_anew_once_nobody_labels() -> None:
+    working, idle = change_markers(3, 1, SCAN, None, STATUS), change_markers(3, 1, SCAN, None, STATUS, idle=True)
+    assert {what for what in working if working[what] != idle[what]} == {"labels"}
+
+
 def test_a_trainer_that_is_away_is_seen() -> None:
     here, away = change_markers(3, 1, SCAN, None, STATUS), change_markers(3, 1, SCAN, None, None)
     assert here["trainer"] != away["trainer"]

@@ -95,6 +95,15 @@ def test_what_changed_while_nobody_listened_is_told_to_the_next_page() -> None:
         assert page.receive_json() == {"number": 2}
 
 
+def test_what_only_time_changes_is_told_too() -> None:
+    state, events = Counting(), Events(stale=0.2)
+    events.tell(state)
+    with TestClient(app(events)) as client, client.websocket_connect("/events") as page:
+        assert page.receive_json() == {"number": 0}
+        state.number = 1  # like the labels per minute, which fall while nobody labels
+        assert page.receive_json() == {"number": 1}
+
+
 def test_a_page_that_cannot_be_told_is_let_go_so_that_it_comes_again() -> None:
     def broken() -> dict[str, Any]:
         raise OSError("the disk is full")

@@ -12,7 +12,7 @@ from labeler.ui.charts import measured_figures, progress_charts
 from labeler.ui.parts.wording import plain
 from shared.figures import BOX_METRICS, many, percent
 from shared.wire.evaluation import Evaluation
-from shared.wire.project import ClassEntry
+from shared.wire.project import ClassEntry, ImageCounts
 
 METRICS = BOX_METRICS
 """Metric → its name, the most telling first."""
@@ -26,9 +26,9 @@ HELP = {
 MOST_PAIRS = 10
 
 
-def in_words(latest: Evaluation) -> str:
-    """How good the detector is, how precise that estimate is, and what would improve it."""
-    said = measured_figures.in_words(measured_figures.measured(latest, METRICS), "labeled test images")
+def in_words(latest: Evaluation, images: ImageCounts | None = None) -> str:
+    """How good the detector is, how precise that estimate is, and what would improve it, given the test `images`."""
+    said = measured_figures.in_words(measured_figures.measured(latest, METRICS), "labeled test images", images)
     boxes = sum(each.support for each in latest.classes)
     return (
         f"After **{many(latest.spent, 'labeled image')}**, on {many(latest.test_labels, 'test image')} with {boxes:,} "

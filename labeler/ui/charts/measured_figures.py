@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from shared.figures import interval_in_words, is_measured, macro_f1, percent
 from shared.wire.evaluation import ClassMetrics, Evaluation, Interval
+from shared.wire.project import ImageCounts
 
 PRECISE = 0.05
 """Half the width of an interval from which an estimate is called rough."""
@@ -52,13 +53,21 @@ def points(evaluations: Sequence[Evaluation], metric: str) -> list[tuple[int, In
     return [(each.spent, found) for each in evaluations if (found := interval(each, metric)) is not None]
 
 
-def in_words(found: Mapping[str, Interval], more: str) -> str:
-    """Metrics by their names with their intervals, and whether these are precise; `more` of what would make them so."""
+def improvement(more: str, it: str, images: ImageCounts | None) -> str:
+    """What makes a rough estimate more precise: `more` of something, unless all test `images` have an answer."""
+    if images is None or images.unlabeled:
+        return f"more {more} make {it} more precise."
+    return f"all test images have an answer, so only more test images make {it} more precise."
+
+
+def in_words(found: Mapping[str, Interval], more: str, images: ImageCounts | None = None) -> str:
+    """Metrics by their names with their intervals, and whether these are precise; `more` of what would make them so,
+    as far as there are test `images` without an answer."""
     said = [f"{name} **{value(each)}** ({interval_in_words(each)})" for name, each in found.items()]
     margin = max(((each.high - each.low) / 2 for each in found.values()), default=1.0)
     sure = "These are precise estimates."
     if margin > PRECISE:
-        sure = f"These are rough estimates: more {more} make them more precise."
+        sure = f"These are rough estimates: {improvement(more, 'them', images)}"
     return f"{', '.join(said)}; in brackets the 95% intervals. {sure}"
 
 

@@ -21,6 +21,7 @@ from shared.figures import (
     percent,
 )
 from shared.wire.evaluation import Evaluation, Interval, Stretch
+from shared.wire.project import ImageCounts
 
 NAMED = 9  # classes with their own colour; the others share one, unless there is only one other
 OTHERS = "all others"
@@ -50,17 +51,17 @@ LEFT_OUT = (
 )
 
 
-def in_words(latest: Evaluation) -> str:
-    """How good the model is, how precise that estimate is, and what would improve it."""
+def in_words(latest: Evaluation, images: ImageCounts | None = None) -> str:
+    """How good the model is, how precise that estimate is, and what would improve it, given the test `images`."""
     accuracy = latest.accuracy
     margin = (accuracy.high - accuracy.low) / 2
-    rough = "This is a rough estimate: more test labels make it more precise."
+    rough = f"This is a rough estimate: {measured_figures.improvement('test labels', 'it', images)}"
     sure = rough if margin > 0.05 else "This is a precise estimate."
     low, high = percent(accuracy.low, 1), percent(accuracy.high, 1)
     estimated = accuracy.unlabeled or (latest.active and latest.at_random)
-    images = "the test images" if estimated else f"{accuracy.n:,} test images"
+    sample = "the test images" if estimated else f"{accuracy.n:,} test images"
     return (
-        f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of {images}; "
+        f"After **{many(latest.spent, 'label')}** the model is right on **{percent(accuracy.value, 1)}** of {sample}; "
         f"with 95% confidence between {low} and {high}. {_grounds(latest)}{sure}"
     )
 

@@ -12,7 +12,7 @@ from labeler.ui.charts import measured_figures, progress_charts
 from labeler.ui.parts.wording import plain
 from shared.figures import many
 from shared.wire.evaluation import ClassPair, Evaluation
-from shared.wire.project import ClassEntry
+from shared.wire.project import ClassEntry, ImageCounts
 
 METRICS = {
     "macro_f1": "Macro F1",
@@ -28,10 +28,10 @@ HELP = {
 MOST_PAIRS = 10
 
 
-def in_words(latest: Evaluation) -> str:
-    """How good the model is, how precise that estimate is, and what would improve it."""
+def in_words(latest: Evaluation, images: ImageCounts | None = None) -> str:
+    """How good the model is, how precise that estimate is, and what would improve it, given the test `images`."""
     found = measured_figures.measured(latest, METRICS)
-    said = measured_figures.in_words({_lower(name): each for name, each in found.items()}, "test labels")
+    said = measured_figures.in_words({_lower(name): each for name, each in found.items()}, "test labels", images)
     return f"After **{many(latest.spent, 'label')}**, on {many(latest.test_labels, 'test image')}: {said}"
 
 
