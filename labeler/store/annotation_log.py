@@ -133,6 +133,11 @@ class AnnotationLog:
         end = max(self.last_seq, after + len(rows))
         return AnnotationPage(log_id=self.log_id, task=self.fold.task.name, annotations=rows, last_seq=end)
 
+    def id_at(self, seq: int) -> UUID | None:
+        """The id of a row; None if there is no such row."""
+        with self._store.read() as connection:
+            return connection.execute(select(LOG.c.id).where(LOG.c.seq == seq)).scalar()
+
     def find(self, ids: Collection[UUID]) -> dict[UUID, Row]:
         """The rows with these ids that exist."""
         wanted = list(ids)

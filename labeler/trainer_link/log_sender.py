@@ -255,6 +255,7 @@ class LogSender:
             log_id=self._log.log_id,
             after_seq=after,
             last_seq=page.last_seq,
+            after_id=self._log.id_at(after),
             annotations=rows,
             task=page.task,
             catalog_version=catalog_version,

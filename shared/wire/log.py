@@ -68,6 +68,7 @@ class AnnotationBatch(Message):
     log_id: Uuid
     after_seq: Id
     last_seq: Id  # the log's end, which may be beyond this batch
+    after_id: Uuid | None = None  # id of the row `after_seq`: a trainer with another row there has another history
     annotations: list[Row] = Field(max_length=MAX_ROWS)
     catalog_version: Id
     task: Name = "classification"

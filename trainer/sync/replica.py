@@ -105,7 +105,7 @@ class Replica:
                 )
         task = task_named(batch.task)
         with self.lock:
-            if batch.log_id != self.log_id or batch.last_seq < self.acked_seq:
+            if batch.log_id != self.log_id or batch.last_seq < self.acked_seq or self._contradicts(batch):
                 self._follow(batch.log_id, task)
             if batch.after_seq > self.acked_seq:
                 raise Gap(self.acked_seq)
@@ -240,6 +240,15 @@ class Replica:
             _set_fact(connection, "test_order", order)
             _set_fact(connection, "test_chances", {str(image_id): chance for image_id, chance in chances.items()})
         self.test_at_random, self.test_order, self.test_chances = at_random, order, chances
+
+    def _contradicts(self, batch: AnnotationBatch) -> bool:
+        """Whether the row before the batch is another one here: an older copy of the labeler's database was put back by
+        hand, and has grown past what this copy has."""
+        if batch.after_id is None or not 0 < batch.after_seq <= self.acked_seq:
+            return False
+        with read(self.engine) as connection:
+            payload = connection.scalar(select(col(LogRow.payload)).where(col(LogRow.seq) == batch.after_seq))
+        return payload is not None and Row.model_validate_json(payload).id != batch.after_id
 
     def _follow(self, log_id: UUID, task: Task) -> None:
         """Start an empty copy for another log; the old copy is set aside in case this was a mistake."""

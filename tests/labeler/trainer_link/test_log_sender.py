@@ -49,6 +49,8 @@ def test_every_row_arrives_once_and_in_order(tmp_path: Path) -> None:
             service.annotate([answer(image_id)])
         until(has_it_all(service, follower), "the rows never arrived")
         assert [row.seq for row in follower.rows] == list(range(1, service.log.last_seq + 1))
+        before = {each.after_seq: each.after_id for each in follower.batches}
+        assert before == {seq: logged(service)[seq - 1] if seq else None for seq in before}
         until(lambda: follower.batches[-1].catalog_version == service.catalog.version, "the catalogue was never told")
 
 

@@ -121,6 +121,19 @@ def test_a_log_that_became_shorter_is_followed_from_its_start(replica):
     assert replica.fold.labels == {10: 1}
 
 
+def test_a_log_that_was_set_back_and_has_grown_past_the_copy_is_followed_from_its_start(replica):
+    """A copy of the labeler's database made by hand keeps the log's id, so only the rows tell."""
+    replica.accept(batch(ROWS))
+    other = [*ROWS[:3], *label_rows([(11, 1), (12, 2), (13, 1), (14, 2)], after=3)]
+    rest = batch(other[len(ROWS) :]).model_copy(update={"after_id": other[len(ROWS) - 1].id})
+    with pytest.raises(Gap) as gap:
+        replica.accept(rest)
+    assert gap.value.acked_seq == 0
+    replica.accept(batch(other))
+    assert replica.fold.labels == Fold(other).labels
+    assert replica.accept(rest) == []
+
+
 def test_a_page_that_was_asked_for_counts_like_a_batch(replica):
     replica.accept(batch(ROWS[:3]))
     rest = AnnotationPage(log_id=LOG, annotations=ROWS[3:], last_seq=len(ROWS))
