@@ -57,7 +57,7 @@ forks.begin_run()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Workers are forks as well."""
+    """Workers are forks of a process that has collected the tests."""
     forks.use_for_workers(config)
 
 

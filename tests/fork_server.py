@@ -1,4 +1,4 @@
-"""The process that forks services, job workers and pytest's workers: `python -m tests.fork_server SOCKET OWNER`.
+"""The process that forks services and job workers: `python -m tests.fork_server SOCKET OWNER`.
 
 It imports once what they import, which is most of the cost of starting one, and forks for each request on its socket. A
 fork is an ordinary process with its own id, environment, folder, signals and exit code. The server ends, with all its
@@ -60,7 +60,7 @@ IMPORTS = {
     "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
     "trainer.versions.exporting": ["trainer.versions.exporting", *WORK],
     "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
-    "tests.worker": [
+    "tests.collecting": [
         *("torch", "torch.export", "timm", "fastai.vision.all", "scipy.stats", "sklearn.cluster", "sklearn.datasets"),
         *("sklearn.model_selection", "skactiveml.pool", "cleanlab.rank", "datasets", "playwright.sync_api"),
         *("streamlit.starlette", "streamlit.components.v2", "pandas", "pyarrow.parquet"),
@@ -69,8 +69,7 @@ IMPORTS = {
     ],
 }
 """What each program imports, sooner or later. The first fork of a program waits for it, as a start of its own would.
-Pytest's workers import Flywheel and the plugins themselves: a warning on the way is an error there. They also import
-Streamlit's tests themselves, whose folder for scripts ends with the first fork that had it.
+`tests.collecting` imports Flywheel and the plugins with the tests: a warning on the way is an error there.
 """
 MAINS = {"labeler": "labeler.app", "trainer": "trainer.app"}  # the others hold their `main` themselves
 LOOK_SECONDS = 1.0
@@ -124,7 +123,7 @@ def _import(program: str) -> None:
         warnings.simplefilter("ignore")
         for name in IMPORTS.pop(program, []):
             import_module(name)
-        if program in ("labeler", "tests.worker"):
+        if program in ("labeler", "tests.collecting"):
             _scan_packages_once()
         _read_certificates_once()
     gc.collect()

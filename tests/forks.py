@@ -26,6 +26,8 @@ from filelock import FileLock
 
 HOME = Path(__file__).resolve().parent.parent
 ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
+TESTS = "FORKS_TESTS"
+"""An environment variable: JSON of the folders of which pytest's workers run the tests."""
 CONSTANTS = "FORKS_CONSTANTS"
 """An environment variable: JSON of constants, by full name, that a job worker overrides. Tests use it for very short
 trainings. A worker started in full ignores it.
@@ -175,6 +177,25 @@ def use_for_workers(config: pytest.Config) -> None:
     if sys.platform == "linux" and folders and set(getattr(config.option, "tx", None) or []) == {"popen"}:
         python = f"{shlex.quote(sys.executable)} {shlex.quote(str(HOME / 'tests' / 'worker.py'))}"
         config.option.tx = [f"popen//python={python}"] * len(config.option.tx)
+        os.environ[TESTS] = json.dumps(config.args)
+
+
+def start_worker(files: Sequence[int]) -> Fork:
+    """Fork one of pytest's workers, with these files as its output, errors and input."""
+    address = f"{os.environ[ADDRESS]}-tests"
+    with FileLock(f"{address}.lock"):
+        if not Path(address).exists():
+            collect(json.loads(os.environ[TESTS]), address)
+    return Fork(_ask("tests.worker", [], os.environ, Path.cwd(), files, address=address))
+
+
+def collect(names: Sequence[str], address: str) -> None:
+    """Start a `tests.collecting` of these folders. Whoever asks at the address waits until it has collected."""
+    with socket.socket(socket.AF_UNIX) as listener, Path(os.devnull).open("r+") as nothing:
+        listener.bind(address)
+        listener.listen(64)
+        files = [nothing.fileno(), nothing.fileno(), listener.fileno()]
+        _ask("tests.collecting", [os.environ[OWNER], *names], os.environ, Path.cwd(), files).close()
 
 
 def use_for_services() -> None:
@@ -243,8 +264,12 @@ def _ask(
     *,
     given: str = "",
     ends_with_us: bool = False,
+    address: str | None = None,
 ) -> socket.socket:
-    """The connection on which the server sends the id and later the exit code; `files` receive output and errors."""
+    """The connection on which the server sends the id and later the exit code; `files` receive output and errors.
+
+    The server is the one of this run, unless it is at another `address`.
+    """
     request = {
         "program": program,
         "arguments": list(arguments),
@@ -254,15 +279,23 @@ def _ask(
         "session": ends_with_us,
         "until": os.getpid() if ends_with_us else 0,
     }
-    asked = _connected()
+    asked = _connected(address)
     content = json.dumps(request).encode() + b"\n"
     sent = socket.send_fds(asked, [content], files)
     asked.sendall(content[sent:])
     return asked
 
 
-def _connected() -> socket.socket:
-    address = os.environ[ADDRESS]
+def _connected(address: str | None = None) -> socket.socket:
+    if address is None:
+        address = os.environ[ADDRESS]
+        _start_server(address)
+    asked = socket.socket(socket.AF_UNIX)
+    asked.connect(address)
+    return asked
+
+
+def _start_server(address: str) -> None:
     with FileLock(f"{address}.lock"):
         if not Path(address).exists():
             subprocess.run(
@@ -272,9 +305,6 @@ def _connected() -> socket.socket:
                 check=True,
                 timeout=START_SECONDS,
             )
-    asked = socket.socket(socket.AF_UNIX)
-    asked.connect(address)
-    return asked
 
 
 begin_run()

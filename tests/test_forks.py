@@ -1,5 +1,6 @@
 """Forked services behave like those that a user starts."""
 
+import json
 import os
 import signal
 import socket
@@ -43,11 +44,32 @@ def test_a_command_says_what_it_says_in_a_terminal(tmp_path):
     assert "nowhere" in done.stderr
 
 
-def test_a_worker_runs_the_line_that_comes_first_and_has_imported_what_takes_long():
-    line = "import sys; print('torch' in sys.modules, sys.stdin.read()); sys.stderr.write('heard'); sys.exit(3)"
+def test_a_worker_runs_the_line_that_comes_first_and_has_imported_the_tests():
+    line = (
+        "import sys; print('tests.test_order' in sys.modules, sys.stdin.read()); sys.stderr.write('heard'); sys.exit(3)"
+    )
     command = [sys.executable, str(forks.HOME / "tests" / "worker.py"), "-u", "-c", "ignored"]
-    done = subprocess.run(command, input=f"{line!r}\nmore", capture_output=True, text=True, timeout=300)
+    environment = {forks.TESTS: json.dumps([str(forks.HOME / "tests" / "test_order.py")]), **os.environ}
+    done = subprocess.run(
+        command, input=f"{line!r}\nmore", env=environment, capture_output=True, text=True, timeout=300
+    )
     assert (done.returncode, done.stdout, done.stderr) == (3, "True more\n", "heard")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_workers_find_no_test_file_that_was_imported_in_part(tmp_path, broken):
+    (tmp_path / "test_one.py").write_text("def test_one(): ...")
+    (tmp_path / "test_two.py").write_text("def test_two(): ...\n" + broken * "import nothing_of_that_name")
+    forks.collect([str(tmp_path)], str(tmp_path / "socket"))
+    (tmp_path / "line").write_text(repr("import sys; print(*sorted(name for name in sys.modules if 'test_' in name))"))
+    with (tmp_path / "line").open() as line, (tmp_path / "said").open("w+") as said:
+        files = [said.fileno(), said.fileno(), line.fileno()]
+        worker = forks.Fork(
+            forks._ask("tests.worker", [], os.environ, tmp_path, files, address=str(tmp_path / "socket"))
+        )
+        assert worker.wait(300) == 0
+    found = [name.rpartition(".")[2] for name in (tmp_path / "said").read_text().split()]
+    assert {"test_one", "test_two"} & set(found) == (set() if broken else {"test_one", "test_two"})
 
 
 def test_a_fork_takes_signals(tmp_path):

@@ -1,9 +1,8 @@
-"""A worker of pytest-xdist that skips most imports: this program asks for a fork, and lends it its input and output.
+"""A worker of pytest-xdist that skips imports: this program asks for a fork, and lends it its input and output.
 
 The fork runs what a new interpreter would run: the line of Python that comes first on its input.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -17,12 +16,11 @@ def main() -> int:
 
 
 def ask() -> int:
-    """Ask the fork server for a worker, and wait until it ends."""
+    """Ask for a worker, and wait until it ends."""
     sys.path[0] = str(HOME)
     from tests import forks
 
-    asked = forks._ask("tests.worker", [], os.environ, Path.cwd(), [1, 2, 0])
-    return forks.Fork(asked).wait()
+    return forks.start_worker([1, 2, 0]).wait()
 
 
 if __name__ == "__main__":
