@@ -122,7 +122,7 @@ class Trainer:
             also_needed=self._needed_versions,
             measured=self.loop.measured,
         )
-        self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings)
+        self.model_jobs = ModelJobs(self.jobs, self.versions, self.replica, settings, self.name_version)
         self.predictor = Predictor(self.loop, self.versions, self.replica, self.photos, detector.pictures)
         self.explorer = Explorer(self.loop, self.replica, settings, self.folder / "manifold", detector.pictures)
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from commands.models.jobs import follow
 from commands.running.consent import Yes, consent
+from commands.running.given_paths import new_file
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask, download
 from commands.tables import Kind, Listing, facts
@@ -36,6 +37,7 @@ from shared.wire.models import ModelList, ModelVersion, Pruned
 app = typer.Typer(no_args_is_help=True, help="List, compare, export, promote and delete saved model versions.")
 console = Console()
 EXPORT_SECONDS = 700.0  # a large network takes minutes to trace
+SAVE_SECONDS = 120.0  # comparing with the current model saves it, the first time with its backbone
 METRICS = (
     "accuracy",
     "macro_f1",
@@ -151,7 +153,9 @@ def _gone(going: list[ModelVersion]) -> str:
 @talks_to("trainer")
 def export(
     version: Name,
-    target: Annotated[Path, typer.Argument(help="File to write: model.onnx, model.pt2, model.zip, card.md, …")],
+    target: Annotated[
+        Path, typer.Argument(help="File to write: model.onnx, model.pt2, model.zip, card.md, …", parser=new_file)
+    ],
     format: Annotated[
         str, typer.Option(help="onnx, torch, zip, fastai, card, safetensors, json, csv. Default: by ending.")
     ] = "",
@@ -173,7 +177,7 @@ def export(
 @app.command()
 @talks_to("trainer")
 def compare(
-    base: Annotated[str, typer.Argument(help="The existing version.")],
+    base: Annotated[str, typer.Argument(help="The existing version; `now` is the current model.")],
     candidate: Annotated[str, typer.Argument(help="The version that may be better.")],
     min_delta: Annotated[
         list[str] | None,
@@ -209,7 +213,8 @@ def compare(
         "promote": promote,
         **({"iou_threshold": iou_threshold} if iou_threshold is not None else {}),
     }
-    job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=asked)))
+    begun = ask(f"{place.trainer}/models/compare", "POST", json=asked, seconds=SAVE_SECONDS)
+    job = follow(place.trainer, Job.model_validate(begun))
     found = Comparison.model_validate(job.result)
     show_comparison(found)
     raise typer.Exit(0 if found.decision == "update_model" else 1)

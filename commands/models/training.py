@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -14,7 +13,7 @@ from rich.console import Console
 
 from commands.labels.filters import parse_filter
 from commands.models.jobs import follow
-from commands.models.saved_versions import assignment, figures, show_comparison
+from commands.models.saved_versions import SAVE_SECONDS, assignment, figures, show_comparison
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask
 from shared.settings.services import SettingsError
@@ -23,7 +22,7 @@ from shared.wire.models import ModelVersion, Trained
 
 console = Console()
 CHECK_SECONDS = 60.0  # the first check reads the sources of some thousand networks
-SAVE_SECONDS = 120.0  # the first save also writes the backbone
+NOW = "now"  # the current model, to the trainer
 Arch = Annotated[str | None, typer.Option(help="Any timm name; for boxes also a detector of torchvision.")]
 Weights = Annotated[str, typer.Option(help="auto, pretrained, file (your own), base, or none (from scratch).")]
 InputSize = Annotated[int | None, typer.Option(help="Image size in pixels.")]
@@ -94,10 +93,8 @@ def finalize(
     asked = _asked(None, arch, weights, input_size, epochs, batch_size, learning_rate, patience, flip)
     asked |= _filters(train, validation, test)
     _train(place, version, asked)
-    with _in_use(place, base, f"proxy-{now}") as proxy:
-        said = request.model_copy(update={"base": proxy}).model_dump(mode="json")
-        job = follow(place.trainer, Job.model_validate(ask(f"{place.trainer}/models/compare", "POST", json=said)))
-    show_comparison(Comparison.model_validate(job.result))
+    against = base or ask(f"{place.trainer}/models")["promoted"] or NOW
+    show_comparison(_compared(place, request.model_copy(update={"base": against})))
 
 
 def _comparison(base: str, candidate: str, min_delta: list[str] | None, *, promote: bool) -> ComparisonRequest:
@@ -112,20 +109,16 @@ def _comparison(base: str, candidate: str, min_delta: list[str] | None, *, promo
         raise SettingsError(f"{where}{first['msg'].removeprefix('Value error, ')}.") from None
 
 
-@contextmanager
-def _in_use(place: Place, base: str | None, proxy: str) -> Iterator[str]:
-    """The version to compare with. If none is named or promoted, the current model is saved as `proxy`, and deleted
-    again if the comparison fails."""
-    base = base or ask(f"{place.trainer}/models")["promoted"]
-    if base is not None:
-        yield base
-        return
+def _compared(place: Place, request: ComparisonRequest) -> Comparison:
+    """The result of the comparison. If it fails, the version that was saved for it is deleted again."""
+    said = ask(f"{place.trainer}/models/compare", "POST", json=request.model_dump(mode="json"), seconds=SAVE_SECONDS)
+    job = Job.model_validate(said)
     try:
-        ask(f"{place.trainer}/models", "POST", json={"name": proxy}, seconds=SAVE_SECONDS)
-        yield proxy
-    except BaseException:
-        with suppress(SettingsError):  # after Ctrl-C, the comparison continues and needs it
-            ask(f"{place.trainer}/models/{proxy}", "DELETE")
+        return Comparison.model_validate(follow(place.trainer, job).result)
+    except SettingsError:
+        if request.base == NOW:
+            with suppress(SettingsError):  # if the trainer is away, the comparison continues and needs it
+                ask(f"{place.trainer}/models/{job.request['comparison']['base']}", "DELETE")
         raise
 
 

@@ -93,7 +93,10 @@ class Criteria(Message):
 
 
 class ComparisonRequest(Criteria):
-    """`POST /models/compare`: is `candidate` better than `base`? `promote` promotes it if so."""
+    """`POST /models/compare`: is `candidate` better than `base`? `promote` promotes it if so.
+
+    The base `now` is the current model, which is saved as a version for the comparison.
+    """
 
     base: VersionName
     candidate: VersionName

@@ -147,7 +147,7 @@ class _Match:
             backbone = backbone or self._trained(len(self.folds), "on all labels", self.train)
             freeze(backbone, self.work.backbones)
             found.embeddings = backbone.key
-        found.seconds = self.watch.seconds
+        found.seconds = self.watch.stop()
         return found
 
     def _contest(self, said: Mapping[int, Said]) -> Contest:
@@ -205,7 +205,6 @@ class _Match:
         )
 
         def tell(step: Step) -> None:
-            self.watch.keep()
             where = f"{named}, " if named else ""
             share = step.done / max(step.total, 1)
             left = self.pace.left((self.turns - turn - share) * step.total)

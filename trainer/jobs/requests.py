@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, get_args
+from uuid import uuid4
 
 from shared.class_names import meant
 from shared.figures import BOX_METRICS, COSTS
@@ -22,6 +25,7 @@ from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
 from trainer.versions.library import Versions
+from trainer.versions.registry import NOW
 from trainer.whole_detector.names import TORCHVISION
 
 SEVERAL_METRICS: frozenset[Metric] = frozenset({"accuracy", "macro_f1", "micro_f1", "auc_pr", "log_loss"})
@@ -30,9 +34,18 @@ TRAIN_SAMPLE = 300
 
 
 class ModelJobs:
-    """Submits long work on `versions` of the project in `replica` to `jobs`."""
+    """Submits long work on `versions` of the project in `replica` to `jobs`. `save` saves the current model as a
+    version."""
 
-    def __init__(self, jobs: Jobs, versions: Versions, replica: Replica, settings: TrainerSettings) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        versions: Versions,
+        replica: Replica,
+        settings: TrainerSettings,
+        save: Callable[[str], object],
+    ) -> None:
+        self._save = save
         self._jobs = jobs
         self._versions = versions
         self._replica = replica
@@ -41,9 +54,24 @@ class ModelJobs:
     def compare(self, request: ComparisonRequest) -> Job:
         """Compare two versions, as a job. Done at once if only their recorded metrics are compared.
 
-        Raises UnknownVersion, RefusedVersion for a version that cannot predict for this project, and ValueError without
-        labeled images.
+        The base `now` is the current model, which is saved for the comparison. Saving belongs to this request, so that
+        whoever asks may be killed at any moment and leaves no version that nothing was compared with.
+
+        Raises UnknownVersion, RefusedVersion for a version that cannot predict for this project, ValueError without
+        labeled images, and NotReady for `now` without a model.
         """
+        if request.base != NOW:
+            return self._compare(request)
+        self._versions.checked(request.candidate)
+        proxy = f"proxy-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:4]}"
+        self._save(proxy)
+        try:
+            return self._compare(request.model_copy(update={"base": proxy}))
+        except BaseException:
+            self._versions.delete(proxy)
+            raise
+
+    def _compare(self, request: ComparisonRequest) -> Job:
         base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
         task = task_named(self._replica.fold.task.name)
         request = self._of_boxes(request) if task.learns_from_images else request

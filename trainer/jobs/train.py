@@ -126,7 +126,6 @@ def run(work: Work) -> dict[str, Any]:
     device, watch = device_named(work.settings.device), Stopwatch(work.folder)
 
     def show(step: Step) -> None:
-        watch.keep()
         spent, share = watch.seconds, step.done / max(step.total, 1)
         left = spent / share - spent if share > 0.02 else None
         work.tell(step.done, step.total, step.message, seconds_left=left, **step.metrics)
@@ -148,7 +147,7 @@ def run(work: Work) -> dict[str, Any]:
         version=name,
         epochs=done.epoch,
         best_epoch=done.best_epoch,
-        seconds=watch.seconds,
+        seconds=watch.stop(),
         images_per_second=done.images / max(done.seconds, 1e-9),
         history=done.history,
         notes=[*notes, *done.notes],

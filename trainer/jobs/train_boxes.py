@@ -107,7 +107,6 @@ def run(work: Work) -> dict[str, Any]:
     first: list[tuple[int, float]] = []
 
     def show(step: Step) -> None:
-        watch.keep()
         now = time.monotonic()
         first[:] = first or [(step.done, now)]  # a continued training has done steps that took no time
         done, since = step.done - first[0][0], now - first[0][1]
@@ -134,7 +133,7 @@ def run(work: Work) -> dict[str, Any]:
         version=name,
         epochs=done.epoch,
         best_epoch=done.best_epoch,
-        seconds=watch.seconds,
+        seconds=watch.stop(),
         images_per_second=done.images / max(done.seconds, 1e-9),
         history=done.history,
         notes=[*notes, *done.notes],

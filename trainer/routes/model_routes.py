@@ -45,7 +45,8 @@ def model_routes(trainer: Trainer) -> APIRouter:
 
     @routes.post("/models/compare", responses=refusals(404, 409), status_code=202)
     def compare(request: ComparisonRequest) -> Job:
-        """Compare two versions on the same images, as a job. Its result is the comparison."""
+        """Compare two versions on the same images, as a job. Its result is the comparison. The base `now` is the
+        current model, which is saved first."""
         return trainer.model_jobs.compare(request)
 
     @routes.get("/models/{version}", responses=refusals(404))

@@ -1,15 +1,18 @@
 """`flywheel train`, `finalize` and `models export` against a real trainer."""
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from typer.testing import CliRunner
 
 import flywheel
-from commands.models.training import _in_use
+from commands.models.training import _compared
 from commands.running.place import find
 from commands.running.reach import ask
 from shared.settings.services import SettingsError
+from shared.wire.jobs import ComparisonRequest
+from tests.services import wait_for
 
 
 def run(*words):
@@ -49,17 +52,19 @@ def test_a_failed_attempt_leaves_no_version(url):
     ]:
         refused = run("finalize", *small, *wrong, "--trainer-url", url)
         assert said in str(refused.exception), refused.output
-    place = find(None, None, url)
-    with pytest.raises(KeyboardInterrupt):
-        _stopped(place)
-    with pytest.raises(SettingsError, match="letters"), _in_use(place, None, "a proxy"):
-        pass
     assert ask(f"{url}/models")["models"] == []
     assert ask(f"{url}/jobs")["jobs"] == []
 
 
-def _stopped(place):
-    """Ctrl-C before the comparison began."""
-    with _in_use(place, None, "proxy-1") as proxy:
-        assert [each["version"] for each in ask(f"{place.trainer}/models")["models"]] == [proxy]
-        raise KeyboardInterrupt
+def test_a_comparison_that_ends_without_a_result_leaves_no_version(url):
+    ask(f"{url}/models", "POST", json={"name": "first"})
+    ask(f"{url}/pause", "POST")  # jobs wait
+    with ThreadPoolExecutor(1, thread_name_prefix="finalize") as other:
+        asked = ComparisonRequest(base="now", candidate="first")
+        ended = other.submit(_compared, find(None, None, url), asked)
+        wait_for(lambda: ask(f"{url}/jobs")["jobs"])
+        assert len(ask(f"{url}/models")["models"]) == 2
+        ask(f"{url}/jobs/{ask(f'{url}/jobs')['jobs'][0]['id']}", "DELETE")
+        with pytest.raises(SettingsError, match="was cancelled"):
+            ended.result()
+    assert [each["version"] for each in ask(f"{url}/models")["models"]] == ["first"]

@@ -107,6 +107,16 @@ def test_a_job_of_an_older_version_continues_with_the_settings_of_today(tmp_path
     jobs.close()
 
 
+def test_the_current_model_is_saved_by_the_request_that_compares_with_it(two):
+    """Whoever asks may be killed at any moment: there is no version without a comparison."""
+    job = ask(two, "/models/compare", {"base": "now", "candidate": "first"})
+    base = job["request"]["comparison"]["base"]
+    assert base.startswith("proxy-")
+    assert [each["version"] for each in two.get("/models").json()["models"]] == ["first", "second", base]
+    assert two.delete(f"/models/{base}").status_code == 409  # the job needs it
+    assert finished(two, job)["result"]["base"]["version"] == base
+
+
 def test_images_that_a_version_learned_from_are_left_out(two, trainer):  # noqa: F811
     """Image 0 becomes a test image after both versions have learned from it."""
     from tests.trainer.logs import batch, class_rows
@@ -128,6 +138,9 @@ def test_what_cannot_be_compared_is_said(two, trainer):  # noqa: F811
     assert two.post("/models/compare", json={**asked, "base": "gone"}).status_code == 404
     answer = two.post("/models/compare", json={**asked, "split": "validation"})
     assert (answer.status_code, "No validation image" in answer.json()["detail"]) == (422, True)
+    for wrong, status in (({"candidate": "gone"}, 404), ({"split": "validation"}, 422)):
+        assert two.post("/models/compare", json={**asked, "base": "now", **wrong}).status_code == status
+    assert [each["version"] for each in two.get("/models").json()["models"]] == ["first", "second"]
     recorded = two.post("/models/compare", json={**asked, "recorded": True}).json()
     assert recorded["state"] == "done"
     assert recorded["result"]["base"]["accuracy"]["n"] == 20
