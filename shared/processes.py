@@ -36,7 +36,7 @@ def lower_priority() -> None:
     process with a session of its own would get as much time as another whole session. So the session gets the lowest
     priority, too.
     """
-    os.nice(LOWEST)
+    os.setpriority(os.PRIO_PROCESS, 0, LOWEST)  # os.nice would add to what we were started with
     if os.getsid(0) == os.getpid():
         with contextlib.suppress(OSError):  # not every kernel has autogroups
             Path("/proc/self/autogroup").write_text(str(LOWEST), encoding="ascii")

@@ -21,6 +21,14 @@ def test_a_process_at_the_lowest_priority():
     assert said_by("lower_priority(); print(os.nice(0))") == "19"
 
 
+def test_the_lowest_priority_is_that_whatever_the_service_was_started_with():
+    """Where `nice` may not raise the priority, it only says so."""
+    code = "from shared.processes import *; import os; lower_priority(); print(os.nice(0))"
+    started = ["nice", "-n", "-10", sys.executable, "-c", code]
+    said = subprocess.run(started, cwd=HOME, capture_output=True, text=True, timeout=50, check=True)
+    assert said.stdout.strip() == "19"
+
+
 @pytest.mark.skipif(not GROUPS.exists(), reason="this kernel does not weigh sessions")
 def test_a_session_of_its_own_gets_no_share_for_itself():
     """Where Linux groups processes by session, a priority counts only within the session."""

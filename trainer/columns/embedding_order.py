@@ -33,9 +33,10 @@ class EmbeddingOrder:
 
     def __init__(self) -> None:
         self._train, self._held = Pending(), Pending()
+        self._count = 0  # told to other threads; while an image moves, both parts have it
 
     def __len__(self) -> int:
-        return len(self._train) + len(self._held)
+        return self._count
 
     def __contains__(self, image_id: object) -> bool:
         return any(image_id in each for each in (self._train, self._held, self._train))  # it may move meanwhile
@@ -50,11 +51,16 @@ class EmbeddingOrder:
         for some, joined, left in ((train, self._train, self._held), (~train, self._held, self._train)):
             joined.add(images[some])  # before it leaves the other: another thread finds it all the time
             left.discard(images.ids[some])
+        self._recount()
 
     def discard(self, image_ids: Ids) -> None:
         """Remove these images."""
         self._train.discard(image_ids)
         self._held.discard(image_ids)
+        self._recount()
+
+    def _recount(self) -> None:
+        self._count = len(self._train) + len(self._held)
 
     def all(self) -> Ids:
         """All of them."""

@@ -37,6 +37,8 @@ from trainer.versions.saved_learners import holds_whole_network
 
 TOLERANCE = 1e-4
 """Maximum difference between the probabilities of the export and of torch."""
+BEHIND = 10
+"""Priority of the process: behind the trainer, but before the jobs, because somebody waits for the file."""
 EXPORT_SECONDS = 600.0
 CHECKED = 4
 """Number of noise images in the test."""
@@ -176,7 +178,7 @@ def run(request: str, environment: dict[str, str]) -> subprocess.CompletedProces
 def main() -> int:
     """Make the export that stdin describes. After an error, the last line of stderr explains it."""
     request: dict[str, Any] = json.load(sys.stdin)
-    os.nice(10)
+    os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), BEHIND))
     leave_a_core()
     models = Path(request["models"])
     try:

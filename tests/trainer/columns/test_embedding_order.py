@@ -10,6 +10,7 @@ from tests.trainer.logs import entry
 from trainer.columns.embedding_order import BEGINNING, ENOUGH, EmbeddingOrder
 from trainer.columns.id_index import as_ids
 from trainer.columns.images import Images
+from trainer.columns.pending import Pending
 
 
 def images_of(numbers, split="train"):
@@ -76,6 +77,20 @@ def test_an_image_that_waits_moves_with_its_split():
     order.add(images_of([15]))
     assert first(order, 10)[:10] == by_hash({*range(10), 15} - {3})
     assert len(order) == len(list(order)) == 20
+
+
+def test_another_thread_never_counts_an_image_twice_that_moves(monkeypatch):
+    order, seen = order_of(range(10), range(10, 20)), []
+    real = Pending.discard
+
+    def looked_at(part, ids):
+        seen.append(len(order))
+        real(part, ids)
+        seen.append(len(order))
+
+    monkeypatch.setattr(Pending, "discard", looked_at)
+    order.add(images_of([3, 4, 5], "test"))
+    assert set(seen) == {20}
 
 
 @given(

@@ -53,10 +53,9 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(16 << 20),
 }
 """One thread each. glibc keeps freed memory for the next image: allocating it anew took an eighth of the time."""
-END_SECONDS = 5.0
-"""Time for which closing waits."""
 KILLED_SECONDS = 60.0
-"""Time for a killed process to end. It has the lowest priority, so that on a busy machine this takes seconds."""
+"""Time for a killed process to end; closing waits for it. It has the lowest priority, so that on a busy machine this
+takes seconds."""
 MOST = 64
 """Maximum number of processes."""
 
@@ -106,7 +105,8 @@ class Decoders:
         self._lock = threading.Lock()
         self._waiting: deque[_Chunk] = deque()
         self._processes: dict[int, _Process] = {}
-        self._thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None  # takes answers; None while there are no processes
+        self._last: threading.Thread | None = None  # may still be ending its processes
         self._closed = False
         self._false_starts = 0  # processes in a row that ended before they were ready
         self.broken = False  # processes cannot start here
@@ -124,7 +124,7 @@ class Decoders:
                 return [future for _, future in images]
             self._waiting += [_Chunk(images[start : start + CHUNK]) for start in range(0, len(images), CHUNK)]
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="decoders", daemon=True)
+                self._thread = self._last = threading.Thread(target=self._run, name="decoders", daemon=True)
                 self._thread.start()
             self._hand_out()
         return [future for _, future in images]
@@ -141,11 +141,11 @@ class Decoders:
             if self._closed:
                 return
             self._closed = True
-            thread = self._thread
+            thread = self._last
             for process in self._processes.values():
                 process.child.kill()  # it holds nothing that must be saved
         if thread is not None:
-            thread.join(END_SECONDS)
+            thread.join(KILLED_SECONDS)
         self._rows = self._rows[:0].copy()
         os.close(self._file)
 
@@ -155,7 +155,7 @@ class Decoders:
         ended: list[_Process] | None = None
         try:
             with self._lock:
-                for number in range(self._count):
+                for number in range(0 if self._closed else self._count):
                     self._start(number)
             while ended is None:
                 ended = self._serve()
@@ -174,6 +174,8 @@ class Decoders:
     def _serve(self) -> list[_Process] | None:
         """Wait for answers and take them. Returns the processes to end once there is nothing more to do, else None."""
         with self._lock:
+            if self._closed:
+                return self._retired()
             connections = {process.connection: process for process in self._processes.values()}
         ready = wait(connections, IDLE_SECONDS)
         for connection, process in connections.items():

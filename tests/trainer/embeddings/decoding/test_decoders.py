@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -137,6 +138,38 @@ def test_closing_waits_for_no_image_and_leaves_no_process_and_no_file(folder: Fo
     assert all(map(is_gone, pids))
     assert [type(said(future)) for future in (*slow, *queued, *decoders.submit([folder.add(3)]))] == [DecodeHere] * 3
     assert len([*Path("/proc/self/fd").iterdir()]) == files
+
+
+def test_closing_waits_until_the_last_process_has_ended_also_while_they_end_by_themselves(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine, a killed process of the lowest priority takes long to end."""
+    monkeypatch.setattr(module, "IDLE_SECONDS", 0.05)
+    busy, ending, real = threading.Event(), threading.Event(), subprocess.Popen.wait
+
+    def wait(child: "subprocess.Popen[bytes]", timeout: float | None = None) -> int:
+        ending.set()
+        busy.wait(WAIT)
+        return real(child, timeout)
+
+    decoders = Decoders(partial(fetch, folder.root), LIMITS, WAY, 1)
+    said(decoders.submit([folder.add(1)])[0])
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    assert ending.wait(WAIT)
+    closing = threading.Thread(target=decoders.close)
+    closing.start()
+    closing.join(0.2)
+    waits = closing.is_alive()
+    busy.set()
+    closing.join()
+    assert waits
+
+
+def test_a_thread_that_is_late_starts_no_process(folder: Folder) -> None:
+    decoders = Decoders(partial(fetch, folder.root), LIMITS, WAY, 1)
+    decoders.close()
+    decoders._run()
+    assert (decoders.pids, decoders.broken) == ([], False)
 
 
 def test_where_they_cannot_start_the_caller_decodes(
