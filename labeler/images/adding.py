@@ -36,7 +36,7 @@ class ImageAdder:
             except ImageProblem as problem:
                 receipt.rejected.append(Rejection(uri=given, reason=str(problem)))
                 continue
-            found = self._files.look_at(root, self._called(root, uri))
+            found = self._files.look_at_named(root, self._called(root, uri))
             if found.inspected is None and found.size == 0 and found.mtime_ns == 0:  # no file: nothing to record
                 receipt.rejected.append(Rejection(uri=given, reason=found.reason or ""))
             else:
@@ -50,7 +50,7 @@ class ImageAdder:
                 return uri
             return next((name for _, name in spellings(uri) if self._files.stamp(root, name) != (0, 0)), uri)
         except ImageAway:
-            return uri  # `look_at` reports why
+            return uri  # `look_at_named` reports why
 
     def add_uploads(self, uploads: Iterable[tuple[str, bytes]]) -> ImageReceipt:
         """Store uploaded images (name, bytes) in the workspace and add them to the catalogue.

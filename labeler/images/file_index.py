@@ -146,6 +146,13 @@ class Files:
             return Found(uri, size, mtime_ns, None, str(problem))
         return Found(uri, size, mtime_ns, inspected)
 
+    def look_at_named(self, root: Root, uri: str) -> Found:
+        """Like `look_at`, for a file that an import or a request names. What every scan skips is refused here, too."""
+        skipped = next((each for each in uri.removeprefix(prefix(root)).split("/") if finding.is_left_out(each)), None)
+        if skipped is None:
+            return self.look_at(root, uri)
+        return Found(uri, 0, 0, None, f"is skipped: {skipped!r} is a name of hidden or system files, so rename it")
+
     def stamp(self, root: Root, uri: str) -> Stamp:
         """Size (bytes) and modification time (ns) of a file; zeros if there is none. If either changes, the file is
         read again. Other sources have other stamps. Raises ImageAway."""

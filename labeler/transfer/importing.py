@@ -36,6 +36,7 @@ from shared.images.opening import ImageProblem
 from shared.images.sources.addresses import is_address
 from shared.wire.imports import ImportIssue, ImportPost, ImportReceipt, ImportRow
 
+NOT_THERE = "does not exist"
 IN_THE_FILE = (
     "is an image inside the file, and the project has none with its content or name: `flywheel fetch FOLDER NEW` "
     "extracts the images of such files with their labels"
@@ -192,7 +193,7 @@ class Imports:
                 each.image_id = looked if isinstance(looked, int) else None
             if each.image_id is None:
                 reason = reasons.get((each.root, each.uri)) or "cannot be used"
-                if each.row.sha256 is not None and reason == "does not exist":
+                if each.row.sha256 is not None and reason == NOT_THERE:
                     reason = IN_THE_FILE
                 receipt.rejected.append(ImportIssue(line=each.row.line, uri=each.row.uri, reason=reason))
         given[:] = [each for each in given if each.image_id is not None]
@@ -259,9 +260,11 @@ class Imports:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="import") as pool:
             for root, some in groupby(new, key=lambda each: each[0]):  # in the order of the rows
                 uris = [uri for _, uri in some if plan.looked(root, uri) is None]
-                found = list(pool.map(partial(self._files.look_at, root), uris))
+                found = list(pool.map(partial(self._files.look_at_named, root), uris))
                 there = [each for each in found if (each.size, each.mtime_ns) != (0, 0)]
-                reasons |= dict.fromkeys(((root, uri) for uri in uris), "does not exist")
+                for each in found:  # a store may be away, and a scan skips some files
+                    gone = each.reason in (None, "no longer exists")
+                    reasons[root, each.uri] = NOT_THERE if gone else str(each.reason)
                 wanted = {uri: new[root, uri].split for uri in uris}
                 if plan.dry_run:
                     receipt.images += plan.take_in(root, there, wanted)

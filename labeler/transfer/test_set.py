@@ -32,6 +32,7 @@ from shared.images.names import NamesInList
 from shared.images.opening import ImageProblem
 from shared.log import IMPORT
 from shared.settings.services import SettingsError
+from shared.storage.file_errors import cause_of
 from shared.tasks.classification import CLASSIFICATION
 from shared.tasks.task import AnswerRefusedError, Task, Value
 from shared.wire.imports import ImportIssue, ImportRow, NamedAnswer, NamedBoxes, NamedClasses
@@ -204,7 +205,7 @@ def _labeled(path: Path, read: Callable[[], Iterator[Read]]) -> Iterator[tuple[s
             elif isinstance(row, ImportIssue):
                 logger.warning("The test set %s, %s.", path, row)
     except (OSError, csv.Error) as error:
-        raise SettingsError(f"The test set {path} cannot be read: {error}.") from None
+        raise SettingsError(f"The test set {path} cannot be read: {cause_of(error)}.") from None
 
 
 class _Folders:

@@ -19,10 +19,12 @@ from labeler.transfer.files import parquet
 from labeler.transfer.files.archives import write_splits
 from labeler.transfer.formats import json_lines
 from labeler.transfer.rows.boxed_rows import told_boxes
-from labeler.transfer.rows.boxes import BOXES, LISTS, OBJECTS, boxes_in, json_of, objects_in
+from labeler.transfer.rows.boxes import BOXES, LISTS, OBJECTS, boxes_in, json_of, named, objects_in
 from labeler.transfer.rows.exported import ExportRow, Extras
-from labeler.transfer.rows.imported import Chosen, Read, columns_of, refuse_lacking
+from labeler.transfer.rows.imported import BOX_PARTS, Chosen, Read, columns_of, refuse_lacking
 from labeler.transfer.rows.left_out import LeftOut
+from labeler.transfer.rows.texts import python
+from shared.settings.services import SettingsError
 from shared.wire.imports import ImportIssue, NamedBoxes
 
 _BATCH = 2_000  # rows that are written at once
@@ -33,8 +35,10 @@ _PARTS = ("uri", "split", "annotator", "confidence", "status", "labeled_at", "hi
 
 
 def read_lines(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[Read]:
-    """Rows of a file with one object per line. Raises SettingsError if no line has a column that the user named."""
+    """Rows of a file with one object per line. Raises SettingsError if no line has a column that the user named,
+    or if a column names nothing there."""
     json_lines.check(path, chosen)
+    _refuse_places(path, chosen)
     for given in json_lines.records(path):
         if isinstance(given, ImportIssue):
             yield given
@@ -51,6 +55,9 @@ def read_parquet(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[R
     ]
     split = parquet.split_of(path)
     refuse_lacking(path, parquet.names_of(path), chosen)
+    _refuse_places(path, chosen)
+    if chosen is not None and "label" in chosen.columns:
+        names = parquet.class_names(features.get(columns_of(parquet.names_of(path), chosen)["label"]))
     for line, record in parquet.records(path):
         if len(pictures) == 1 and "uri" not in columns_of(record, chosen):
             record = {**record, "image": record[pictures[0]]}
@@ -62,7 +69,8 @@ def read_parquet(path: Path, chosen: Chosen | None, left: LeftOut) -> Iterator[R
 def read_records(
     records: Iterator[tuple[int, Mapping[str, Any]]], chosen: Chosen | None, left: LeftOut
 ) -> Iterator[Read]:
-    """Rows of any records, such as those of a DataFrame."""
+    """Rows of any records, such as those of a DataFrame. Raises SettingsError for columns that name nothing there."""
+    _refuse_places("The table", chosen)
     for line, record in records:
         yield from _row(line, record, chosen, left)
 
@@ -82,10 +90,31 @@ def _row(
         return
     parts = {part: record[columns[part]] for part in _PARTS if part in columns}
     size = record.get("width"), record.get("height")
-    value = record[BOXES] if BOXES in record else record[OBJECTS]
-    find = partial(boxes_in, value, size) if BOXES in record else partial(objects_in, value, names, size)
+    labels = record[columns["label"]] if chosen is not None and "label" in chosen.columns.keys() & columns else None
+    find = (
+        partial(boxes_in, record[BOXES], size, labels=_called(labels, names))
+        if BOXES in record
+        else partial(objects_in, record[OBJECTS], names, size, labels=labels)
+    )
     rows = told_boxes(line, parts, partial(_or_nothing, find, chosen))
     yield from rows if parts.get("status") else left.if_none(rows, "row", "without boxes", line)
+
+
+def _refuse_places(where: object, chosen: Chosen | None) -> None:
+    """Raise SettingsError if the user named columns for the parts of a box, which are all in one column here."""
+    part = next((part for part in BOX_PARTS if chosen is not None and part in chosen.columns), None)
+    if part is not None:
+        raise SettingsError(
+            f"{where} has all boxes of an image in one column, {BOXES} or {OBJECTS}: leave out {part}= of the columns."
+        )
+
+
+def _called(labels: Any, names: Sequence[str] | None) -> Any:
+    """The classes by name where a file has numbers for them."""
+    given = python(labels)
+    if isinstance(given, list):
+        return [_called(each, names) for each in given]
+    return named(given, names)
 
 
 def _or_nothing(find: Any, chosen: Chosen | None) -> NamedBoxes | None:

@@ -72,13 +72,16 @@ class BoxRow:
             return
         self.corners(label, min(xs), min(ys), max(xs), max(ys))
 
-    def record(self, given: Any) -> None:
-        """Add a box that a table or JSON has as an object, such as `{"label": "dog", "x": 1, …}`."""
+    def record(self, given: Any, named: Any = None) -> None:
+        """Add a box that a table or JSON has as an object, such as `{"label": "dog", "x": 1, …}`. A class `named`
+        beside it counts instead of its own.
+        """
         each = python(given)
         if not isinstance(each, Mapping):
             self.refuse("", "is not an object with label, x, y, w, h")
             return
-        label, origin = next((each[name] for name in NAMED_BY if each.get(name) is not None), None), each.get("origin")
+        own = next((each[name] for name in NAMED_BY if each.get(name) is not None), None)
+        label, origin = own if named is None else named, each.get("origin")
         found = next((names for names in (*CORNERS, *SIZED) if all(each.get(name) is not None for name in names)), None)
         if found is None:
             self.listed(label, each.get("bbox"), origin)
@@ -98,8 +101,8 @@ class BoxRow:
     def refuse(self, label: Any, reason: str) -> None:
         """Note that a box cannot be read."""
         self._count += 1
-        named = _shown(label)
-        self.problem = self.problem or f"has a box that cannot be read: box {self._count}{named} {reason}"
+        shown = _shown(label)
+        self.problem = self.problem or f"has a box that cannot be read: box {self._count}{shown} {reason}"
 
     def answer(self) -> NamedBoxes:
         """All boxes. Raises ValueError with the reason if one of them cannot be read."""
@@ -130,25 +133,28 @@ class BoxRow:
                 self._boxes.append(box)
 
 
-def boxes_in(value: Any, size: tuple[Any, Any] = (None, None)) -> NamedBoxes | None:
-    """The boxes in a cell of the column `boxes`; None if it is empty. Raises ValueError."""
+def boxes_in(value: Any, size: tuple[Any, Any] = (None, None), labels: Any = None) -> NamedBoxes | None:
+    """The boxes in a cell of the column `boxes`; None if it is empty. `labels` are their classes if another column has
+    them: a list, or one for all. Raises ValueError.
+    """
     given = python(parsed(value) if isinstance(value, str) else value)
     if given is None or given == "":
         return None
     if not isinstance(given, list):
         raise ValueError("has boxes that are no list")  # noqa: TRY004 - readers report ValueErrors
     row = BoxRow(size=size)
-    for each in given:
-        row.record(each)
+    for each, named in zip(given, _for_each(labels, len(given)), strict=True):
+        row.record(each, named)
     return row.answer()
 
 
 def objects_in(
-    value: Any, names: Sequence[str] | None = None, size: tuple[Any, Any] = (None, None)
+    value: Any, names: Sequence[str] | None = None, size: tuple[Any, Any] = (None, None), labels: Any = None
 ) -> NamedBoxes | None:
     """The boxes in a cell of the column `objects` of `datasets`: an object of lists, or a list of objects.
 
-    `names` are the classes by number, if the file has them. None if the cell is empty. Raises ValueError.
+    `names` are the classes by number, if the file has them. `labels` are as in `boxes_in`. None if the cell is empty.
+    Raises ValueError.
     """
     given = python(parsed(value) if isinstance(value, str) else value)
     if given is None or given == "":
@@ -164,11 +170,26 @@ def objects_in(
         classes, origins = _list(column), _list(given.get("origin"))
     else:
         raise ValueError("has objects that are neither a list nor an object with bbox and category")  # noqa: TRY004
+    if labels is not None:
+        classes = _for_each(labels, len(boxes))
+    _check_counts(boxes, classes)
+    for label, bbox, origin in zip(classes, boxes, chain(origins, repeat(None)), strict=False):
+        row.listed(named(label, names), bbox, origin)
+    return row.answer()
+
+
+def _for_each(labels: Any, count: int) -> list[Any]:
+    """The class of each of `count` boxes, from a column with all of them or with one for all."""
+    given = python(labels)
+    if not isinstance(given, list):
+        return [given] * count
+    _check_counts(range(count), given)
+    return given
+
+
+def _check_counts(boxes: Sequence[Any], classes: Sequence[Any]) -> None:
     if len(boxes) != len(classes):
         raise ValueError(f"has {len(boxes)} boxes, but {len(classes)} classes of boxes")
-    for label, bbox, origin in zip(classes, boxes, chain(origins, repeat(None)), strict=False):
-        row.listed(_named(label, names), bbox, origin)
-    return row.answer()
 
 
 def _class_of(each: Any) -> Any:
@@ -177,7 +198,8 @@ def _class_of(each: Any) -> Any:
     )
 
 
-def _named(label: Any, names: Sequence[str] | None) -> Any:
+def named(label: Any, names: Sequence[str] | None) -> Any:
+    """The class of a number, if the file has `names` by number; None if it has none for it."""
     if names is None or isinstance(label, bool) or not isinstance(label, int):
         return label
     return names[label] if 0 <= label < len(names) else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,7 +19,7 @@ from labeler.transfer.rows.imported import Chosen
 from labeler.transfer.rows.left_out import LeftOut
 from labeler.transfer.sources import open_source
 from shared.settings.services import SettingsError
-from shared.wire.imports import CellIssue, ImportIssue, ImportRow
+from shared.wire.imports import CellIssue, ImportIssue, ImportRow, NamedBoxes
 
 Pairs = list[tuple[str, str | None]]
 CATS: Pairs = [("a.png", "cat"), ("b.png", "dog")]
@@ -188,6 +190,64 @@ def test_a_column_that_a_parquet_file_of_boxes_lacks_is_refused(tmp_path: Path) 
     for wrong in ("image=nope", "score=nope"):
         with pytest.raises(SettingsError, match="has no column 'nope'; it has uri, boxes"):
             next(open_source(path, Chosen.of(wrong), task="detection").rows())
+
+
+BOX = {"x": 1, "y": 2, "w": 9, "h": 8}
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"boxes": [{**BOX, "label": "old"}, BOX], "kind": ["cat", "dog"]}, ["cat", "dog"]),
+        ({"boxes": [{**BOX, "label": "old"}, BOX], "kind": "cat"}, ["cat", "cat"]),
+        ({"boxes": [{**BOX, "label": "own"}], "kind": None}, ["own"]),
+        ({"objects": {"bbox": [[1, 2, 9, 8]] * 2, "category": ["a", "b"]}, "kind": ["cat", "dog"]}, ["cat", "dog"]),
+        ({"objects": [{"bbox": [1, 2, 9, 8], "category": "a"}], "kind": "cat"}, ["cat"]),
+        ({"boxes": [BOX, BOX], "kind": ["cat"]}, "has 2 boxes, but 1 classes of boxes"),
+    ],
+)
+def test_the_classes_of_boxes_are_in_the_column_that_is_named(
+    tmp_path: Path, columns: dict[str, Any], found: list[str] | str
+) -> None:
+    record = {"uri": "a.png", **columns}
+    lines = table(tmp_path, json.dumps(record), "boxes.jsonl")
+    pq.write_table(pa.Table.from_pylist([record]), tmp_path / "boxes.parquet")
+    frame = boxes_of_table(pd.DataFrame([record]), Chosen.of("label=kind"), LeftOut())
+    for rows in (
+        *(
+            open_source(each, Chosen.of("label=kind"), task="detection").rows()
+            for each in (lines, lines.with_suffix(".parquet"))
+        ),
+        frame,
+    ):
+        (read,) = rows
+        if isinstance(found, str):
+            assert isinstance(read, ImportIssue)
+            assert read.reason == found
+        else:
+            assert isinstance(read, ImportRow)
+            assert isinstance(read.answer, NamedBoxes)
+            assert [box.label for box in read.answer.boxes] == found
+
+
+def test_classes_by_number_beside_the_boxes_have_the_names_in_the_schema(tmp_path: Path) -> None:
+    features = {"kind": {"feature": {"names": ["cat", "dog"], "_type": "ClassLabel"}, "_type": "Sequence"}}
+    rows = pa.table({"uri": ["a.png"], "boxes": [[BOX, BOX]], "kind": [[1, 0]]})
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pq.write_table(rows.replace_schema_metadata(told), tmp_path / "boxes.parquet")
+    (read,) = open_source(tmp_path / "boxes.parquet", Chosen.of("label=kind"), task="detection").rows()
+    assert isinstance(read, ImportRow)
+    assert isinstance(read.answer, NamedBoxes)
+    assert [box.label for box in read.answer.boxes] == ["dog", "cat"]
+
+
+def test_a_column_for_a_part_of_a_box_is_refused_where_all_boxes_are_in_one_column(tmp_path: Path) -> None:
+    record = {"uri": "a.png", "boxes": [{**BOX, "label": "cat"}], "left": 3}
+    lines = table(tmp_path, json.dumps(record), "boxes.jsonl")
+    pq.write_table(pa.Table.from_pylist([record]), tmp_path / "boxes.parquet")
+    for path in (lines, lines.with_suffix(".parquet")):
+        with pytest.raises(SettingsError, match="in one column, boxes or objects: leave out x= of the columns"):
+            next(open_source(path, Chosen.of("x=left"), task="detection").rows())
 
 
 def test_a_column_that_a_data_frame_lacks_is_refused() -> None:
