@@ -15,6 +15,7 @@ from commands.labels import exports, hub, imports, merge, simulate, snapshots
 from commands.models import embed, jobs, pipeline, predict, saved_versions, training
 from commands.running import projects
 from commands.running import status as running
+from commands.running.given_paths import Commands
 from commands.upkeep import backup as backups
 from commands.upkeep.doctor import doctor
 from shared.settings.services import SettingsError
@@ -22,6 +23,7 @@ from shared.settings.services import SettingsError
 __all__ = ["Flywheel", "FlywheelError", "app", "main"]
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from commands.labels import imports
-from commands.running.given_paths import path
+from commands.running.given_paths import file, file_or_folder, folder, path, path_or_address
 from commands.running.place import Place
 from commands.running.supervisor import show, supervise
 from shared.images.sources.choosing import why_not
@@ -41,9 +41,16 @@ TaskName = Annotated[
     ),
 ]
 OwnWorkspace = Annotated[
-    Path | None, typer.Option("--workspace", help="Folder of the project. Default: ./workspace, or ./workspace-demo.")
+    Path | None,
+    typer.Option("--workspace", help="Folder of the project. Default: ./workspace, or ./workspace-demo.", parser=path),
 ]
-Test = Annotated[str | None, typer.Option(help="Your own evaluation set: a folder per class, or a CSV.")]
+Test = Annotated[
+    str | None,
+    typer.Option(
+        help="Your own evaluation set: a folder per class, or a CSV.",
+        parser=path_or_address,
+    ),
+]
 Host = Annotated[
     str | None, typer.Option(help="Address to listen on. Other addresses than loopback need FLYWHEEL_TOKEN.")
 ]
@@ -52,7 +59,7 @@ TrainerPort = Annotated[
     int | None, typer.Option(help="Port of the trainer, which the project remembers. 0: any free port.")
 ]
 Backbone = Annotated[str | None, typer.Option(help="auto, pixels, or any timm name.")]
-Weights = Annotated[Path | None, typer.Option(help="File with weights for the named backbone.")]
+Weights = Annotated[Path | None, typer.Option(help="File with weights for the named backbone.", parser=file)]
 Mean = Annotated[
     str | None, typer.Option(help="Normalisation that these weights need, one value per channel: 0.5,0.5,0.5")
 ]
@@ -62,8 +69,8 @@ Std = Annotated[
 InputSize = Annotated[int | None, typer.Option(help="Image size in pixels for the backbone.")]
 Strategy = Annotated[str | None, typer.Option(help="Query strategy.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any other setting: --set labeler.buffer_size=20")]
-LabelerConfig = Annotated[Path | None, typer.Option(help="The labeler's settings as TOML.")]
-TrainerConfig = Annotated[Path | None, typer.Option(help="The trainer's settings as TOML.")]
+LabelerConfig = Annotated[Path | None, typer.Option(help="The labeler's settings as TOML.", parser=file)]
+TrainerConfig = Annotated[Path | None, typer.Option(help="The trainer's settings as TOML.", parser=file)]
 MayChange = Annotated[
     bool, typer.Option("--change", help="Allow this start to change the project's photos, classes or backbone.")
 ]
@@ -74,7 +81,8 @@ def up(
         list[str] | None,
         typer.Argument(
             help="Folders of photos, archives of them (.zip, .tar), or addresses such as s3://bucket/photos. "
-            "Default: those of the project, else the demo."
+            "Default: those of the project, else the demo.",
+            parser=path_or_address,
         ),
     ] = None,
     classes: Classes = None,
@@ -140,10 +148,10 @@ def up(
 
 def clean(
     source: Annotated[
-        Path, typer.Argument(help="Photos with labels: a folder per class, or a label file.", parser=path)
+        Path, typer.Argument(help="Photos with labels: a folder per class, or a label file.", parser=file_or_folder)
     ],
     images: Annotated[
-        Path | None, typer.Option(help="Folder of photos, if it is not the folder of the labels.")
+        Path | None, typer.Option(help="Folder of photos, if it is not the folder of the labels.", parser=folder)
     ] = None,
     classes: Classes = None,
     task: TaskName = None,

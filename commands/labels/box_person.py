@@ -20,6 +20,7 @@ from commands.labels.annotator import Annotator, Label, Simulation
 from shared.class_names import key
 from shared.figures import many
 from shared.settings.services import SettingsError
+from shared.storage.file_errors import cause_of
 from shared.tasks.box_actions import Actions, actions, used
 from shared.wire.imports import ImportIssue, ImportRow, NamedBox, NamedBoxes
 
@@ -54,7 +55,7 @@ def read_boxes(path: Path) -> tuple[dict[str, Label], list[str]]:
             elif isinstance(row, ImportRow) and isinstance(row.answer, NamedBoxes):
                 truth[row.uri] = row.answer
     except (OSError, csv.Error) as error:
-        raise SettingsError(f"The boxes in {path} cannot be read: {error}.") from None
+        raise SettingsError(f"The boxes in {path} cannot be read: {cause_of(error)}.") from None
     said = [*source.told(), *(f"not read: {each}" for each in problems[:_FIRST])]
     if len(problems) > _FIRST:
         said.append(f"not read: {many(len(problems) - _FIRST, 'more row')}")

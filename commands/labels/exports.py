@@ -17,6 +17,7 @@ from rich.console import Console
 
 from commands.labels import folders
 from commands.labels.filters import parse_filter
+from commands.running.given_paths import folder, new_file_or_folder
 from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, find, shown
 from commands.running.reach import ask, client, reach, token
 from commands.running.stored_labels import is_workspace, labels_of, server_of
@@ -56,7 +57,9 @@ class Wanted:
 
 
 def export(
-    target: Annotated[Path, typer.Argument(help="File to write, or a new folder with --files.")],
+    target: Annotated[
+        Path, typer.Argument(help="File to write, or a new folder with --files.", parser=new_file_or_folder)
+    ],
     format: Annotated[
         str,
         typer.Option(
@@ -75,7 +78,9 @@ def export(
         str | None,
         typer.Option(help="Write a folder per class instead of a file; each photo is a copy, hardlink or symlink."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the photos, if they have moved.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the photos, if they have moved.", parser=folder)
+    ] = None,
     snapshot: Annotated[str | None, typer.Option(help="Export the labels of this snapshot.")] = None,
     workspace: Workspace = None,
     labeler_url: LabelerUrl = None,

@@ -13,6 +13,7 @@ from commands.running.reach import ask
 from shared.figures import many
 from shared.images.names import NamesInList
 from shared.settings.services import SettingsError
+from shared.storage.file_errors import cause_of
 from shared.web.parts import parts, text_length
 from shared.wire.dataset import MOST_GROUPED
 from shared.wire.images import ImageEntry, ImagePage
@@ -134,7 +135,7 @@ def _records(table: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 raise SettingsError(f"{table}, line {record.line} {record.reason}.")
             yield record
     except (OSError, ValueError) as error:
-        raise SettingsError(f"{table} cannot be read: {error}.") from None
+        raise SettingsError(f"{table} cannot be read: {cause_of(error)}.") from None
 
 
 def _catalogue(labeler_url: str) -> Iterator[ImageEntry]:

@@ -19,6 +19,7 @@ from PIL import Image as Picture
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from commands.running.given_paths import new_folder, path_or_address
 from commands.running.whole_outputs import whole_folder
 from shared.figures import many
 from shared.settings.services import SettingsError
@@ -30,9 +31,15 @@ console = Console()
 
 def fetch(
     source: Annotated[
-        str, typer.Argument(help="hf://OWNER/NAME or hf://OWNER/NAME@REVISION, or a folder with the same layout.")
+        str,
+        typer.Argument(
+            help="hf://OWNER/NAME or hf://OWNER/NAME@REVISION, or a folder with the same layout.",
+            parser=path_or_address,
+        ),
     ],
-    folder: Annotated[Path, typer.Argument(help="New folder, for `flywheel clean` or `flywheel import`.")],
+    folder: Annotated[
+        Path, typer.Argument(help="New folder, for `flywheel clean` or `flywheel import`.", parser=new_folder)
+    ],
     config: Annotated[str | None, typer.Option(help="Configuration, if the dataset has several.")] = None,
     split: Annotated[str | None, typer.Option(help="Fetch only this split.")] = None,
     image: Annotated[str | None, typer.Option(help="Column of the pictures, if there are several.")] = None,

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commands.running.consent import Yes, consent
-from commands.running.given_paths import path
+from commands.running.given_paths import file_or_folder, new_file
 from commands.running.place import Place, talks_to
 from commands.running.reach import client, reach, token
 from commands.tables import facts
@@ -43,7 +43,7 @@ def import_(
     source: Annotated[
         list[Path],
         typer.Argument(
-            parser=path,
+            parser=file_or_folder,
             help="Folder per class, or CSV, JSONL, parquet, JSON or XML with labels. Several count as one import.",
             show_default=False,
         ),
@@ -54,7 +54,9 @@ def import_(
         str,
         typer.Option(help="If an image has another answer: keep it, overwrite it, or review (open the image again)."),
     ] = "keep",
-    report: Annotated[Path | None, typer.Option(help="CSV to write, with every rejected or contradicting row.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="CSV to write, with every rejected or contradicting row.", parser=new_file)
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(

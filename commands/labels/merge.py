@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 
 from commands.labels import exports
-from commands.running.given_paths import path
+from commands.running.given_paths import file_or_folder, new_file
 from commands.running.stored_labels import is_workspace
 from commands.running.whole_outputs import whole_file
 from shared.class_names import Spellings, key
@@ -49,10 +49,12 @@ ORDER: tuple[Split | None, ...] = (None, "train", "validation", "test")
 def merge_command(
     first: Annotated[
         Path,
-        typer.Argument(help="A stopped workspace, or a folder or file that `flywheel import` reads.", parser=path),
+        typer.Argument(
+            help="A stopped workspace, or a folder or file that `flywheel import` reads.", parser=file_or_folder
+        ),
     ],
-    second: Annotated[Path, typer.Argument(help="The other side, as above.", parser=path)],
-    target: Annotated[Path, typer.Argument(help="JSON lines file to write, for `flywheel import`.")],
+    second: Annotated[Path, typer.Argument(help="The other side, as above.", parser=file_or_folder)],
+    target: Annotated[Path, typer.Argument(help="JSON lines file to write, for `flywheel import`.", parser=new_file)],
     prefer: Annotated[str, typer.Option(help="Whose label counts if they differ: first, second or neither.")] = (
         "neither"
     ),

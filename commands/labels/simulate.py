@@ -14,12 +14,14 @@ from rich.table import Table
 
 from commands.labels.annotator import Annotator, Label, Measurement, Simulation
 from commands.labels.box_person import JITTER, BoxAnnotator, in_words, read_boxes, write_actions
+from commands.running.given_paths import file_or_folder, new_file
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask, reach, token
 from commands.tables import Listing
 from shared.class_names import key
 from shared.figures import accuracy_in_words
 from shared.settings.services import SettingsError
+from shared.storage.file_errors import cause_of
 from shared.tasks.multilabel import MULTILABEL
 from shared.tasks.registry import task_named
 from shared.wire.imports import ImportRow, NamedBoxes, NamedClasses
@@ -34,7 +36,8 @@ def simulate(
         Path | None,
         typer.Option(
             help="CSV with filename,label; for boxes, a COCO file or any other with boxes. Default: the true labels of "
-            "the demo."
+            "the demo.",
+            parser=file_or_folder,
         ),
     ] = None,
     budget: Annotated[
@@ -56,7 +59,9 @@ def simulate(
         float, typer.Option(min=0, max=0.2, help="Boxes: how far an edge is off, as a share of the box.")
     ] = JITTER,
     seed: Annotated[int, typer.Option(help="Boxes: seed of this imprecision.")] = 0,
-    actions: Annotated[Path | None, typer.Option(help="Boxes: CSV to write, with the actions on each image.")] = None,
+    actions: Annotated[
+        Path | None, typer.Option(help="Boxes: CSV to write, with the actions on each image.", parser=new_file)
+    ] = None,
     *,
     place: Place,
 ) -> None:
@@ -133,7 +138,7 @@ def read_truth(path: Path) -> dict[str, str]:
     try:
         rows = [row for row in Labels(path).rows() if isinstance(row, ImportRow)]
     except (OSError, csv.Error) as error:
-        raise SettingsError(f"The labels in {path} cannot be read: {error}.") from None
+        raise SettingsError(f"The labels in {path} cannot be read: {cause_of(error)}.") from None
     return {row.uri: row.label for row in rows if row.label}
 
 
@@ -145,7 +150,7 @@ def read_answers(path: Path) -> dict[str, Label]:
         source = open_source(path, task=MULTILABEL.name)
         rows, every = [row for row in source.rows() if isinstance(row, ImportRow)], source.vocabulary()
     except (OSError, csv.Error) as error:
-        raise SettingsError(f"The labels in {path} cannot be read: {error}.") from None
+        raise SettingsError(f"The labels in {path} cannot be read: {cause_of(error)}.") from None
     given = {row.uri: row.given for row in rows if not isinstance(row.given, NamedBoxes)}
     return {uri: label for uri, named in given.items() if (label := _whole(named, every))}
 

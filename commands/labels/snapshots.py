@@ -14,6 +14,7 @@ from rich.console import Console
 
 from commands.labels import grouping
 from commands.running.consent import Yes, consent
+from commands.running.given_paths import file
 from commands.running.place import Place, talks_to
 from commands.running.reach import ask
 from commands.tables import Listing
@@ -109,7 +110,7 @@ def split(
         str | None, typer.Option(help="Regular expression for the name; the match, or its first bracket, is the group.")
     ] = None,
     groups: Annotated[
-        Path | None, typer.Option(help="Table with a group for each image: CSV, JSONL or parquet.")
+        Path | None, typer.Option(help="Table with a group for each image: CSV, JSONL or parquet.", parser=file)
     ] = None,
     column: Annotated[str, typer.Option(help="Column of the table.")] = "group",
     seed: Annotated[int, typer.Option(help="The same seed gives the same splits.")] = 0,

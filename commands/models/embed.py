@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from commands.running.given_paths import images_at
 from commands.running.place import Workspace
 from commands.running.reach import client, token
 from commands.running.stored_labels import is_workspace, labels_of
@@ -41,7 +42,10 @@ ANSWER_SECONDS = 30.0
 def embed(
     simclr: Annotated[bool, typer.Option("--simclr", help="Train a network on the photos, without labels.")] = False,
     images: Annotated[
-        str | None, typer.Option(help="Folder, archive or address of the photos, if the workspace does not know it.")
+        str | None,
+        typer.Option(
+            help="Folder, archive or address of the photos, if the workspace does not know it.", parser=images_at
+        ),
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="How often each photo is used.")] = 100,
     arch: Annotated[str, typer.Option(help="Any timm name.")] = "resnet18",

@@ -25,6 +25,7 @@ from rich.text import Text
 from commands.models.jobs import follow
 from commands.models.pipeline_file import IN_USE, STEPS, Pipeline, StepName, read_pipeline
 from commands.models.saved_versions import show_comparison
+from commands.running.given_paths import file, new_file
 from commands.running.place import LabelerUrl, Place, TrainerUrl, Workspace, find
 from commands.running.reach import Away, ask
 from commands.tables import Listing
@@ -76,8 +77,12 @@ class Report(BaseModel):
 
 
 def pipeline(
-    file: Annotated[Path, typer.Argument(help="TOML file with the steps, such as docs/files/pipeline.toml.")],
-    report: Annotated[Path | None, typer.Option(help="JSON to write. Default: FILE.report.json.")] = None,
+    file: Annotated[
+        Path, typer.Argument(help="TOML file with the steps, such as docs/files/pipeline.toml.", parser=file)
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="JSON to write. Default: FILE.report.json.", parser=new_file)
+    ] = None,
     skip: Annotated[list[str] | None, typer.Option(help=f"Step to leave out: {', '.join(STEPS)}.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over, even if a run is unfinished.")] = False,
     workspace: Workspace = None,

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shared.settings.services import SettingsError
+from shared.storage.file_errors import cause_of
 from shared.wire.dataset import SplitPost
 from shared.wire.fields import Message
 from shared.wire.jobs import Criteria, VersionName
@@ -94,7 +95,7 @@ def read_pipeline(path: Path, skip: list[str]) -> Pipeline:
     except FileNotFoundError:
         raise SettingsError(f"The pipeline file {path} does not exist.") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The pipeline file {path} cannot be read: {error}.") from None
+        raise SettingsError(f"The pipeline file {path} cannot be read: {cause_of(error)}.") from None
     try:
         return Pipeline.model_validate({**given, "skip": [*given.get("skip", []), *skip]})
     except ValidationError as error:

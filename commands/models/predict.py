@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
+from commands.running.given_paths import images_at, new_file
 from commands.running.place import Place, talks_to
 from commands.running.reach import client, reach, token
 from commands.running.whole_outputs import whole_file
@@ -35,9 +36,12 @@ ANSWER_SECONDS = 300.0
 def predict(
     photos: Annotated[
         str,
-        typer.Argument(help="Folder of images, archive or table with images, or address such as s3://bucket/photos."),
+        typer.Argument(
+            help="Folder of images, archive or table with images, or address such as s3://bucket/photos.",
+            parser=images_at,
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.", parser=new_file)],
     version: Annotated[
         str | None, typer.Option(help="A saved version, or `now` for the current model. Default: the one in use.")
     ] = None,
@@ -73,8 +77,6 @@ def predict(
 
 def _opened(photos: str) -> ImageSource:
     """The source at a place. One without images is refused before the trainer is asked. Raises SettingsError."""
-    if not photos.strip():  # an unset variable of a shell is not the current folder
-        raise SettingsError("Name the folder, archive or address whose images to predict.")
     place, passed = place_of(photos), Passed()
     try:
         source = Sources().source(place)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from commands.running.given_paths import path
 from commands.running.reach import LABELER, TRAINER, Away, ask
 from shared.settings.project_file import DATABASE, ProjectFile, default_workspace, is_project, tidy
 from shared.settings.services import SettingsError
@@ -34,7 +35,7 @@ KNOWN_BY: dict[Service, str] = {"labeler": "last_seq", "trainer": "acked_seq"}
 """The field by which a service is recognised."""
 PANEL = "Which project"
 WORKSPACE_HELP = "Folder of the project. Default: FLYWHEEL_WORKSPACE, else ./workspace, else ./workspace-demo."
-Workspace = Annotated[Path | None, typer.Option(help=WORKSPACE_HELP, rich_help_panel=PANEL)]
+Workspace = Annotated[Path | None, typer.Option(help=WORKSPACE_HELP, rich_help_panel=PANEL, parser=path)]
 LabelerUrl = Annotated[
     str | None,
     typer.Option(help="Address of the labeler. Default: FLYWHEEL_LABELER_URL.", rich_help_panel=PANEL),

@@ -9,12 +9,15 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from commands.running.given_paths import images_at, path
 from shared.settings.project_file import ProjectFile, add_folder, default_workspace, is_project
 from shared.settings.recent_projects import recent
 from shared.settings.services import SettingsError
 
 console = Console()
-Workspace = Annotated[Path | None, typer.Option(help="Folder of the project. Without it: as for `flywheel up`.")]
+Workspace = Annotated[
+    Path | None, typer.Option(help="Folder of the project. Without it: as for `flywheel up`.", parser=path)
+]
 
 
 def projects() -> None:
@@ -35,12 +38,16 @@ def projects() -> None:
 
 
 def add(
-    folder: Annotated[str, typer.Argument(help="Folder of photos to add; also an archive or an address.")],
+    folder: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of photos to add; also an archive or an address.",
+            parser=images_at,
+        ),
+    ],
     workspace: Workspace = None,
 ) -> None:
     """Add a folder of photos to a project. A running labeler reads it within seconds."""
-    if not folder.strip():  # an unset variable of a shell is not the current folder
-        raise SettingsError("Name the folder of photos to add.")
     home = workspace or default_workspace()
     if not is_project(home):
         raise SettingsError(f"{home} is not a Flywheel workspace: start one with `flywheel up PHOTOS`.")

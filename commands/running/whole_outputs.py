@@ -33,7 +33,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
     partial = partial_of(target)
     try:
         shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
-        partial.mkdir()
+        partial.mkdir(parents=True)
         yield partial
         partial.rename(target)
     except OSError as error:

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from commands.running.consent import Yes, consent
+from commands.running.given_paths import folder, new_folder
 from commands.running.place import Workspace, shown
 from commands.running.stored_labels import DATABASE_VARIABLE, is_workspace, labels_of, server_of
 from shared.figures import many
@@ -41,7 +42,7 @@ STATE = ("trainer/intent.json", "trainer/serving.json")
 
 
 def backup_command(
-    target: Annotated[Path, typer.Argument(help="New folder for the copy.")],
+    target: Annotated[Path, typer.Argument(help="New folder for the copy.", parser=new_folder)],
     workspace: Workspace = None,
     database_url: DatabaseUrl = "",
 ) -> None:
@@ -50,7 +51,7 @@ def backup_command(
 
 
 def restore_command(
-    source: Annotated[Path, typer.Argument(help="Folder that `flywheel backup` wrote.")],
+    source: Annotated[Path, typer.Argument(help="Folder that `flywheel backup` wrote.", parser=folder)],
     workspace: Workspace = None,
     database_url: DatabaseUrl = "",
     yes: Yes = False,

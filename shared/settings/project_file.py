@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from shared.images.sources.addresses import AddressProblem, Place, is_address, is_within, name_of, place
 from shared.settings.services import SettingsError
+from shared.storage.file_errors import cause_of
 from shared.storage.whole_files import write_whole
 from shared.tasks.classification import CLASSIFICATION
 from shared.tasks.registry import task_named
@@ -82,7 +83,9 @@ class ProjectFile(BaseModel):
             where = ".".join(map(str, first["loc"]))
             raise SettingsError(f"{path} cannot be read: {where}: {first['msg']}. Correct it.") from None
         except (OSError, ValueError) as error:
-            raise SettingsError(f"{path} cannot be read: {error}. Correct it, or restore it from a backup.") from None
+            raise SettingsError(
+                f"{path} cannot be read: {cause_of(error)}. Correct it, or restore it from a backup."
+            ) from None
 
     @property
     def labeler_address(self) -> str | None:

@@ -23,6 +23,7 @@ from shared.class_names import Spellings
 from shared.images.sources.addresses import checked
 from shared.settings.schedule import read_steps
 from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED
+from shared.storage.file_errors import cause_of
 from shared.tasks.registry import task_named
 from shared.wire.fields import Source
 
@@ -305,7 +306,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise SettingsError(f"There is no settings file {path}.") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error}.") from None
+        raise SettingsError(f"The settings file {path} cannot be read: {cause_of(error)}.") from None
 
 
 def _with_unknown(source: EnvSettingsSource, cls: type[ServiceSettings]) -> dict[str, Any]:

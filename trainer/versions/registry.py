@@ -29,6 +29,7 @@ from safetensors.numpy import save_file
 
 from shared.cells import harmless, meant
 from shared.figures import choice
+from shared.storage.file_errors import cause_of
 from shared.storage.safe_names import escaped
 from shared.storage.whole_files import write_whole
 from shared.wire.models import FORMAT, Description, ModelVersion, Unreadable
@@ -103,7 +104,7 @@ class Version:
             with (self.folder / "dataset.csv").open(newline="", encoding="utf-8") as stream:
                 return [{key: meant(value) for key, value in row.items()} for row in csv.DictReader(stream)]
         except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
-            raise RefusedVersion(f"The dataset of version {self.name!r} cannot be read: {error}.") from None
+            raise RefusedVersion(f"The dataset of version {self.name!r} cannot be read: {cause_of(error)}.") from None
 
     def refused(self, why: object) -> RefusedVersion:
         """An error about the model file; `why` completes its sentence."""
@@ -273,7 +274,8 @@ class Registry:
             return []
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RefusedVersion(
-                f"{self.folder / 'promoted.json'} cannot be read ({error}): delete it, and promote a version again."
+                f"{self.folder / 'promoted.json'} cannot be read ({cause_of(error)}): delete it, and promote a version "
+                "again."
             ) from None
 
     def _remember(self, history: Promotions) -> None:

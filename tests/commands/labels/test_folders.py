@@ -135,7 +135,7 @@ def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
         ((tmp_path / "new", "--files", "move"), "copy, hardlink, symlink"),
         ((tmp_path / "new", "--files", "copy", "--format", "csv"), "imagefolder, not csv"),
         ((tmp_path / "new", "--files", "copy", "--where", "split=test"), "name their folder with --images"),
-        ((tmp_path / "no folder" / "new", "--files", "copy"), "No such file"),
+        ((tmp_path / "no folder" / "new", "--files", "copy"), "no folder first"),
         ((tmp_path / "new.csv", "--include", "predictions"), "start Flywheel"),
         ((tmp_path / "new.zip",), "can be imagefolder or yolo or datasets or fiftyone: say which with --format imagef"),
         ((tmp_path / "new.JSON",), "A .json file can be coco or label_studio: say which with --format coco."),

@@ -85,7 +85,7 @@ def test_what_cannot_be_is_said(service: Service, url: str, tmp_path: Path) -> N
         (("--groups", table), "line 3: 1-p1.png has no group"),
         (("--groups", table, "--column", "patient"), "no column 'patient'; it has uri, label, group"),
         (("--groups", tmp_path / "two.csv"), "line 3: 0-p0.png is in 'a' and 'b'"),
-        (("--groups", tmp_path / "none.csv"), "cannot be read"),
+        (("--groups", tmp_path / "none.csv"), "There is no file"),
     ]:
         refused = split(url, *words)
         assert isinstance(refused.exception, SettingsError), words

@@ -92,6 +92,7 @@ def test_from_python(tmp_path: Path, shards: Path) -> None:
 
 def test_what_cannot_be_is_said_and_leaves_nothing(tmp_path: Path, shards: Path) -> None:
     out = tmp_path / "out"
+    (tmp_path / "file").touch()
     for words, said in [
         ((tmp_path / "nowhere", out), "not a folder"),
         ((shards, out), "big"),  # the library lists the configurations
@@ -100,7 +101,7 @@ def test_what_cannot_be_is_said_and_leaves_nothing(tmp_path: Path, shards: Path)
         ((shards, out, "--config", "big", "--label", "nothing"), "--label: picture, fine, coarse"),
         ((shards, out, "--config", "small", "--split", "test"), "it has validation"),
         ((shards, tmp_path, "--config", "small"), "already exists"),
-        ((shards, tmp_path / "no" / "where", "--config", "small"), "No such file"),
+        ((shards, tmp_path / "file" / "where", "--config", "small"), "is a file, so name another place"),
     ]:
         with pytest.raises(SettingsError, match=said):
             fetch(*words)

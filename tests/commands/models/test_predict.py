@@ -56,13 +56,12 @@ def test_the_images_of_an_archive(url, tmp_path):
 def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
     target = tmp_path / "out.csv"
     gone = run(tmp_path / "gone", "-o", target, "--trainer-url", url)
-    assert "not a folder" in str(gone.exception)
+    assert "There is no file or folder" in str(gone.exception)
     (tmp_path / "one.png").write_bytes(picture((220, 30, 30), 1))
     said = run(tmp_path, "-o", target, "--version", "gone", "--trainer-url", url).exception
     assert "no model version 'gone'. There is none yet." in str(said)
     away = run(tmp_path, "-o", target, "--trainer-url", "http://127.0.0.1:9").exception
     assert "nothing answers at http://127.0.0.1:9 (connection refused)" in str(away)
-    assert "Name the folder" in str(run("", "-o", target, "--trainer-url", url).exception)  # not the current folder
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "read me.txt").write_text("no photo")
     empty = run(tmp_path / "empty", "-o", target, "--trainer-url", url)

@@ -213,7 +213,7 @@ def test_import_says_by_its_exit_code_what_was_rejected(tmp_path: Path) -> None:
         assert "Every row was rejected" in str(refused.exception)
         assert service.tally.counts().labeled == 1
         unwritable = run("import", folder / "labels.csv", "--workspace", workspace, "--report", "nowhere/report.csv")
-        assert "The report nowhere/report.csv cannot be written" in str(unwritable.exception)
+        assert "nowhere/report.csv cannot be written: create the folder nowhere first." in str(unwritable.exception)
 
 
 def test_an_export_of_nothing_writes_nothing(tmp_path: Path) -> None:
