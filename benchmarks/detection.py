@@ -56,6 +56,8 @@ class Point(NamedTuple):
     images: int
     map_50: float
     map_50_95: float
+    actions: int
+    """So far."""
 
 
 class Run(NamedTuple):
@@ -68,10 +70,12 @@ class Run(NamedTuple):
     boxes: int
 
 
-def run(data: Data, maps: FeatureMaps, seed: int, labels: int) -> Run:
-    """Label up to `labels` images in the order of `seed`."""
+def run(data: Data, maps: FeatureMaps, seed: int, labels: int, order: Sequence[Example] | None = None) -> Run:
+    """Label up to `labels` images in the order of `seed`, or in the given `order`."""
     pool, held_out = data.held_out()
-    order = [pool[i] for i in np.random.default_rng(seed).permutation(len(pool))][:labels]
+    if order is None:
+        order = [pool[i] for i in np.random.default_rng(seed).permutation(len(pool))]
+    order = order[:labels]
     detector: Detector | None = None
     judged: list[Judged] = []
     done, points, rounds, views = Actions(), [], [], []
@@ -93,7 +97,7 @@ def run(data: Data, maps: FeatureMaps, seed: int, labels: int) -> Run:
         detector = fit(order[:labeled], maps, previous=detector, seed=seed)
         rounds.append(time.process_time() - began)
         if labeled in AT or labeled == len(order):
-            points.append(Point(labeled, *measure(detector, maps, held_out, data.names)))
+            points.append(Point(labeled, *measure(detector, maps, held_out, data.names), done.total))
             boxes = sum(len(each.boxes) for each in order[:labeled])
             print(
                 f"  seed {seed}, {labeled} images: mAP@.5 {points[-1].map_50:.3f}, mAP@[.5:.95] "
@@ -125,8 +129,18 @@ def placed(classes: NDArray[np.int64], boxes: NDArray[np.float32], scores: NDArr
     return Placed(classes, boxes.astype(np.float64), certain)
 
 
+def add_sets(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `chosen` reads."""
+    parser.add_argument("--coco", type=Path, help="folder with annotations.json and images/")
+    parser.add_argument("--hands", type=Path, help="folder of hand signs, with labels.csv and images/")
+    parser.add_argument("--animals", type=Path, help="folder of photos of animals, with labels.csv and images/")
+    parser.add_argument("--on", type=Path, help="folder of the photos behind them, with labels.csv and images/")
+
+
 def chosen(asked: argparse.Namespace) -> Data:
     """The images that the command line asks for."""
+    if (asked.hands or asked.animals) and not asked.on:
+        raise SystemExit("--hands and --animals need --on, a folder of other photos")
     if asked.hands:
         return hands(asked.hands, asked.on)
     if asked.animals:
@@ -137,10 +151,7 @@ def chosen(asked: argparse.Namespace) -> Data:
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--coco", type=Path, help="folder with annotations.json and images/")
-    parser.add_argument("--hands", type=Path, help="folder of hand signs, with labels.csv and images/")
-    parser.add_argument("--animals", type=Path, help="folder of photos of animals, with labels.csv and images/")
-    parser.add_argument("--on", type=Path, help="folder of the photos behind them, with labels.csv and images/")
+    add_sets(parser)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--labels", type=int, default=100)
@@ -154,8 +165,6 @@ def main() -> None:
     parser.add_argument("--mosaic", type=float, default=0.3, help="share of mosaics among its views")
     parser.add_argument("--images", type=int, nargs="*", help="labeled images, by default 5, 10, 20, 50, 100 and all")
     asked = parser.parse_args()
-    if (asked.hands or asked.animals) and not asked.on:
-        parser.error("--hands and --animals need --on, a folder of other photos")
     torch.set_num_threads(1)
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     data = chosen(asked)
@@ -172,7 +181,7 @@ def main() -> None:
         runs = [run(data, maps, seed, min(asked.labels, len(pool))) for seed in seeds]
     print("| images | mAP@.5 | mAP@[.5:.95] |\n|---:|---:|---:|")
     for same in zip(*(each.points for each in runs), strict=True):
-        means = np.mean([point[1:] for point in same], axis=0)
+        means = np.mean([point[1:3] for point in same], axis=0)
         spread = " ".join(f"{point.map_50:.3f}" for point in same)
         print(f"| {same[0].images} | {means[0]:.3f} ({spread}) | {means[1]:.3f} |")
     rounds = np.concatenate([each.rounds for each in runs])

@@ -28,11 +28,11 @@ from trainer.detection.detections import Detections, pick
 from trainer.detection.feature_maps import View
 from trainer.detection.head import BoxHead, shapes
 from trainer.detection.placement import Boxes
-from trainer.detection.regions import RegionClasses
+from trainer.detection.regions import RegionClasses, RegionEdges, read
 from trainer.detection.regions import shapes as region_shapes
 
 CLASSIFIED = 600
-"""Number of points whose boxes are classified: those that most likely see an object. Others hardly see any."""
+"""Number of points whose boxes are read (`regions`): those that most likely see an object. Others hardly see any."""
 FIRST_THRESHOLD = 0.5
 """Default threshold for the worth of a suggestion, used until enough answers suggest a better one."""
 
@@ -67,7 +67,8 @@ class Detector:
 
     `classes` (K,) are ascending class ids, and `threshold` is the minimum worth of a suggested box. `weights` are the
     head's tensors on the CPU, and `regions` those of the classifier of objects, which is missing while there is only
-    one class. `channels` and `size` describe the frozen network, which `pyramid` identifies.
+    one class. `edges` are those of the regression that moves boxes to the edges of objects; a detector that was saved
+    by an older release has none. `channels` and `size` describe the frozen network, which `pyramid` identifies.
     """
 
     classes: NDArray[np.int64]
@@ -78,6 +79,7 @@ class Detector:
     threshold: float = FIRST_THRESHOLD
     training: Training | None = field(default=None, repr=False, compare=False)
     regions: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
+    edges: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
 
     @property
     def steps(self) -> int:
@@ -94,7 +96,12 @@ class Detector:
     @cached_property
     def region_classes(self) -> RegionClasses | None:
         """The classifier of objects, ready to detect on the CPU."""
-        return None if self.regions is None else RegionClasses(self.regions, self.channels, self.size).eval()
+        return None if self.regions is None else RegionClasses(self.regions, self.channels).eval()
+
+    @cached_property
+    def region_edges(self) -> RegionEdges | None:
+        """The regression that moves boxes, ready to detect on the CPU."""
+        return None if self.edges is None else RegionEdges(self.edges, self.channels).eval()
 
     def detect(self, view: View) -> Detections:
         """Detect the objects in one view, usually the plain one."""
@@ -107,13 +114,11 @@ class Detector:
         with torch.inference_mode():
             levels = [torch.stack([view.maps[i] for view in views]).float() for i in range(3)]
             logits, corners = self.head(*levels)
-            if self.region_classes is None:
-                scores = logits.sigmoid()
-            else:
+            if self.region_classes is not None or self.region_edges is not None:
                 best = logits.amax(dim=2).topk(min(CLASSIFIED, logits.shape[1]), dim=1).indices[..., None]
                 logits = logits.gather(1, best.expand(-1, -1, logits.shape[2]))
                 corners = corners.gather(1, best.expand(-1, -1, 4))
-                scores = self.region_classes(levels, logits, corners)
+            scores, corners = read(levels, logits, corners, self.size, self.region_classes, self.region_edges)
         return [pick(scores[i], corners[i], self.classes, view.placement) for i, view in enumerate(views)]
 
     def with_threshold(self, threshold: float) -> Detector:
@@ -127,7 +132,8 @@ class Detector:
             "threshold": np.array([self.threshold], np.float32),
         }
         arrays.update({f"head.{name}": tensor.numpy() for name, tensor in self.weights.items()})
-        arrays.update({f"regions.{name}": tensor.numpy() for name, tensor in (self.regions or {}).items()})
+        for part, tensors in (("regions", self.regions), ("edges", self.edges)):
+            arrays.update({f"{part}.{name}": tensor.numpy() for name, tensor in (tensors or {}).items()})
         return arrays
 
     @classmethod
@@ -138,14 +144,20 @@ class Detector:
 
         Raises KeyError or ValueError for other arrays.
         """
-        weights, regions = _below("head.", tensors), _below("regions.", tensors)
+        weights, regions, edges = (_below(part, tensors) for part in ("head.", "regions.", "edges."))
         classes = np.asarray(tensors["classes"], dtype=np.int64)
-        for part, expected in ((weights, shapes), (regions, region_shapes)):
+        for part, expected in (
+            (weights, shapes(channels, len(classes))),
+            (regions, region_shapes(channels, len(classes))),
+            (edges, region_shapes(channels, 4)),
+        ):
             found = {name: tuple(each.shape) for name, each in part.items()}
-            if found != expected(channels, len(classes)) and (found or part is weights):
+            if found != expected and (found or part is weights):
                 raise ValueError("its head has another structure")
         threshold = float(np.asarray(tensors["threshold"], dtype=np.float32)[0])
-        return cls(classes, weights, tuple(channels), size, pyramid, threshold, regions=regions or None)
+        return cls(
+            classes, weights, tuple(channels), size, pyramid, threshold, regions=regions or None, edges=edges or None
+        )
 
 
 def _below(prefix: str, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:

@@ -1,10 +1,14 @@
-"""Decides which class a found object has: a linear classifier of the frozen features inside its box.
+"""Reads the frozen features inside a found box: which class the object has, and where its edges are.
 
 The head learns quickly *where* objects are, because all classes teach it that. It learns slowly *which* class an object
 has: with ten classes and ten labeled images, each class has three boxes. So the two questions are separated. The head's
 scores tell how likely there is an object of any class. The classes share that according to the features inside the box,
 which are sampled on a grid that spans it. So an object looks the same in every size and place, and a linear classifier
 needs few examples (`trainer.detection.region_fitting` fits it). The head has a say in the class too, but a small one.
+
+The same features tell how far the box is from the object's edges. A linear regression moves its four sides there, as
+the second stage of R-CNN does (Girshick et al. 2014). The head learns boxes from the points that see an object, so few
+labeled images teach it only roughly. The regression learns from many shifted copies of each box that a person drew.
 """
 
 from __future__ import annotations
@@ -27,30 +31,70 @@ better after 20 images, and scenes of animals 5 points worse after 10; with 1, a
 LEAST_SPREAD = 1e-3
 """Is added to the standard deviation of a feature, so that a constant feature stays small."""
 TENSORS = ("mean", "scale", "weight", "bias")
+FARTHEST = 0.25
+"""Maximum distance that a side of a box is moved, as a share of the box's width or height."""
+SMALLEST = 2.0
+"""Minimum width and height of a box in pixels of the canvas, from which these shares are taken."""
 
 
-class RegionClasses(nn.Module):
-    """Levels (B, C, S/stride, S/stride), logits (B, P, K) and corners (B, P, 4) of the head → scores (B, P, K)."""
+class _Linear(nn.Module):
+    """A linear function of the features (B, P, D) inside boxes."""
 
     mean: torch.Tensor
     scale: torch.Tensor
     weight: torch.Tensor
     bias: torch.Tensor
 
-    def __init__(self, tensors: Mapping[str, torch.Tensor], channels: Sequence[int], size: int) -> None:
+    def __init__(self, tensors: Mapping[str, torch.Tensor], channels: Sequence[int]) -> None:
         super().__init__()
-        self.size = size
         self.parts = lengths(channels)
         for name in TENSORS:
             self.register_buffer(name, tensors[name])
 
-    def forward(self, levels: Sequence[torch.Tensor], logits: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
+    def said(self, features: torch.Tensor) -> torch.Tensor:
+        """Its values (B, P, number of outputs)."""
+        return normalised(features, self.mean, self.scale, self.parts) @ self.weight + self.bias
+
+
+class RegionClasses(_Linear):
+    """Features (B, P, D) inside boxes and the head's logits (B, P, K) → scores (B, P, K)."""
+
+    def forward(self, features: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """Return how likely each point sees an object of each class."""
         scores = torch.sigmoid(logits)
         objects = 1 - (1 - scores).prod(dim=-1, keepdim=True)
-        features = normalised(inside(levels, corners, self.size), self.mean, self.scale, self.parts)
-        said = features @ self.weight + self.bias + SAY * scores.clamp(min=1e-6).log()
+        said = self.said(features) + SAY * scores.clamp(min=1e-6).log()
         return objects * torch.softmax(said, dim=-1)
+
+
+class RegionEdges(_Linear):
+    """Features (B, P, D) inside boxes and the corners (B, P, 4) of the boxes → corners (B, P, 4)."""
+
+    def forward(self, features: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
+        """Move the sides of each box to the edges of its object."""
+        return corners + self.said(features).clamp(-FARTHEST, FARTHEST) * sides(corners)
+
+
+def read(
+    levels: Sequence[torch.Tensor],
+    logits: torch.Tensor,
+    corners: torch.Tensor,
+    size: int,
+    classes: RegionClasses | None,
+    edges: RegionEdges | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scores (B, P, K) and corners (B, P, 4) from the head's logits and corners on a canvas of `size` pixels."""
+    if classes is None and edges is None:
+        return torch.sigmoid(logits), corners
+    features = inside(levels, corners, size)
+    scores = torch.sigmoid(logits) if classes is None else classes(features, logits)
+    return scores, corners if edges is None else edges(features, corners)
+
+
+def sides(corners: torch.Tensor) -> torch.Tensor:
+    """Width and height of each box, twice (…, 4)."""
+    both = (corners[..., 2:] - corners[..., :2]).clamp(min=SMALLEST)
+    return torch.cat([both, both], dim=-1)
 
 
 def inside(levels: Sequence[torch.Tensor], corners: torch.Tensor, size: int) -> torch.Tensor:
@@ -88,7 +132,8 @@ def lengths(channels: Sequence[int]) -> tuple[int, ...]:
     return tuple(count * bins * bins for count, bins in zip(channels, BINS, strict=True))
 
 
-def shapes(channels: Sequence[int], classes: int) -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor."""
+def shapes(channels: Sequence[int], outputs: int) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every tensor of the classifier, which has one output per class, or of the edges, which have
+    four."""
     features = sum(lengths(channels))
-    return {"mean": (features,), "scale": (features,), "weight": (features, classes), "bias": (classes,)}
+    return {"mean": (features,), "scale": (features,), "weight": (features, outputs), "bias": (outputs,)}

@@ -31,18 +31,19 @@ from trainer.whole_detector.networks import BoxNetwork
 
 HOW_TO_USE = (
     "Feature maps of the frozen network at strides 8, 16 and 32 are the input of the head. It returns the score of "
-    "each class and a box at every point. With several classes, the features inside each box then tell its class."
+    "each class and a box at every point. The features inside each box then tell where the edges of its object are, "
+    "and with several classes its class."
 )
 
 
 class DetectorNetwork(BoxNetwork):
-    """Canvases → scores and corners: the frozen network, the head, and the classifier of objects if there is one."""
+    """Canvases → scores and corners: the frozen network, the head, and what reads the features inside boxes."""
 
     def __init__(self, backbone: Normalised, detector: Detector) -> None:
         super().__init__(detector.threshold)
         self.backbone = backbone
         self.head = detector.head
-        self.regions = detector.region_classes
+        self.regions, self.edges, self.size = detector.region_classes, detector.region_edges, detector.size
         self.stages = stages_of(backbone.network)[0]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,8 +54,7 @@ class DetectorNetwork(BoxNetwork):
             values, indices=self.stages, intermediates_only=True
         )
         logits, corners = self.head(*levels)
-        scores = torch.sigmoid(logits) if self.regions is None else self.regions(levels, logits, corners)
-        return scores, corners
+        return regions.read(levels, logits, corners, self.size, self.regions, self.edges)
 
 
 def keep(pyramid: Pyramid, backbones: Path) -> tuple[str, ModelInput, str]:
@@ -89,8 +89,9 @@ def detector_network(version: Version, needs: ModelInput, backbones: Path, model
     count = len(said.classes)
     expected: dict[str, tuple[int | None, ...]] = {"classes": (count,), "threshold": (1,)}
     expected.update({f"head.{name}": shape for name, shape in head.shapes(channels, count).items()})
-    if any(name.startswith("regions.") for name in version.tensors()):
-        expected.update({f"regions.{name}": shape for name, shape in regions.shapes(channels, count).items()})
+    for part, outputs in (("regions", count), ("edges", 4)):
+        if any(name.startswith(f"{part}.") for name in version.tensors()):
+            expected.update({f"{part}.{name}": shape for name, shape in regions.shapes(channels, outputs).items()})
     tensors = version.tensors(expected)
     if tensors["classes"].tolist() != [each.id for each in said.classes]:
         raise version.refused("has other classes than its description")

@@ -1,4 +1,4 @@
-"""The class of an object is read from the frozen features inside its box."""
+"""The class of an object and its edges are read from the frozen features inside its box."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from tests.trainer.detection.squares import BLUE, RED, Album
 from trainer.detection import region_fitting
 from trainer.detection.detector import Detector, Example
 from trainer.detection.learning import fit
-from trainer.detection.region_fitting import fit_classes
-from trainer.detection.regions import RegionClasses, inside, lengths, mirrored, shapes
+from trainer.detection.region_fitting import fit_classes, fit_edges
+from trainer.detection.regions import RegionClasses, RegionEdges, inside, lengths, mirrored, shapes
 
 CHANNELS = (2, 2, 2)
 
@@ -43,11 +43,12 @@ def test_mirrored_features_are_those_of_the_mirrored_picture() -> None:
 
 
 def test_the_classes_share_the_score_of_the_object() -> None:
-    features = shapes(CHANNELS, 2)["mean"][0]
-    tensors = {"mean": torch.zeros(features), "scale": torch.ones(features)}
-    tensors |= {"weight": torch.zeros(features, 2), "bias": torch.tensor([0.0, 5.0])}
+    count = shapes(CHANNELS, 2)["mean"][0]
+    tensors = {"mean": torch.zeros(count), "scale": torch.ones(count)}
+    tensors |= {"weight": torch.zeros(count, 2), "bias": torch.tensor([0.0, 5.0])}
     logits, corners = torch.tensor([[[0.0, 0.0], [-9.0, -9.0]]]), torch.tensor([[[0.0, 0, 32, 32]] * 2])
-    seen, nothing = RegionClasses(tensors, CHANNELS, 64)(levels(torch.ones(1, 2, 64, 64)), logits, corners)[0]
+    features = inside(levels(torch.ones(1, 2, 64, 64)), corners, 64)
+    seen, nothing = RegionClasses(tensors, CHANNELS)(features, logits)[0]
     assert seen.sum().item() == pytest.approx(0.75)  # one of two classes, each with a score of a half
     assert seen[1] > 0.7
     assert nothing.max() < 0.001
@@ -63,11 +64,10 @@ def test_it_tells_classes_apart_that_a_head_without_training_cannot(tmp_path: Pa
         new = album.squares(seed, classes=(RED, BLUE))
         view = maps.plain(new.sha256)
         corners, _ = view.placement.onto_canvas(new.boxes)
-        scores = detector.region_classes(
-            [level[None].float() for level in view.maps],
-            torch.zeros(1, len(corners), 2),
-            torch.from_numpy(corners)[None],
-        )[0]
+        features = inside(
+            [level[None].float() for level in view.maps], torch.from_numpy(corners)[None], maps.pyramid.size
+        )
+        scores = detector.region_classes(features, torch.zeros(1, len(corners), 2))[0]
         assert detector.classes[scores.argmax(1).numpy()].tolist() == new.labels.tolist()
 
 
@@ -86,12 +86,59 @@ def test_one_class_needs_no_classifier_and_an_unreadable_image_is_left_out(tmp_p
     assert fit_classes([bad], maps, {RED: 0, BLUE: 1}, 0) is None
 
 
-def test_a_round_on_very_many_boxes_takes_some_of_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(region_fitting, "MOST", 8)
+def test_a_round_on_very_many_boxes_takes_some_of_each_class() -> None:
     labels = np.array([RED] * 50 + [BLUE])
     many = Example("0" * 64, np.tile(np.array([[0, 0, 9, 9]], np.float32), (51, 1)), labels)
-    chosen = region_fitting._chosen([many], {RED: 0, BLUE: 1}, seed=0)
+    chosen = region_fitting._chosen([many], {RED: 0, BLUE: 1}, seed=0, most=4)
     assert sorted(labels[chosen[0]].tolist()) == [BLUE, RED, RED, RED]
+
+
+def test_sides_move_by_a_share_of_the_box_but_not_far() -> None:
+    features = shapes(CHANNELS, 4)["mean"][0]
+    tensors = {"mean": torch.zeros(features), "scale": torch.ones(features), "weight": torch.zeros(features, 4)}
+    edges = RegionEdges(tensors | {"bias": torch.tensor([0.1, -0.1, 9.0, 0.0])}, CHANNELS)
+    moved = edges(torch.zeros(1, 1, features), torch.tensor([[[10.0, 20, 50, 40]]]))
+    assert moved[0, 0].tolist() == pytest.approx([14, 18, 60, 40])
+
+
+def test_the_sides_of_a_loose_box_move_to_the_edges_of_its_object(tmp_path: Path) -> None:
+    album = Album()
+    maps = album.maps(tmp_path)
+    tensors = fit_edges([album.squares(seed, classes=(RED, BLUE)) for seed in range(8)], maps, {RED: 0, BLUE: 1}, 0)
+    assert tensors is not None
+    edges, draws = RegionEdges(tensors, maps.pyramid.channels), np.random.default_rng(0)
+    before, after = [], []
+    for seed in range(50, 60):
+        new = album.squares(seed, classes=(RED, BLUE))
+        view = maps.plain(new.sha256)
+        true = torch.from_numpy(view.placement.onto_canvas(new.boxes)[0])[None]
+        loose = true + torch.from_numpy(draws.uniform(-3, 3, true.shape).astype(np.float32))
+        features = inside([level[None].float() for level in view.maps], loose, maps.pyramid.size)
+        before.append((loose - true).abs().mean().item())
+        after.append((edges(features, loose) - true).abs().mean().item())
+    assert np.mean(after) < 0.8 * np.mean(before)
+
+
+def test_edges_need_two_images_that_can_be_read(tmp_path: Path) -> None:
+    album = Album()
+    maps = album.maps(tmp_path)
+    bad, one, *others = (album.squares(seed) for seed in range(8))
+    album.files[bad.sha256] = b"no image"
+    assert fit_edges([one], maps, {RED: 0}, 0) is None
+    assert fit_edges([one, bad], maps, {RED: 0}, 0) is None
+    assert fit_edges([one, *others, bad], maps, {RED: 0}, 0) is not None
+    nothing = [Example(each.sha256, each.boxes[:0], each.labels[:0]) for each in others]
+    assert fit_edges([one, *nothing], maps, {RED: 0}, 0) is None
+
+
+def test_boxes_stay_where_they_are_while_left_out_images_show_no_gain(tmp_path: Path) -> None:
+    album = Album()
+    draws = np.random.default_rng(0)
+    anywhere = [
+        Example(album.squares(seed).sha256, draws.uniform(20, 60, (2, 4)).astype(np.float32), np.array([RED, RED]))
+        for seed in range(2)
+    ]
+    assert fit_edges(anywhere, album.maps(tmp_path), {RED: 0}, 0) is None
 
 
 def test_it_is_saved_with_the_detector_and_another_structure_is_refused(tmp_path: Path) -> None:
@@ -103,9 +150,12 @@ def test_it_is_saved_with_the_detector_and_another_structure_is_refused(tmp_path
     tensors = detector.to_tensors()
     view = maps.plain(examples[0].sha256)
     assert Detector.of_tensors(tensors, **how).detect(view).scores.tolist() == detector.detect(view).scores.tolist()
-    earlier = {name: each for name, each in tensors.items() if not name.startswith("regions.")}
-    assert Detector.of_tensors(earlier, **how).region_classes is None  # a version of before
-    del tensors["regions.bias"]
-    with pytest.raises(ValueError, match="another structure"):
-        Detector.of_tensors(tensors, **how)
-    assert fit(examples, maps, previous=detector, steps=0).regions is detector.regions
+    earlier = {name: each for name, each in tensors.items() if not name.startswith(("regions.", "edges."))}
+    before = Detector.of_tensors(earlier, **how)  # a version of before
+    assert (before.region_classes, before.region_edges) == (None, None)
+    before.detect(view)
+    for name in ("regions.bias", "edges.bias"):
+        with pytest.raises(ValueError, match="another structure"):
+            Detector.of_tensors({each: array for each, array in tensors.items() if each != name}, **how)
+    same = fit(examples, maps, previous=detector, steps=0)
+    assert (same.regions, same.edges) == (detector.regions, detector.edges)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,8 @@ def saved(tmp_path_factory):
     maps = FeatureMaps(folder / "maps", pyramid, LIMITS, album.fetch)
     detector = fit([album.squares(seed, classes=(RED, BLUE)) for seed in range(6)], maps, steps=60)
     detector = detector.with_threshold(0.1)
+    assert detector.regions is not None
+    assert detector.edges is not None
     architecture, needs, key = keep(pyramid, folder / "backbones")
     said = description(
         learner="detector",
@@ -89,6 +92,17 @@ def test_a_saved_detector_finds_what_the_live_one_found(saved):
                 overlap(box, other) > 0.9 and label == detector.classes[place] and abs(score - value) < 0.02
                 for other, place, value in zip(said.boxes, said.classes, said.scores, strict=True)
             )  # not equal: stored maps have 16 bits
+
+
+def test_a_version_of_an_earlier_release_has_no_regression_of_edges_and_is_used_as_it_is(saved, tmp_path):
+    folder, version, album, maps, detector = saved
+    tensors = {name: each for name, each in load_file(version.model_file).items() if not name.startswith("edges.")}
+    earlier = Registry(tmp_path / "models").save("old", tensors, description(**of_detector(version.description)), [])
+    classifier = load_classifier(earlier, folder / "backbones")
+    old, without = SavedDetector(classifier.network, classifier.needs, classifier.device), replace(detector, edges=None)
+    for sha256 in files(album):
+        live, said = without.detect(maps.plain(sha256)).above(0.5), old.detect(album.files[sha256], LIMITS).above(0.5)
+        np.testing.assert_allclose(live.boxes, said.boxes, atol=4)
 
 
 def test_versions_predict_boxes_under_todays_names(saved):
