@@ -91,7 +91,7 @@ class Card {
       },
     });
     this.listen();
-    this.renewal = setInterval(() => questions.ask(), data.lease_seconds * 1000 * AHEAD_PERIOD);
+    this.renewal = setInterval(() => questions.renewHeld(), data.lease_seconds * 1000 * AHEAD_PERIOD);
     this.again = setInterval(() => this.missesImages() && questions.ask(), ASK_AGAIN_MS);
     this.unsubscribe = live.follow(outbox.logId, (project, connected) => this.hear(project, connected));
     this.view.strip.draw();

@@ -26,22 +26,25 @@ const ASK_BELOW = 3 / 4; // share of prefetched images below which the queue is 
 const ASK_MS = 10_000;
 const ASK_AFTER_TRIES = 3; // attempts for an image that the labeler cannot read now
 const RENEW_UNTOUCHED_MS = 5000; // pause between new orders while the page is idle
+const AWAY_MS = 600_000; // time without a touch after which a page no longer keeps its images from others
 const HEAD_START_MS = 300; // maximum time for which a page's first image loads alone
 
 export class Questions {
   /**
    * @param {{ items: { image_id: number }[], session: string }} outbox
    * @param {number} readAhead images to decode behind the one on screen
-   * @param {{ changed?: () => void, annotator?: string, now?: () => number, touched?: () => boolean }} [page] `changed()`
+   * @param {{ changed?: () => void, annotator?: string, now?: () => number, touched?: () => boolean, idle?: () => number }} [page] `changed()`
    *   whenever a question has come, is decoded, or there are none
    */
-  constructor(outbox, readAhead, { changed, annotator, now, touched } = {}) {
+  constructor(outbox, readAhead, { changed, annotator, now, touched, idle } = {}) {
     this.outbox = outbox;
     this.readAhead = readAhead;
     this.changed = changed ?? (() => {});
     this.annotator = annotator ?? "me";
     this.now = now ?? (() => performance.now());
     this.touched = touched ?? (() => live.touched);
+    this.idle = idle ?? (() => live.idle);
+    this.away = false; // whether the leases were left to expire, because nobody touches the page
     /** @type {Question | null} */
     this.current = null;
     /** @type {Question[]} */
@@ -110,8 +113,20 @@ export class Questions {
    * @param {number} version
    */
   renew(version) {
+    if (this.away && !this.touched()) return;
+    if (this.away) {
+      this.away = false;
+      this.ask(); // what others have answered meanwhile is not asked about again
+      return;
+    }
     const due = this.touched() || this.now() - this.askedAt >= RENEW_UNTOUCHED_MS;
     if (version > this.version && due) this.ask(KEPT);
+  }
+
+  /** Renew the leases, unless nobody has touched the page for long. Else a page left open would block these images for all. */
+  renewHeld() {
+    this.away = this.idle() >= AWAY_MS;
+    if (!this.away) this.ask();
   }
 
   /** Ask the queue. It renews the leases of what is held and frees the rest. @param {number} [kept] how many of `next` stay */

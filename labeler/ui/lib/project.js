@@ -40,6 +40,11 @@ export class Live {
     return !document.hidden && performance.now() - this.touchedAt < TOUCHED_MS;
   }
 
+  /** Milliseconds since the last key or movement. */
+  get idle() {
+    return performance.now() - this.touchedAt;
+  }
+
   /** The page is in use. If it was idle, delayed notifications are sent now. */
   touch() {
     const away = !this.touched;

@@ -19,14 +19,14 @@ function page(ids, version = 1, more = {}) {
 }
 
 /** A card's questions over a queue that gives these images, and what it was asked for. */
-function opened(ids, { waiting = [], touched = true, now = () => 0 } = {}) {
+function opened(ids, { waiting = [], touched = true, now = () => 0, idle = () => 0 } = {}) {
   const queue = { page: page(ids), lost: false };
   const outbox = { session: "tab", items: waiting.map((image_id) => ({ image_id })) };
   const requests = serve(({ url }) => {
     if (queue.lost) throw new TypeError("no connection");
     return url.startsWith("/api/queue") ? [200, queue.page] : [queue.image ?? 200, {}];
   });
-  const questions = new Questions(outbox, AHEAD, { annotator: "ann", now, touched: () => touched });
+  const questions = new Questions(outbox, AHEAD, { annotator: "ann", now, touched: () => touched, idle });
   const asked = () => requests.map(({ url }) => new URL(url, "http://x").searchParams);
   return { questions, queue, outbox, asked };
 }
@@ -129,6 +129,32 @@ test("a page that nobody touches takes over a new order after five seconds, a to
   assert.equal(asked().length, 3);
   questions.renew(1); // the order that it follows already
   assert.equal(asked().length, 3);
+});
+
+test("a page that was left open keeps its images for ten minutes, and asks again once it is touched", async () => {
+  let minutes = 9;
+  const { questions, queue, asked } = opened([1, 2, 3], {
+    touched: false,
+    now: () => minutes * 60_000,
+    idle: () => minutes * 60_000,
+  });
+  await questions.ask();
+  await settled();
+  questions.renewHeld();
+  await settled();
+  assert.equal(asked().length, 2);
+  minutes = 10;
+  questions.renewHeld();
+  questions.renew(2); // a new order is no reason to hold images either
+  await settled();
+  assert.equal(asked().length, 2);
+  queue.page = page([1, 3, 4], 2); // others have answered image 2
+  questions.touched = () => true;
+  questions.renew(2);
+  await settled();
+  assert.equal(asked().at(-1).get("keep"), "1,2,3");
+  assert.equal(questions.current.item.image_id, 1);
+  assert.deepEqual(ids(questions.next), [3, 4]);
 });
 
 test("requests do not overlap; what was asked meanwhile is asked once, keeping the least", async () => {
