@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -44,7 +44,7 @@ MOST = 200  # jobs remembered; the oldest finished ones are dropped
 LOOK_SECONDS = 0.3
 HALTED_SECONDS = 60.0
 """Time after which a halted process gives its GPU's memory back. It then repeats a part of an epoch."""
-END_SECONDS = 5.0  # time for a process to end before it is killed
+END_SECONDS = 5.0  # how long to wait for the end of a killed process
 REFUSED = 3  # exit code of a worker that wrote a reason to error.json
 NO_ROOM = 4  # exit code of a worker that the disk stopped
 TRAINER = "JOB_OF_TRAINER"  # environment variable with the process id of the trainer
@@ -361,11 +361,12 @@ class Jobs:
 
 
 def _end(process: subprocess.Popen[bytes] | None) -> None:
-    """Kill a process and wait for its end."""
+    """Kill a process and wait for its end. On a busy machine it may take longer to free its memory: it does no more."""
     if process is None or process.poll() is not None:
         return
     process.kill()  # checkpoints are always whole
-    process.wait(END_SECONDS)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(END_SECONDS)
 
 
 def start_worker(folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

@@ -196,6 +196,27 @@ def test_nobody_waits_for_a_process_that_takes_long_to_end(tmp_path, photos, end
         ender.join(60)
 
 
+@pytest.mark.parametrize(
+    "end", [lambda jobs, job: jobs.cancel(job), lambda jobs, _: jobs.park(True), lambda jobs, _: jobs.close()]
+)
+def test_a_killed_process_that_is_not_gone_in_time_is_no_error(tmp_path, photos, end):  # noqa: F811
+    """A trainer that stopped would leave its files open."""
+
+    class Slow(subprocess.Popen[bytes]):
+        """A process that takes long to free its memory."""
+
+        def wait(self, timeout=None):
+            if timeout is not None:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            return super().wait()
+
+    jobs = Jobs(tmp_path / "jobs", settings_for(tmp_path, photos[0])[0])
+    job = jobs.submit("compare", {}, [])
+    jobs._process, jobs._running = process, _ = Slow(["sleep", "60"]), job.id
+    end(jobs, job.id)
+    assert process.wait() == -signal.SIGKILL
+
+
 def test_a_job_goes_on_when_the_trainer_is_started_again(two, trainer, tmp_path, photos):  # noqa: F811
     job = ask(two, "/models/compare", {"base": "first", "candidate": "second"})
     process = running(trainer.jobs)
