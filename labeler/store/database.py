@@ -55,6 +55,11 @@ class Store:
         except Taken:
             self.engine.dispose()
             raise
+        except SettingsError:
+            self.engine.dispose()
+            if self.writer is not None:
+                self.writer.close()
+            raise
         except (SQLAlchemyError, ImportError, OSError) as error:
             if self.writer is not None:
                 self.writer.close()
@@ -133,16 +138,29 @@ def database_url(settings: LabelerSettings) -> str:
 
 
 def migrate(connection: Connection) -> None:
-    """Update the tables to this version, or create them in an empty database."""
+    """Update the tables to this version, or create them in an empty database. Raises SettingsError if a newer version
+    made them.
+    """
     heads = set(MigrationContext.configure(connection).get_current_heads())
     if heads == _newest():
         return
+    if not heads <= _known():
+        where = connection.engine.url.render_as_string()  # without the password
+        raise SettingsError(
+            f"The database {where} was written by a newer version of Flywheel ({', '.join(sorted(heads))}): update "
+            "Flywheel. Nothing was changed."
+        )
     if heads:
         logger.info("Updating the database to the tables of this version of Flywheel.")
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+
+
+@cache
+def _known() -> set[str]:
+    return {each.revision for each in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
 
 
 @cache

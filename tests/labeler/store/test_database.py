@@ -44,3 +44,12 @@ def test_not_a_database(tmp_path: Path) -> None:
     (tmp_path / "workspace" / "flywheel.db").write_bytes(b"no database at all, but some bytes" * 100)
     with pytest.raises(SettingsError, match="not a database"):
         Store(settings(tmp_path))
+
+
+def test_a_database_of_a_newer_version_is_left_as_it_is(tmp_path: Path) -> None:
+    store = Store(settings(tmp_path))
+    with store.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    store.close()
+    with pytest.raises(SettingsError, match=r"newer version of Flywheel \(9999\): update Flywheel"):
+        Store(settings(tmp_path))
