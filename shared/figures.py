@@ -115,11 +115,11 @@ def metric_in_words(metric: str, value: float | None) -> str:
     return f"{rounded(value, 1)} ms" if metric == "latency_ms" else rounded(value, 3)
 
 
-def gain_in_words(gain: float) -> str:
-    """A gain in accuracy, as a fraction: `2.0 points better`, `19.1 points worse` or `just as accurate`."""
+def gain_in_words(gain: float, same: str = "just as accurate") -> str:
+    """A gain in accuracy or another metric, as a fraction: `2.0 points better`, `19.1 points worse` or `same`."""
     points = rounded(abs(100 * gain), 1)
     if float(points) == 0:
-        return "just as accurate"
+        return same
     return f"{points} {'point' if points == '1.0' else 'points'} {'better' if gain > 0 else 'worse'}"
 
 
@@ -133,9 +133,10 @@ def pairs_in_words(found: Comparison) -> str:
     if found.images < ENOUGH:
         return f"Only {images}: too few to tell which version is better. At least {ENOUGH} are needed."
     if pairs is None:
-        points = [f"{float(rounded(100 * each, 1)):+.1f}" for each in (gain.value, gain.low, gain.high)] if gain else []
+        assert gain is not None  # noqa: S101 - one of both is there
+        told = [gain_in_words(each, same="just as good") for each in (gain.value, gain.low, gain.high)]
         return (
-            f"On {images} the candidate gains {points[0]} points of {metric} (95% interval {points[1]} to {points[2]})."
+            f"On {images} the candidate is {told[0]} in {metric}; with 95% confidence between {told[1]} and {told[2]}."
         )
     return (
         f"On {images} the candidate is {gain_in_words(pairs.gain.value)}; with 95% confidence between "

@@ -229,9 +229,11 @@ def _labels(labeler: service.Service, project: Project, progress: Progress) -> N
     stretches = labeler.history()
     here = stretches[-1].labels if stretches else 0
     if progress.labels > here:
-        st.write(f"{many(progress.labels, 'label')}: {here:,} given here, {progress.labels - here:,} imported.")
+        st.write(
+            f"{many(progress.labels, labeler.task.counted)}: {here:,} given here, {progress.labels - here:,} imported."
+        )
     elif not labeler.task.which_classes:
-        st.write(f"{many(progress.labels, 'label')}.")
+        st.write(f"{many(progress.labels, labeler.task.counted)}.")
     if labeler.task.which_classes:
         counts, history = st.columns(2, gap="large")
         with counts:

@@ -35,6 +35,7 @@ class Detection(Task):
     metric_name = "mAP"
     which_classes = "of the objects to find: you will draw a box around each"
     by_box = True
+    counted = "labeled image"
 
     def check(self, answer: object, classes: ClassBook) -> Boxes:
         """Accept boxes whose classes are ids, or current or former names.

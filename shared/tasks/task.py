@@ -79,6 +79,8 @@ class Task(ABC):
     metric: ClassVar[Literal["accuracy", "macro_f1", "map_50"]] = "accuracy"
     """The field of an evaluation that a goal and a comparison are about, also of the project."""
     metric_name: ClassVar[str] = "Accuracy"
+    counted: ClassVar[str] = "label"
+    """What is counted where answers are."""
     own_metrics: ClassVar[Mapping[str, str]] = {}
     """Metric in `Evaluation.metrics` → its name on a page, the most telling first. If there are any, pages show these
     instead of an accuracy."""

@@ -44,6 +44,10 @@ class ModelInput(Reply):
     std: Three
 
 
+FINE_TUNED = ("fine_tuner", "sigmoid_fine_tuner")
+"""Learners whose versions are one network with its own classifier."""
+
+
 class Description(Reply):
     """How a version was made and how good it is."""
 
@@ -62,6 +66,11 @@ class Description(Reply):
     seconds: float | None = None  # of the last training
     reason: Text = ""
     how_to_use: str = ""
+
+    @property
+    def opens_in_fastai(self) -> bool:
+        """Whether it is a whole timm network that classifies."""
+        return self.learner in FINE_TUNED and ":" not in self.architecture
 
 
 class ModelVersion(Description):

@@ -146,6 +146,16 @@ def test_two_versions_on_the_same_images() -> None:
     assert "p < 0.001" in said
 
 
+def test_a_loss_in_another_metric_is_no_negative_gain() -> None:
+    worse = compared(40, only_base=1, only_candidate=0, p=1.0).model_copy(
+        update={"pairs": None, "map_gain": Interval(value=-0.191, low=-0.25, high=0.0, n=40)}
+    )
+    assert figures.pairs_in_words(worse) == (
+        "On 40 test images the candidate is 19.1 points worse in mAP at IoU 0.5; with 95% confidence between 25.0 "
+        "points worse and just as good."
+    )
+
+
 def test_too_few_images_compare_nothing() -> None:
     few = compared(3, only_base=1, only_candidate=0, p=1.0)
     assert (

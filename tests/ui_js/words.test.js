@@ -13,12 +13,15 @@ import {
   stoppedBecause,
 } from "../../labeler/ui/bar/words.js";
 import { untilTarget, whetherSaved, whyAsked, whyEmpty } from "../../labeler/ui/card/words.js";
+import { BOXES, ONE_CLASS } from "../../labeler/ui/classes/class_words.js";
 import { wordsOf as downloadWords } from "../../labeler/ui/downloads/downloads.js";
 import { setName } from "../../labeler/ui/lib/dom.js";
 import { embedded, embeddedShare, heldOut } from "../../labeler/ui/lib/project.js";
 import { capital, timeLeft } from "../../labeler/ui/lib/text.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty as whyNoDoubt } from "../../labeler/ui/review/words.js";
 import { taskNamed } from "../../labeler/ui/tasks/registry.js";
+
+const ACCURACY = { metric: "accuracy", classWords: ONE_CLASS };
 
 test("the bar says what the challenger does, and how far it is", () => {
   const view = (state, serving = null) => challengerOf({ state, round: 2, done: 50, total: 200, serving });
@@ -120,17 +123,23 @@ test("the card says why an image is asked, how far the goal is, and whether all 
   assert.equal(whyAsked({ reason: "torn" }), "torn");
   assert.match(whyAsked({ reason: null }), /^Drawn at random/);
   assert.equal(whyAsked(null), "");
-  assert.equal(untilTarget(null), "");
+  assert.equal(untilTarget(null, ACCURACY), "");
   assert.equal(
-    untilTarget({ accuracy: 0.95, labels: 120, minutes: 6 }, "accuracy"),
+    untilTarget({ accuracy: 0.95, labels: 120, minutes: 6 }, ACCURACY),
     "about 6 min to 95.0% accuracy (120 labels)",
   );
-  assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "mAP"), "9 labels to 80.0% mAP");
-  assert.equal(untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, "macro F1"), "9 labels to 80.0% macro F1");
-  assert.equal(untilTarget({ accuracy: null, labels: 1, minutes: null }), "1 label to the label budget");
-  assert.equal(untilTarget({ accuracy: null, labels: 0, minutes: 0 }), "label budget reached");
   assert.equal(
-    untilTarget({ accuracy: 0.95, labels: 0, minutes: 0 }, "accuracy"),
+    untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, { metric: "mAP", classWords: BOXES }),
+    "9 labeled images to 80.0% mAP",
+  );
+  assert.equal(
+    untilTarget({ accuracy: 0.8, labels: 9, minutes: null }, { ...ACCURACY, metric: "macro F1" }),
+    "9 labels to 80.0% macro F1",
+  );
+  assert.equal(untilTarget({ accuracy: null, labels: 1, minutes: null }, ACCURACY), "1 label to the label budget");
+  assert.equal(untilTarget({ accuracy: null, labels: 0, minutes: 0 }, ACCURACY), "label budget reached");
+  assert.equal(
+    untilTarget({ accuracy: 0.95, labels: 0, minutes: 0 }, ACCURACY),
     "95.0% accuracy about reached (forecast)",
   );
   const outbox = (items, problem = null, durable = true) => whetherSaved({ items, problem, durable }, "label");

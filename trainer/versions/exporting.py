@@ -33,7 +33,6 @@ from trainer.threads import leave_a_core
 from trainer.versions.model_card import model_card
 from trainer.versions.predictor import Classifier, load_classifier
 from trainer.versions.registry import RefusedVersion, Registry, Version
-from trainer.versions.saved_learners import holds_whole_network
 
 TOLERANCE = 1e-4
 """Maximum difference between the probabilities of the export and of torch."""
@@ -113,7 +112,7 @@ def to_fastai(version: Version) -> bytes:
     RefusedVersion unless the version is a fine-tuned timm network.
     """
     said = version.description
-    if not holds_whole_network(said) or ":" in said.architecture:
+    if not said.opens_in_fastai:
         raise RefusedVersion(
             f"Version {version.name!r} cannot become a fastai Learner: only a fine-tuned timm network "
             "(`flywheel train`) can."

@@ -64,10 +64,10 @@ export class View {
       words: (direction) => this.swipeWords(direction),
       done: (direction, at) => person.act(direction === "right" ? "accept" : "skip", at),
     });
-    this.classes = new ClassList(root);
+    this.classes = new ClassList(root, this.task.classWords);
     const say = (/** @type {string} */ words) => this.say(words);
     this.choice = this.task.choice(root, this.classes, this.stage, { palette, logId: log_id, say });
-    this.panel = new ClassPanel(root, person.change, () => live.refresh(), this.task.severalClasses);
+    this.panel = new ClassPanel(root, person.change, () => live.refresh(), this.task.classWords);
     this.remarks = new Remarks(root, this.choice.reasons, person.act);
     this.strip = new Strip(root, log_id, this.choice, person.revisit);
     this.similar = new Similar(root);
@@ -226,7 +226,7 @@ export class View {
     this.accuracy.textContent = figure ? `${this.choice.measure} ${accuracyIn(figure)}` : "";
     const alone = project.people.length < 2; // otherwise the bar shows each person's speed
     this.pace.textContent = pace && alone ? `Labels per minute: ${number(Math.round(pace))}` : "";
-    this.target.textContent = untilTarget(project.target, this.task.metric);
+    this.target.textContent = untilTarget(project.target, this.task);
     if (this.blind !== project.blind_mode) {
       this.blind = project.blind_mode;
       this.drawHint();

@@ -73,13 +73,13 @@ export function whyAsked(item) {
 /**
  * "about 6 min to 95.0% accuracy (120 labels)", or less if less is known.
  * @param {Project["target"]} target
- * @param {string} metric the task's
+ * @param {Pick<import("../tasks/task.js").Task, "metric" | "classWords">} task
  */
-export function untilTarget(target, metric) {
+export function untilTarget(target, { metric, classWords }) {
   if (!target) return "";
   const goal = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} ${metric}`;
   if (!target.labels) return target.accuracy === null ? "label budget reached" : `${goal} about reached (forecast)`;
-  const labels = count(target.labels, "label");
+  const labels = count(target.labels, classWords.total);
   return target.minutes === null
     ? `${labels} to ${goal}`
     : `about ${duration(60 * target.minutes)} to ${goal} (${labels})`;

@@ -12,8 +12,9 @@ const ONE_COLUMN = 8; // up to this many classes are in one column
 const ROOMY = 14; // up to this many classes, rows are higher and names larger
 
 export class ClassList {
-  /** @param {Element} root */
-  constructor(root) {
+  /** @param {Element} root @param {import("./class_words.js").ClassWords} words */
+  constructor(root, words) {
+    this.words = words;
     this.card = find(root, ".card") ?? root;
     this.filter = find(root, ".filter");
     this.list = find(root, ".classes");
@@ -125,7 +126,7 @@ export class ClassList {
     button.style.setProperty("--colour", colour ?? "transparent");
     button.title = description ? `${name}: ${description}` : name;
     button.setAttribute("aria-description", description ?? "");
-    const spoken = [name, hotkey ? `key ${hotkey}` : "", labels === undefined ? "" : count(labels, "label")];
+    const spoken = [name, hotkey ? `key ${hotkey}` : "", labels === undefined ? "" : count(labels, this.words.counted)];
     button.setAttribute("aria-label", spoken.filter(Boolean).join(", "));
     if (this.list.children[index] !== button) this.list.insertBefore(button, this.list.children[index] ?? null);
   }

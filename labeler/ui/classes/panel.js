@@ -7,6 +7,7 @@ import { capital, count } from "../lib/text.js";
 import { ClassOrder } from "./order.js";
 
 /** @typedef {import("../types.js").ClassEntry} ClassEntry */
+/** @typedef {import("./class_words.js").ClassWords} ClassWords */
 /** @typedef {{ id: number, change: string }} Change a change that is being considered */
 
 const CHANGES = [
@@ -22,10 +23,10 @@ export class ClassPanel {
    * @param {(method: string, classId: number, body: object | null) => Promise<string | null>} change returns why it was
    *   not done, or null
    * @param {() => Promise<void>} recount asks for a new count of the labels
-   * @param {boolean} several whether an image may have several classes
+   * @param {ClassWords} words what the answers with a class are called
    */
-  constructor(root, change, recount, several) {
-    this.several = several;
+  constructor(root, change, recount, words) {
+    this.words = words;
     this.change = change;
     this.recount = recount;
     /** @type {ClassEntry[]} */
@@ -99,7 +100,7 @@ export class ClassPanel {
   draw() {
     for (const { id, labels = 0 } of this.classes) {
       const counted = this.item(id)?.querySelector(".labels");
-      if (counted) setText(counted, count(labels, "label"));
+      if (counted) setText(counted, count(labels, this.words.counted));
     }
     const focused = this.list.getRootNode().activeElement?.closest("li [data-change]");
     const [id, change] = [focused?.closest("li").dataset.classId, focused?.dataset.change];
@@ -119,7 +120,7 @@ export class ClassPanel {
     const title = element("span", name, "name");
     title.title = description ?? "";
     item.append(ClassOrder.handle(name), element("kbd", hotkey ?? ""), title);
-    item.append(element("span", count(labels, "label"), "labels"));
+    item.append(element("span", count(labels, this.words.counted), "labels"));
     for (const [change, words] of CHANGES) {
       const button = element("button", words);
       button.type = "button";
@@ -204,7 +205,7 @@ export class ClassPanel {
     const { into, name } = form.elements;
     const wanted = this.open.change === "merge" ? into.selectedOptions[0].text : name?.value?.trim();
     const chosen = this.open.change !== "merge" || into.value !== "";
-    const words = meaningOf(this.open.change, this.entry(this.open.id), chosen ? wanted : null, this.several);
+    const words = meaningOf(this.open.change, this.entry(this.open.id), chosen ? wanted : null, this.words);
     setText(form.querySelector("p"), this.counting ? "Counting the labels …" : words);
     form.querySelector("button[type=submit]").disabled = Boolean(this.counting) || !chosen;
   }
@@ -267,17 +268,18 @@ function labelled(words, field, name) {
  * @param {string} change
  * @param {ClassEntry} entry
  * @param {string | null | undefined} wanted
- * @param {boolean} several whether an image may have several classes: deleting one leaves the others
+ * @param {ClassWords} words
  */
-export function meaningOf(change, { name, labels = 0 }, wanted, several) {
-  const some = count(labels, "label");
-  const become = labels ? `${some} become${labels === 1 ? "s" : ""} “${wanted || "…"}”; ` : "";
-  if (change === "look") return "Labels do not change. A class without its own key gets the next free digit.";
+export function meaningOf(change, { name, labels = 0 }, wanted, words) {
+  const some = `${words.of}${count(labels, words.counted)}`;
+  const become = labels ? `${some} become${labels === 1 && !words.of ? "s" : ""} “${wanted || "…"}”; ` : "";
+  if (change === "look")
+    return `${capital(words.kind)} do not change. A class without its own key gets the next free digit.`;
   if (change === "rename") return capital(`${become}the old name still works.`);
-  if (change === "merge" && wanted === null) return `${some} would become labels of the class that you choose.`;
-  if (change === "merge") return `${become}“${name}” still works as a name for it. This cannot be undone.`;
-  if (!labels) return "No image has this label.";
+  if (change === "merge" && wanted === null)
+    return capital(`${some} would become ${words.kind} of the class that you choose.`);
+  if (change === "merge") return `${capital(become)}“${name}” still works as a name for it. This cannot be undone.`;
+  if (!labels) return words.none;
   const lose = `${count(labels, "image")} lose${labels === 1 ? "s" : ""}`;
-  if (several) return `${lose} this class; other classes stay. This cannot be undone.`;
-  return `${lose} this label and will be asked again. This cannot be undone.`;
+  return `${lose} ${words.lost(labels)}. This cannot be undone.`;
 }

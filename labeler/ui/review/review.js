@@ -41,14 +41,15 @@ class Review {
   /** @param {Element} root @param {any} data */
   constructor(root, data) {
     this.data = data;
-    this.verdicts = taskOn(root, data.task).verdicts;
+    const { verdicts, classWords } = taskOn(root, data.task);
+    this.verdicts = verdicts;
     this.card = find(root, ".card");
     this.part = (/** @type {string} */ selector) => find(this.card, selector);
     this.stage = new Stage(root, data.display_pixels, {
       words: (direction) => this.swipeWords(direction),
       done: (direction) => this.act(direction === "right" ? "accept" : "keep"),
     });
-    this.classes = new ClassList(root);
+    this.classes = new ClassList(root, classWords);
     this.classes.list.hidden = !this.verdicts.other;
     this.keys = new KeyTable(root);
     this.doubts = new Doubts(() => this.show(), this.verdicts);

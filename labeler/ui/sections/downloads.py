@@ -24,7 +24,7 @@ MODELS: dict[str, tuple[str, str]] = {
     "safetensors": ("Weights (safetensors)", "only the weights file"),
     "onnx": ("ONNX", "for ONNX Runtime and most other tools; creating it takes seconds to minutes"),
     "torch": ("torch.export", "for PyTorch without Flywheel; creating it takes seconds to minutes"),
-    "fastai": ("fastai", "a Learner with its export; only for whole networks trained here"),
+    "fastai": ("fastai", "a Learner with its export"),
     "card": ("Model card", "what it is, what it learned from, how good it is"),
     "csv": ("Its labels (CSV)", "the labels that it learned from"),
 }
@@ -35,13 +35,13 @@ def labels(project: Project) -> None:
     """Filters, the number of images that match, and a link for each format."""
     wanted = _filters(project)
     counted = service.current().exports.count(Wanted(**wanted))  # type: ignore[arg-type]
+    task = task_named(project.task)
     st.write(
-        f"{many(counted.labeled, 'label')}, with the split of each image, in a file that other tools read. Tables "
+        f"{many(counted.labeled, task.counted)}, with the split of each image, in a file that other tools read. Tables "
         f"contain {many(counted.images, 'image')}, formats with photos skip those without an answer."
     )
     written = service.current().exports.formats()
-    boxed = task_named(project.task).by_box
-    names = BOX_EXPORTS if boxed else EXPORTS
+    names = BOX_EXPORTS if task.by_box else EXPORTS
     for name in written:
         title, use = names.get(name, (name, ""))
         button, words = st.columns([1, 3], vertical_alignment="center")
@@ -49,7 +49,7 @@ def labels(project: Project) -> None:
         button.link_button(title, address, icon=":material/download:", width="stretch", disabled=not counted.images)
         words.write(use)
     if left_out := [EXPORTS.get(name, (name, ""))[0] for name in FORMATS if name not in written]:
-        why = "they have no place for boxes" if boxed else "they have room for one class per image only"
+        why = "they have no place for boxes" if task.by_box else "they have room for one class per image only"
         st.caption(f"Not offered, because {why}: {'; '.join(left_out)}.")
     components.downloads("labels")
 
@@ -57,6 +57,8 @@ def labels(project: Project) -> None:
 def version(chosen: ModelVersion) -> None:
     """A link for each file of a version."""
     for name, (title, use) in MODELS.items():
+        if name == "fastai" and not chosen.opens_in_fastai:
+            continue
         button, words = st.columns([1, 3], vertical_alignment="center")
         address = f"/api/models/{quote(chosen.version, safe='')}/export?format={name}"
         button.link_button(title, address, icon=":material/download:", width="stretch")

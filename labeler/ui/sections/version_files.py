@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from labeler import service
 from labeler.trainer_link.controls import Trainer
 from labeler.ui.parts import choices
 from labeler.ui.parts.wording import plain
@@ -31,20 +32,21 @@ def show(models: ModelList, do: Do) -> None:
     if st.session_state.get(SURE) != chosen.version:
         st.button("Delete …", icon=":material/delete:", on_click=_ask, args=(chosen.version,))
         return
-    st.warning(in_words(chosen, models), icon=":material/delete:")
+    st.warning(in_words(chosen, models, service.current().task.counted), icon=":material/delete:")
     with st.container(horizontal=True):
         st.button(f"Delete {plain(chosen.version)}", type="primary", on_click=_delete, args=(chosen.version, do))
         st.button("Keep it", on_click=_ask, args=(None,))
 
 
-def in_words(version: ModelVersion, models: ModelList) -> str:
-    """Describe which versions would be deleted and which kept."""
+def in_words(version: ModelVersion, models: ModelList, counted: str) -> str:
+    """Describe which versions would be deleted and which kept. `counted` is what a version learns from."""
     others = len(models.models) - 1
     network = (version.all_bytes or version.bytes) - version.bytes
+    classes = f"{len(version.classes):,} {'class' if len(version.classes) == 1 else 'classes'}"
     below = f" The network below it ({megabytes(network)}) stays." if network else ""
     return (
         f"This deletes version **{plain(version.version)}**: its file of {megabytes(version.bytes)}, which learned "
-        f"from {many(version.labels, 'label')} of {len(version.classes):,} classes. It cannot be undone.{below} "
+        f"from {many(version.labels, counted)} of {classes}. It cannot be undone.{below} "
         f"No label and no photo is deleted, and {many(others, 'other version')} "
         f"{'stays' if others == 1 else 'stay'}."
     )

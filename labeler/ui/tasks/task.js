@@ -12,6 +12,7 @@
  * @typedef {object} Task
  * @property {string} name as in `shared.tasks`
  * @property {string} metric name of the metric of a goal
+ * @property {import("../classes/class_words.js").ClassWords} classWords what the answers with a class are called
  * @property {boolean} namesClasses whether answers name classes
  * @property {boolean} severalClasses whether an image may have several classes
  * @property {boolean} predictsClass whether the model predicts one class per image, which images are filtered and coloured by

@@ -170,4 +170,5 @@ def test_a_project_of_boxes_has_the_figures_of_that_task(tmp_path: Path) -> None
         assert "mAP at IoU 0.5 **70.0%**" in said
         why = "Not offered, because they have no place for boxes"
         assert f"{why}: CSV, a column per class; Image folders." in [each.value for each in page.caption]
+        assert "1 labeled image, with the split of each image" in said
         assert "/predict" not in said

@@ -12,7 +12,7 @@ from safetensors.numpy import load
 
 from shared.settings.services import TrainerSettings
 from shared.wire.evaluation import ClassMetrics, Evaluation, Interval
-from shared.wire.models import ModelClass
+from shared.wire.models import FINE_TUNED, ModelClass
 from tests.services import HOME
 from tests.trainer.logs import LOG, WHEN
 from tests.trainer.versions.test_predictor import (
@@ -27,6 +27,7 @@ from trainer.versions.exporting import export, to_onnx
 from trainer.versions.model_card import model_card
 from trainer.versions.predictor import load_classifier
 from trainer.versions.registry import RefusedVersion, Registry
+from trainer.versions.saved_learners import LEARNERS
 
 
 def exported(tmp_path, version, format):
@@ -210,5 +211,6 @@ def test_a_fastai_learner_says_the_same_and_learns_on(learners, several):
 
 def test_a_head_is_no_fastai_learner(tmp_path):
     version, *_ = saved_head(tmp_path, pixel_backbone())
+    assert {name for name, each in LEARNERS.items() if each.whole_network} == {*FINE_TUNED}  # as the pages know
     with pytest.raises(RefusedVersion, match="cannot become a fastai Learner"):
         exported(tmp_path, version, "fastai")

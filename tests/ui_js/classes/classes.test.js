@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { BOXES, ONE_CLASS, SEVERAL_CLASSES } from "../../../labeler/ui/classes/class_words.js";
 import { ClassPanel, meaningOf } from "../../../labeler/ui/classes/panel.js";
 import { ClassSearch, placeKey } from "../../../labeler/ui/classes/search.js";
 import { key } from "../browser.js";
@@ -88,25 +89,42 @@ test("letters, signs and spaces are typed; Backspace takes one back and Escape a
 
 test("a change of a class says what it means for its labels", () => {
   const cat = { id: 1, name: "cat", labels: 2 };
-  assert.equal(meaningOf("rename", cat, "lynx"), "2 labels become “lynx”; the old name still works.");
-  assert.equal(meaningOf("rename", { ...cat, labels: 1 }, ""), "1 label becomes “…”; the old name still works.");
-  assert.equal(meaningOf("rename", { ...cat, labels: 0 }, "lynx"), "The old name still works.");
-  assert.equal(meaningOf("merge", cat, null), "2 labels would become labels of the class that you choose.");
+  const meaning = (change, entry, wanted) => meaningOf(change, entry, wanted, ONE_CLASS);
+  assert.equal(meaning("rename", cat, "lynx"), "2 labels become “lynx”; the old name still works.");
+  assert.equal(meaning("rename", { ...cat, labels: 1 }, ""), "1 label becomes “…”; the old name still works.");
+  assert.equal(meaning("rename", { ...cat, labels: 0 }, "lynx"), "The old name still works.");
+  assert.equal(meaning("merge", cat, null), "2 labels would become labels of the class that you choose.");
   assert.equal(
-    meaningOf("merge", cat, "dog"),
+    meaning("merge", cat, "dog"),
     "2 labels become “dog”; “cat” still works as a name for it. This cannot be undone.",
   );
-  assert.equal(meaningOf("delete", cat), "2 images lose this label and will be asked again. This cannot be undone.");
+  assert.equal(meaning("delete", cat), "2 images lose this label and will be asked again. This cannot be undone.");
   assert.equal(
-    meaningOf("delete", { ...cat, labels: 1 }),
+    meaning("delete", { ...cat, labels: 1 }),
     "1 image loses this label and will be asked again. This cannot be undone.",
   );
   assert.equal(
-    meaningOf("delete", cat, null, true),
+    meaningOf("delete", cat, null, SEVERAL_CLASSES),
     "2 images lose this class; other classes stay. This cannot be undone.",
   );
-  assert.equal(meaningOf("delete", { ...cat, labels: 0 }), "No image has this label.");
-  assert.match(meaningOf("look", cat), /^Labels do not change/);
+  assert.equal(meaning("delete", { ...cat, labels: 0 }), "No image has this label.");
+  assert.match(meaning("look", cat), /^Labels do not change/);
+});
+
+test("where images have boxes, the images of a class are counted, and its boxes change", () => {
+  const car = { id: 1, name: "car", labels: 2 };
+  const meaning = (change, entry, wanted) => meaningOf(change, entry, wanted, BOXES);
+  assert.equal(meaning("rename", car, "van"), "The boxes of 2 images become “van”; the old name still works.");
+  assert.match(meaning("rename", { ...car, labels: 1 }, "van"), /^The boxes of 1 image become “van”/);
+  assert.equal(meaning("merge", car, null), "The boxes of 2 images would become boxes of the class that you choose.");
+  assert.match(meaning("merge", car, "van"), /^the boxes of 2 images become “van”; “car” still works/i);
+  assert.equal(
+    meaning("delete", car),
+    "2 images lose their boxes of this class; other boxes stay. This cannot be undone.",
+  );
+  assert.match(meaning("delete", { ...car, labels: 1 }), /^1 image loses its boxes of this class/);
+  assert.equal(meaning("delete", { ...car, labels: 0 }), "No image has a box of this class.");
+  assert.match(meaning("look", car), /^Boxes do not change/);
 });
 
 test("a change is posted with what is new: a place only where it is another", () => {

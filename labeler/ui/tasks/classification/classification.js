@@ -1,5 +1,6 @@
 // The task classification on the pages: one class per image.
 
+import { ONE_CLASS } from "../../classes/class_words.js";
 import { ChoiceOne } from "./choice.js";
 import { MarkOne } from "./marking.js";
 
@@ -25,6 +26,7 @@ const verdicts = {
 export const classification = {
   name: "classification",
   metric: "accuracy",
+  classWords: ONE_CLASS,
   namesClasses: true,
   severalClasses: false,
   predictsClass: true,

@@ -1,5 +1,6 @@
 // The task detection on the pages: an answer is the boxes of all objects. In the review, one box is doubtful.
 
+import { BOXES } from "../../classes/class_words.js";
 import { ChoiceBoxes } from "./choice.js";
 import { MarkBoxes } from "./marking.js";
 import { drawOver } from "./overlay.js";
@@ -28,6 +29,7 @@ const verdicts = {
 export const detection = {
   name: "detection",
   metric: "mAP",
+  classWords: BOXES,
   namesClasses: true,
   severalClasses: true,
   predictsClass: false,

@@ -1,6 +1,7 @@
 // The task multilabel on the pages: an image may have several classes. In the review, the yes or no of one class is doubtful,
 // and the opposite is proposed.
 
+import { SEVERAL_CLASSES } from "../../classes/class_words.js";
 import { ChoiceMany } from "./choice.js";
 import { MarkMany } from "./marking.js";
 
@@ -30,6 +31,7 @@ const verdicts = {
 export const multilabel = {
   name: "multilabel",
   metric: "macro F1",
+  classWords: SEVERAL_CLASSES,
   namesClasses: true,
   severalClasses: true,
   predictsClass: true,
