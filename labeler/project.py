@@ -145,10 +145,12 @@ class ProjectState:
         return [entry.model_copy(update={"labels": self._tally.labels_of(entry.id)}) for entry in entries]
 
     def _target(self) -> Target | None:
+        images = self._tally.counts()
         return target(
             self._trainer.status(),
             self._evaluations.last,
-            labeled=self._tally.counts().labeled,
+            labeled=images.labeled,
+            left=images.unlabeled,
             given=self._tally.labeled_here,
             pace=self._tally.pace.images_per_minute(),
         )

@@ -99,7 +99,7 @@ def _measured(project: Project, progress: Progress, evaluations: list[Evaluation
     curve = progress_charts.accuracy_curve(evaluations)
     components.figure(forecast.with_outlook(curve, evaluations), alt="Accuracy against labels")
     _download(progress_charts.curve_csv(evaluations))
-    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in _outlook(evaluations, project)))
     st.subheader("Classes on the test sample", anchor=False)
     if latest.active:
         st.write(progress_charts.LEFT_OUT)
@@ -125,7 +125,7 @@ def _measured_by_class(project: Project, progress: Progress, evaluations: list[E
         drawn = forecast.with_outlook(curve, evaluations) if metric == "macro_f1" else curve
         components.figure(drawn, alt=f"{names[metric]} against labels")
     _download(several_classes.curve_csv(evaluations))
-    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in _outlook(evaluations, project)))
     st.subheader("Classes on the test sample", anchor=False)
     st.table(several_classes.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
     st.caption(several_classes.explained(latest))
@@ -161,7 +161,7 @@ def _measured_boxes(project: Project, progress: Progress, evaluations: list[Eval
         drawn = forecast.with_outlook(curve, evaluations) if metric == "map_50" else curve
         components.figure(drawn, alt=f"{names[metric]} against labeled images")
     _download(box_figures.curve_csv(evaluations))
-    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in _outlook(evaluations, project)))
     st.subheader("Classes on the test sample", anchor=False)
     st.table(box_figures.class_table(latest, progress.labels_per_class), border="horizontal", hide_index=True)
     st.caption(box_figures.explained(latest))
@@ -172,7 +172,7 @@ def _measured_boxes(project: Project, progress: Progress, evaluations: list[Eval
 
 
 def _measured_by_task(project: Project, own: Mapping[str, str], evaluations: list[Evaluation]) -> None:
-    from labeler.ui.charts import forecast, own_figures, progress_charts
+    from labeler.ui.charts import own_figures, progress_charts
 
     st.write(own_figures.in_words(evaluations[-1], own))
     first = next(iter(own))
@@ -181,7 +181,13 @@ def _measured_by_task(project: Project, own: Mapping[str, str], evaluations: lis
     if curve is not None:
         components.figure(curve, alt=f"{own[metric]} against labels")
     _download(progress_charts.metrics_csv(evaluations, own))
-    st.markdown("\n".join(f"- {sentence}" for sentence in forecast.sentences(evaluations, project.images.labeled)))
+    st.markdown("\n".join(f"- {sentence}" for sentence in _outlook(evaluations, project)))
+
+
+def _outlook(evaluations: list[Evaluation], project: Project) -> list[str]:
+    from labeler.ui.charts import forecast
+
+    return forecast.sentences(evaluations, project.images.labeled, project.images.unlabeled)
 
 
 def _download(table: bytes) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from labeler.ui.parts.palette import BOTH
-from shared.figures import goal_metric, interval_in_words, percent, rounded
+from shared.figures import goal_metric, interval_in_words, many, percent, rounded
 from shared.wire.evaluation import Advice, Evaluation, Needed, RandomEstimate
 
 Curve = alt.LayerChart | alt.FacetChart
@@ -20,13 +20,13 @@ FORECAST = "forecast, 95% band"
 RANDOM = "random labels (estimate)"
 
 
-def sentences(evaluations: Sequence[Evaluation], labeled: int) -> list[str]:
-    """The advice of the latest evaluation now that `labeled` images have a label, and what choosing saved; [] if
-    none."""
+def sentences(evaluations: Sequence[Evaluation], labeled: int, left: int | None = None) -> list[str]:
+    """The advice of the latest evaluation now that `labeled` images have a label and `left` have none, and what
+    choosing saved; [] if none."""
     latest = evaluations[-1]
     since = max(0, labeled - latest.spent)
     metric = goal_metric(latest)[0]
-    advice = _advice(latest.advice, since, metric) if latest.advice is not None else []
+    advice = _advice(latest.advice, since, metric, left) if latest.advice is not None else []
     return [*advice, *_saved(latest.random_baseline, metric)]
 
 
@@ -57,16 +57,19 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
     return drawn
 
 
-def _advice(advice: Advice, since: int, metric: str) -> list[str]:
+def _advice(advice: Advice, since: int, metric: str, left: int | None) -> list[str]:
     said = []
     if advice.stable and advice.agreement is not None:
         kappa = rounded(advice.agreement, 3)
         said.append(f"The last models agree on nearly every image (kappa {kappa}): more labels change little.")
     if advice.slope is not None:
-        gained = f"a hundred more labels gain about {rounded(100 * advice.slope, 1)} points of {metric}"
+        points = rounded(100 * advice.slope, 1)
+        gained = f"a hundred more labels gain about {points} points of {metric}"
+        if float(points) <= 0:
+            gained = "more labels gain nothing"
         said.append(f"The curve is flat: {gained}." if advice.flat else f"At the current slope, {gained}.")
     if advice.needed is not None:
-        said.append(_needed(advice.needed, since))
+        said.append(_needed(advice.needed, since) + _shortfall(advice.needed, since, left))
     return said
 
 
@@ -83,6 +86,15 @@ def _needed(needed: Needed, since: int) -> str:
     else:
         between = f"at least {low:,}" if low else "the test sample is too small for bounds"
     return f"About **{labels:,} more labels** ({between}) {goal}, if the curve continues like this."
+
+
+def _shortfall(needed: Needed, since: int, left: int | None) -> str:
+    """What to add if fewer images are `left` than labels are needed."""
+    labels = needed.low if needed.labels is None else needed.labels
+    if left is None or labels - since <= left:
+        return ""
+    count = f"Only {many(left, 'image')} {'has' if left == 1 else 'have'} no label yet" if left else "No image is left"
+    return f" {count}: add photos to get there."
 
 
 def _saved(baseline: Sequence[RandomEstimate], metric: str) -> list[str]:

@@ -69,6 +69,12 @@ def test_nobody_at_work_gives_no_time_and_what_is_passed_is_not_negative() -> No
     assert target(status(100), None, labeled=200, given=200, pace=1.0).labels == 0
 
 
+def test_what_the_images_without_a_label_cannot_reach_is_no_goal() -> None:
+    assert target(status(500), FORECAST, labeled=100, given=100, pace=10.0, left=79) is None
+    found = target(status(500), FORECAST, labeled=100, given=100, pace=10.0, left=80)
+    assert (found.accuracy, found.labels) == (0.9, 80)
+
+
 def test_without_budget_and_forecast_there_is_no_target() -> None:
     assert target(None, None, labeled=10, given=10, pace=1.0) is None
     assert target(status(0), evaluation(10, None), labeled=10, given=10, pace=1.0) is None

@@ -54,6 +54,25 @@ def test_labels_given_since_the_forecast_are_taken_off_as_on_the_card(labeled: i
     assert ahead.labels == max(0, 160 + 80 - labeled)
 
 
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (80, None),
+        (79, "Only 79 images have no label yet"),
+        (1, "Only 1 image has no label yet"),
+        (0, "No image is left"),
+    ],
+)
+def test_too_few_images_for_the_goal_are_said(left: int, words: str | None) -> None:
+    (said,) = forecast.sentences(course(Advice(needed=Needed(goal=0.9, labels=80, low=40, high=200))), 160, left)
+    assert said.endswith(f" {words}: add photos to get there." if words else "if the curve continues like this.")
+
+
+def test_a_falling_curve_gains_nothing() -> None:
+    (said,) = forecast.sentences(course(Advice(slope=-0.0131, flat=True)), 160)
+    assert said == "The curve is flat: more labels gain nothing."
+
+
 def test_stable_and_flat_are_said_when_they_are() -> None:
     stable, flat = forecast.sentences(course(Advice(agreement=0.994, stable=True, slope=0.002, flat=True)), 160)
     assert "kappa 0.994" in stable
