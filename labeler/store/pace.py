@@ -10,7 +10,7 @@ from shared.wire.log import Person, Row
 
 PACE_MINUTES = 5
 _MOST = 2_000  # maximum remembered answers per annotator: 400 per minute
-_FEWEST, _SHORTEST = 5, 20.0  # answers, and seconds since the first of them, before a forecast relies on the speed
+_FEWEST, _SHORTEST = 5, 5.0  # answers, and seconds since the first of them, before a forecast relies on the speed
 
 
 class _Answer(NamedTuple):

@@ -238,4 +238,7 @@ def test_whoever_hesitates_is_reminded_of_similar_labeled_images_and_all_see_how
     for _ in range(5):
         card.key("1")
     expect(card.part("card").get_by_test_id("pace")).to_have_text(re.compile(r"Labels per minute: \d+"))
-    expect(card.part("target")).to_have_text(re.compile(r"^about .+ to the label budget \(4\d labels\)$"))
+    # Without news, a page gets a new state after 15 seconds.
+    expect(card.part("target")).to_have_text(
+        re.compile(r"^about .+ to the label budget \(4\d labels\)$"), timeout=30_000
+    )
