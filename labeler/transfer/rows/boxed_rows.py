@@ -87,4 +87,5 @@ def answers_of(history: Any, answer: NamedBoxes | None) -> list[dict[str, Any]]:
 
 def _in_pixels(answer: NamedBoxes) -> NamedBoxes:
     """The boxes in pixels. Raises ValueError for relative coordinates of an image of unknown size."""
-    return placed(answer, (answer.width or 0, answer.height or 0))[0] if answer.unit == "share" else answer
+    relative = answer.unit == "share" and answer.boxes  # no box needs no size
+    return placed(answer, (answer.width or 0, answer.height or 0))[0] if relative else answer
