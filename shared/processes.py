@@ -50,6 +50,17 @@ def yield_to_all() -> None:
                 os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
+def is_alive(process: int) -> bool:
+    """Whether a process with this id is running, whoever owns it."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def end_with_parent() -> None:
     """On Linux, kill this process when the thread that started it ends, even while it is halted.
 

@@ -19,6 +19,7 @@ from commands.running.stored_labels import labels_of
 from commands.upkeep.findings import Finding, Workspace
 from shared.figures import many, megabytes
 from shared.images.sources.choosing import why_not
+from shared.processes import is_alive
 from shared.settings.project_file import announce
 from shared.settings.services import LabelerSettings, ServiceSettings, SettingsError, TrainerSettings
 from shared.settings.starting import start
@@ -29,7 +30,7 @@ from trainer.embeddings.backbones.safe_weights import ModelFileError, shapes_in
 from trainer.embeddings.store import HASHES, ROWS, SHAPE
 from trainer.loop.desired_state import DesiredState
 from trainer.versions.active_backbone import BACKBONES, EMBEDDINGS
-from trainer.versions.registry import RefusedVersion, Registry, is_alive
+from trainer.versions.registry import RefusedVersion, Registry
 
 LEAST_BYTES = 200_000_000
 """With fewer free bytes, a project soon stops."""

@@ -29,6 +29,7 @@ from safetensors.numpy import save_file
 
 from shared.cells import harmless, meant
 from shared.figures import choice
+from shared.processes import is_alive
 from shared.storage.file_errors import cause_of
 from shared.storage.safe_names import escaped
 from shared.storage.whole_files import write_whole
@@ -302,17 +303,6 @@ def _described(name: str, path: Path) -> ModelVersion:
     if described.format > FORMAT:
         raise RefusedVersion(f"Version {name!r} was saved by a newer Flywheel: update this one.")
     return described
-
-
-def is_alive(process: int) -> bool:
-    """Whether a process with this id is running, whoever owns it."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _sync(path: Path) -> None:

@@ -19,6 +19,7 @@ import torch
 from torchvision.models import get_model_weights
 
 from shared.figures import megabytes
+from shared.processes import is_alive
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,10 @@ def _fetch(address: str, file: Path, on_bytes: OnBytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     timeout = httpx.Timeout(READ_SECONDS, connect=REACH_SECONDS)
+    for left in file.parent.glob(f"{file.stem}.*.part"):
+        process = left.stem.rpartition(".")[2]
+        if process.isdecimal() and not is_alive(int(process)):  # its download was killed
+            left.unlink(missing_ok=True)
     partial = file.with_suffix(f".{os.getpid()}.part")
     try:
         with (

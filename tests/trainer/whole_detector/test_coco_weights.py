@@ -1,5 +1,7 @@
 """Weights are downloaded once, checked, and said to be missing where they cannot be had."""
 
+import os
+import subprocess
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
@@ -59,6 +61,19 @@ def test_a_file_without_end_is_given_up(server, tmp_path, monkeypatch):
     with pytest.raises(NotHereError, match=r"larger than 1\.0 kB"):
         coco_weights("tiny", address=address)
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_what_a_killed_download_left_is_deleted_and_what_another_process_downloads_stays(server, tmp_path):
+    address, _ = server
+    folder, ended = tmp_path / "checkpoints", subprocess.Popen(["true"])
+    ended.wait()
+    folder.mkdir()
+    stem = address.rpartition("/")[2].removesuffix(".pth")
+    left, under_way = (folder / f"{stem}.{process}.part" for process in (ended.pid, os.getppid()))
+    for part in (left, under_way):
+        part.write_bytes(b"part")
+    coco_weights("tiny", address=address)
+    assert (left.exists(), under_way.exists()) == (False, True)
 
 
 def test_what_cannot_be_had_is_said(server):

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import httpx
 import huggingface_hub
 from huggingface_hub import constants, try_to_load_from_cache
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, tqdm
 
 from shared.figures import megabytes
 
@@ -24,6 +27,8 @@ HUB_SECONDS = 4.0
 """Seconds after which a hub that does not answer counts as unreachable."""
 TELL_SECONDS = 0.5
 """Seconds between two progress reports of a download."""
+LEFT_SECONDS = 3_600.0
+"""A part of a file that was not written for so long is of a download that was killed: a stalled one ends sooner."""
 FILES = ("model.safetensors", "pytorch_model.bin")
 """File names of weights in a hub repository; the first one is what we download."""
 
@@ -79,7 +84,8 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
     do not fit on the disk.
 
     `on_download` is told the progress twice a second. Within a call, an interrupted download resumes. A file whose size
-    the hub does not tell is not downloaded, because nothing would limit it.
+    the hub does not tell is not downloaded, because nothing would limit it. A download that brings more ends. What
+    killed downloads of networks left in the cache is deleted.
     """
     endpoint = _endpoint()
     try:
@@ -87,6 +93,7 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
         total = huggingface_hub.get_hf_file_metadata(address, timeout=HUB_SECONDS).size
         if not total:
             raise OSError("the hub does not tell their size")  # noqa: TRY301 - told like any other reason
+        _delete_leftovers()
         _check_room(total)
         log.info(
             "Downloading the weights of %s from the model hub, %.0f MB. To prevent this, set auto_download = false.",
@@ -96,13 +103,39 @@ def fetch_weights(name: str, repository: str, on_download: OnDownload | None = N
         with _told(on_download, name, repository, total):
             return str(
                 huggingface_hub.hf_hub_download(
-                    repository, FILES[0], endpoint=endpoint, cache_dir=constants.HF_HUB_CACHE
+                    repository, FILES[0], endpoint=endpoint, cache_dir=constants.HF_HUB_CACHE, **_at_most(total)
                 )
             )
     except Exception as error:  # network, disk or a broken response: many kinds of error, none of them ours
         log.debug("The hub did not give %s", repository, exc_info=True)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
         raise UnreachableError(f"The weights of {name!r} cannot be downloaded from the model hub ({reason}).") from None
+
+
+def _delete_leftovers() -> None:
+    """Delete the parts of files in the hub's cache that killed downloads of timm networks left. Each download begins a
+    new file."""
+    for part in Path(constants.HF_HUB_CACHE).glob("models--timm--*/blobs/*.incomplete"):
+        with suppress(OSError):  # another process may be faster
+            if time.time() - part.stat().st_mtime > LEFT_SECONDS:
+                part.unlink()
+
+
+def _at_most(total: int) -> dict[str, Any]:
+    """The argument of a download that ends it after `total` bytes. The library counts them for its progress bar."""
+    if "tqdm_class" not in inspect.signature(huggingface_hub.hf_hub_download).parameters:
+        return {}  # an older version of the library
+
+    class Limit(tqdm):
+        received = 0
+
+        def update(self, n: float | None = 1) -> Any:
+            Limit.received += int(n or 0)
+            if Limit.received > total:
+                raise OSError(f"the hub sends more than the {megabytes(total)} that it announced")
+            return super().update(n)
+
+    return {"tqdm_class": Limit}
 
 
 def _check_room(total: int) -> None:

@@ -1,6 +1,8 @@
 """Published weights are downloaded from a model hub: what is told meanwhile, and what is not begun."""
 
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +16,7 @@ from safetensors.torch import save
 
 from shared.settings.services import TrainerSettings
 from trainer.embeddings.backbones.backbone import load_auto, resolve_auto
-from trainer.embeddings.backbones.hub import Download, UnreachableError, fetch_weights, hub_answers
+from trainer.embeddings.backbones.hub import LEFT_SECONDS, Download, UnreachableError, fetch_weights, hub_answers
 
 TINY = "test_efficientnet"  # 0.1 M parameters; timm has it for tests like these
 REPOSITORY = f"timm/{TINY}.r160_in1k"
@@ -29,21 +31,22 @@ class Hub(BaseHTTPRequestHandler):
 
     weights = b""
     tells_size = True
+    announced = 0  # bytes in the metadata, if they are others than will come
     asked: list[str] = []  # noqa: RUF012 - of the class, as http.server makes a new handler for each request
 
     def do_HEAD(self) -> None:
-        self._answer(b"")
+        self._answer(b"", self.announced or len(self.weights))
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        self._answer(self.weights)
+        self._answer(self.weights, len(self.weights))
 
-    def _answer(self, body: bytes) -> None:
+    def _answer(self, body: bytes, size: int) -> None:
         self.send_response(200)
         self.send_header("X-Repo-Commit", "a" * 40)
         self.send_header("ETag", '"b1946ac92492d2347c6235b4d2611184"')
         if self.tells_size:
-            self.send_header("Content-Length", str(len(self.weights)))
+            self.send_header("Content-Length", str(size))
         self.end_headers()
         self.wfile.write(body)
 
@@ -91,6 +94,25 @@ def test_what_a_killed_download_left_is_no_progress_of_the_next_one(hub: None, n
     assert told
     assert all(each.done <= each.total for each in told)
     assert told[0].done == 0
+
+
+def test_what_killed_downloads_left_is_deleted_and_what_another_process_downloads_stays(
+    hub: None, no_hub: Path
+) -> None:
+    parts = [no_hub / f"models--timm--{name}" / "blobs" / "b1946ac9.0a1b2c3d.incomplete" for name in ("old", "now")]
+    for part in parts:
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"part")
+    long_ago = time.time() - 2 * LEFT_SECONDS
+    os.utime(parts[0], (long_ago, long_ago))
+    fetch_weights(TINY, REPOSITORY)
+    assert [part.exists() for part in parts] == [False, True]
+
+
+def test_a_download_that_brings_more_than_was_announced_ends(hub: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hub, "announced", len(Hub.weights) // 4)
+    with pytest.raises(UnreachableError, match=r"the hub sends more than the .* that it announced"):
+        fetch_weights(TINY, REPOSITORY)
 
 
 def test_an_address_of_the_hub_that_is_none_is_out_of_reach(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
