@@ -46,7 +46,8 @@ os.environ.setdefault("FLYWHEEL_TRAINER__TRACKING", "off")
 TESTS = Path(__file__).parent
 LONG = [
     *("browser", "system", "commands/models", "commands/test_client.py", "trainer/embeddings/decoding"),
-    *("trainer/engine", "trainer/jobs", "trainer/loop", "trainer/versions", "trainer/whole_detector"),
+    *("trainer/engine", "trainer/jobs", "trainer/loop", "trainer/tracking", "trainer/versions"),
+    *("trainer/whole_detector",),
 ]
 """Rooms and files whose tests take seconds each: they start services and jobs, or train."""
 
