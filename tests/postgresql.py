@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 import psycopg
+from sqlalchemy import make_url
 
 NOBODY = 65534
 SERVER = "pginstall18"
@@ -70,10 +71,10 @@ class PostgreSQL:
         self._process.send_signal(signal.SIGINT)
         self._process.wait(START_SECONDS)
 
-    def new_database(self) -> str:
-        """The address of a new, empty database."""
-        name = f"test_{next(_number)}"
-        self.execute(f"CREATE DATABASE {name}")
+    def new_database(self, like: str | None = None) -> str:
+        """The address of a new database: an empty one, or a copy of the one at an address."""
+        name, template = f"test_{next(_number)}", make_url(like).database if like else "template1"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.address(name)
 
     def execute(self, statement: str, database: str = "postgres") -> None:

@@ -15,9 +15,10 @@ from PIL import Image
 from sqlalchemy import Engine, event
 
 from labeler.service import Service
-from labeler.store.database import Store, database_url
+from labeler.store.database import Store, database_url, migrate
 from shared.settings.services import LabelerSettings
 from shared.settings.starting import remember_task
+from shared.storage.database import open_engine, write
 from shared.wire.log import Annotation
 from shared.wire.queries import Query, QueryPush
 from tests.databases import compile_once
@@ -62,6 +63,19 @@ def new_database() -> bytes:
         return Path(database_url(empty).removeprefix("sqlite:///")).read_bytes()
 
 
+@cache
+def new_database_of_server() -> str:
+    """The address of such a database in the server of this process."""
+    from tests.postgresql import server  # takes seconds to start
+
+    address = server().new_database()
+    engine = open_engine(address)
+    with write(engine) as connection:
+        migrate(connection)
+    engine.dispose()
+    return address
+
+
 _database_of: Callable[[Path], str] | None = None
 """Where the labeler of a workspace keeps its labels; None: in the workspace."""
 
@@ -70,9 +84,9 @@ _database_of: Callable[[Path], str] | None = None
 def on_postgresql() -> Iterator[None]:
     """In the block, all labelers of this process keep their labels on a real server, one database per workspace."""
     global _database_of
-    from tests.postgresql import server  # takes seconds to start
+    from tests.postgresql import server
 
-    _database_of = cache(lambda _workspace: server().new_database())
+    _database_of = cache(lambda _workspace: server().new_database(like=new_database_of_server()))
     try:
         yield
     finally:
