@@ -12,7 +12,7 @@
  *   pixels of the upright original
  * @typedef {{ label?: number | null, answer?: any }} Answered `answer` depends on the task: `Classes`, or boxes as
  *   `boxes/edits.js` has them
- * @typedef {{ done: number, total: number, seconds_left?: number | null, lacks?: string | null, banner?: string | null,
+ * @typedef {{ done: number, total: number, problems?: number, seconds_left?: number | null, lacks?: string | null, banner?: string | null,
  *   download?: { name: string, done_bytes: number, total_bytes: number } | null }} Embedding
  * @typedef {{ running: boolean, done: number, total: number | null, seconds_left?: number | null, error?: string | null }} Scanning
  */

@@ -36,6 +36,11 @@ class EmbeddingProgress(Reply):
     download: Downloading | None = None
     lacks: str | None = None  # why nothing can be embedded until images are added, as a sentence
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether images are still to be read. Those that could not be read are tried again later."""
+        return self.done + self.problems < self.total
+
 
 class Saved(Reply):
     """What was saved when the trainer stopped, and where."""

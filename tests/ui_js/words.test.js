@@ -39,6 +39,7 @@ test("the bar says how far the trainer is with the images, and what it downloads
     share: 0.5,
   });
   assert.equal(embeddingOf({ done: 9, total: 9 }), null);
+  assert.equal(embeddingOf({ done: 8, total: 9, problems: 1 }), null); // one of them cannot be read: nothing is under way
   assert.equal(embeddingOf(null), null);
   const download = { name: "vit", done_bytes: 23_000_000, total_bytes: 88_000_000 };
   assert.equal(embeddingOf({ done: 0, total: 9, download }).text, "downloading vit: 23.0 MB of 88.0 MB");

@@ -245,10 +245,10 @@ class Embedder:
         `done` counts stored vectors, including those of images that have left the catalogue.
         """
         done, problems = min(len(self._store) if self._store else 0, total), len(self.problems)
-        recent = list(self._recent)
-        seconds_left = None
-        if len(recent) > 1 and recent[-1][0] > recent[0][0]:
-            rate = sum(count for _, count in recent[1:]) / (recent[-1][0] - recent[0][0])
+        now, seconds_left = time.monotonic(), None
+        recent = [each for each in list(self._recent) if now - each[0] <= RATE_WINDOW]
+        if len(recent) > 1 and now > recent[0][0]:
+            rate = sum(count for _, count in recent[1:]) / (now - recent[0][0])
             seconds_left = max(total - done - problems, 0) / rate
         return EmbeddingProgress(
             done=done,

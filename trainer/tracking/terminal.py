@@ -42,7 +42,7 @@ class ProgressBar:
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_SECONDS):
-            if _unfinished(self._progress()):
+            if self._progress().unfinished:
                 self._show()
 
     def _show(self) -> None:
@@ -61,10 +61,6 @@ class ProgressBar:
                     continue
                 left = f"about {duration(now.seconds_left)} left" if now.seconds_left is not None else ""
                 bar.update(task, description="Embedding", completed=now.done, total=now.total, left=left)
-                if not _unfinished(now):
+                if not now.unfinished:
                     logger.info("Embedded %d images; %d could not be read.", now.done, now.problems)
                     return
-
-
-def _unfinished(progress: EmbeddingProgress) -> bool:
-    return progress.done + progress.problems < progress.total

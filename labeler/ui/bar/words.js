@@ -1,5 +1,6 @@
 // The bar's messages about both services. Pure functions.
 
+import { isEmbedding } from "../lib/project.js";
 import { capital, duration, megabytes, number, percent, timeLeft } from "../lib/text.js";
 
 /** @typedef {{ text: string, share?: number }} Work current work, and its progress */
@@ -35,7 +36,7 @@ export function embeddingOf(embedding) {
     const work = { done: download.done_bytes, total: download.total_bytes };
     return workOf(work, `downloading ${download.name}`, megabytes);
   }
-  return embedding.done < embedding.total ? workOf(embedding, "processing images") : null;
+  return isEmbedding(embedding) ? workOf(embedding, "processing images") : null;
 }
 
 /** @param {any} scanning @returns {Work | null} */

@@ -182,10 +182,16 @@ export function noImages(project) {
   };
 }
 
+/** Whether the trainer still reads images. Those that it could not read are tried again later. @param {any} embedding */
+export function isEmbedding(embedding) {
+  const { done = 0, total = 0, problems = 0 } = embedding ?? {};
+  return done + problems < total;
+}
+
 /** The share of images that the trainer has embedded; undefined when it is done or stuck. @param {Project | null} project */
 export function embeddedShare(project) {
   const { done = 0, total = 0, lacks } = project?.embedding ?? {};
-  return done < total && !lacks ? done / total : undefined;
+  return isEmbedding(project?.embedding) && !lacks ? done / total : undefined;
 }
 
 /** How many images the trainer has embedded, in words; "" when it is done or stuck. @param {Project | null} project */

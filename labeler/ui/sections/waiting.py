@@ -81,10 +81,17 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         )
     elif embedding.lacks:
         st.info(plain(embedding.lacks), icon=":material/image:")
-    elif embedding.done < embedding.total:
+    elif embedding.unfinished:
         st.progress(
             embedding.done / embedding.total,
             f"The trainer is processing the images: {embedding.done:,} of {embedding.total:,}"
             f"{time_left(embedding.seconds_left)}. You can continue "
             "labeling; images that it has not processed are not asked about or learned from yet.",
+        )
+    elif embedding.done < embedding.total:
+        them = "it" if embedding.problems == 1 else "them"
+        st.info(
+            f"The trainer cannot read {many(embedding.problems, 'image')}, so it does not learn from {them}. It tries "
+            "again by itself.",
+            icon=":material/image:",
         )

@@ -176,6 +176,7 @@ def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> No
     ("state", "done", "error", "said"),
     [
         ("waiting", 3, None, "The trainer is processing the images: 3 of 10, about 2 min left"),
+        ("waiting", 9, None, "The trainer cannot read 1 image, so it does not learn from it. It tries again"),
         ("paused", 10, None, "press Resume to train on them"),
         ("failed", 10, "ValueError: no room", "ValueError"),
         ("training", 10, None, ""),
@@ -187,7 +188,9 @@ def test_why_nothing_new_comes_is_said(
     service: Service, state: TrainerState, done: int, error: str | None, said: str
 ) -> None:
     download = Downloading(name="vit", done_bytes=23_000_000, total_bytes=88_000_000) if done < 0 else None
-    embedding = EmbeddingProgress(done=max(done, 0), total=10, seconds_left=120, download=download)
+    embedding = EmbeddingProgress(
+        done=max(done, 0), total=10, seconds_left=120, download=download, problems=int(done == 9)
+    )
     status = TrainerStatus(
         state=state,
         log_id=None,

@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from hashlib import sha256
 from io import BytesIO
@@ -19,7 +20,7 @@ from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
 from tests.trainer.embeddings.embedders import Opened, Photos, run
 from trainer.embeddings.backbones.torch_networks import TorchBackbone
-from trainer.embeddings.embedder import LEAST, STEP_SECONDS, Embedder
+from trainer.embeddings.embedder import LEAST, RATE_WINDOW, STEP_SECONDS, Embedder
 from trainer.routes.api import Parts
 
 # ---------------------------------------------------------------- steps
@@ -271,6 +272,8 @@ def test_progress_says_how_far_and_how_long(photos: Photos, opened: Opened) -> N
     assert (told.done, told.total, told.problems, told.backbone) == (11, 12, 1, embedder.key)
     assert told.seconds_left == 0
     assert (embedder.progress(100).seconds_left or 0) > 0
+    embedder._recent = deque((at - RATE_WINDOW, count) for at, count in embedder._recent)
+    assert embedder.progress(100).seconds_left is None  # nothing comes now: an old rate says nothing
 
 
 # ---------------------------------------------------------------- vectors from a file
