@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--images", type=Path, help="base folder of file names (default: the folder of the labels)")
     parser.add_argument("--most", type=int, help="number of images, drawn at random with seed 0")
+    parser.add_argument("--views", action="store_true", help="features of three views, as after the second look")
     network = ("backbone", "backbone_weights", "backbone_mean", "backbone_std", "input_size")
     for name in network:
         parser.add_argument(f"--{name.replace('_', '-')}")
@@ -48,6 +49,13 @@ def main() -> None:
         backbone = load_backbone(settings, Path(folder))
         if backbone is None:
             raise SystemExit("No backbone is named, and none can be had here: see docs/guides/backbones.md.")
+        if given.views:
+            from trainer.embeddings.backbones.feature_blocks import VIEWS
+            from trainer.embeddings.backbones.torch_networks import TorchBackbone
+
+            if not isinstance(backbone, TorchBackbone) or not backbone.version:
+                raise SystemExit(f"{backbone.key} has no features of several views.")
+            backbone = backbone.in_version(VIEWS)
         for start in track(range(0, len(labeled), BATCH), "Embedding"):
             files = (read(row.uri, given.images or source.folder, limits) for row in labeled[start : start + BATCH])
             inputs = [backbone.preprocessing.read(file, limits) for file in files]

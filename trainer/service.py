@@ -21,6 +21,7 @@ from shared.wire.log import Acknowledgement, AnnotationBatch
 from shared.wire.project import StrategyEntry, StrategyList
 from shared.wire.trainer import ClassNames, Saved, TrainerStatus
 from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.second_look import SecondLook
 from trainer.engine.opening import open_engine
 from trainer.explore.explorer import Explorer
 from trainer.explore.predicting import Predictor
@@ -34,6 +35,7 @@ from trainer.loop.ingest import Ingest
 from trainer.loop.live_model import LiveModel, NotReady
 from trainer.loop.loop import Loop
 from trainer.loop.saving import Saver
+from trainer.loop.swap import Swap
 from trainer.strategies import STRATEGIES
 from trainer.sync.backlog import FLUSH_SECONDS
 from trainer.sync.image_source import Photos
@@ -44,7 +46,7 @@ from trainer.sync.replica import Replica
 from trainer.tasks.registry import task_named
 from trainer.tasks.task import Task
 from trainer.tracking.wandb_follower import Tracker
-from trainer.versions.active_backbone import BACKBONES, embedder_of, open_embedder
+from trainer.versions.active_backbone import BACKBONES, EMBEDDINGS, embedder_of, open_embedder
 from trainer.versions.library import Versions
 from trainer.versions.registry import Registry
 
@@ -91,13 +93,16 @@ class Trainer:
         self.catalog = CatalogFollower(self.client, self.replica, self.control.wake)
         detector = open_live_detector(self.folder, settings, self.replica, self.photos)
         latest = self.replica.evaluations[-1] if self.replica.evaluations else None
+        saver = Saver(self.registry, self.replica, self.folder / BACKBONES, settings, detector.pictures)
+        second = SecondLook(settings, self.folder / EMBEDDINGS, self.photos.fetch, self.engine)
         self.loop = Loop(
             settings,
             folder=self.folder,
             replica=self.replica,
             control=self.control,
             live=LiveModel(self._ingest_by(embedder), serving, latest=latest),
-            saver=Saver(self.registry, self.replica, self.folder / BACKBONES, settings, detector.pictures),
+            saver=saver,
+            swap=Swap(self.folder, self.replica, saver, settings, second=second, ingest_by=self._ingest_by),
             client=self._quick,
             publisher=self.publisher,
             disk=self.disk,

@@ -1,1 +1,1 @@
-"""Finds labels and images that deserve a second look."""
+"""Finds labels that may be wrong, and odd images."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from labeler import service
-from labeler.ui.parts import components
+from labeler.ui.parts import components, wording
 from labeler.ui.parts.palette import own_colours
 from labeler.ui.parts.wording import plain
 from labeler.ui.sections import mistakes, waiting
@@ -58,6 +58,11 @@ def _figures() -> None:
     pace.metric("Labels per minute", rounded(progress.labels_per_minute))
     if status is not None and (used := status.embedding.resolved) is not None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
+    if status is not None and (again := status.embedding.second_look) is not None:
+        if again.state == "embedding":
+            st.progress(again.done / max(again.total, 1), wording.second_look(again))
+        else:
+            st.caption(plain(wording.second_look(again)))
     if not evaluations:
         st.info(
             unmeasured.nothing_measured(

@@ -29,6 +29,7 @@ from shared.wire.fields import Source
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 ChallengerMode = Literal["auto", "on", "off"]
+SecondLook = Literal["auto", "on", "off"]
 TestOrder = Literal["random", "active"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -211,6 +212,7 @@ class TrainerSettings(ServiceSettings):
     embeddings: Annotated[str, MAKES_PROJECT, IS_PATH, RECORDED]
     text_network: Annotated[str, RECORDED]
     text_prompts: Annotated[list[Annotated[str, Field(min_length=2, max_length=500)]], CHANGEABLE]
+    second_look: Annotated[SecondLook, CHANGEABLE]
     batch_size: Annotated[int, Field(ge=1, le=4_096)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
     max_image_bytes: Positive

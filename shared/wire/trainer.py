@@ -21,6 +21,19 @@ class Downloading(Reply):
     total_bytes: int
 
 
+class SecondLookView(Reply):
+    """Whether each image is embedded a second time, in several views: `done` of `total`.
+
+    It waits until every image has its first vector. Once it is used, new images get all views at once.
+    """
+
+    state: Literal["off", "waiting", "embedding", "used"]
+    message: str = ""  # why it is off, as a sentence
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+
+
 class EmbeddingProgress(Reply):
     """The number of embedded images out of those in the catalogue. `problems` could not be read."""
 
@@ -35,6 +48,7 @@ class EmbeddingProgress(Reply):
     )
     download: Downloading | None = None
     lacks: str | None = None  # why nothing can be embedded until images are added, as a sentence
+    second_look: SecondLookView | None = None  # None where there is nothing to gain by it
 
     @property
     def unfinished(self) -> bool:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from shared.wire.fields import Split
 from shared.wire.images import ImageEntry
 from trainer.columns.half_rows import BLOCK, AnyRows, parts
-from trainer.columns.hash_index import as_text
+from trainer.columns.hash_index import Hashes, as_text
 from trainer.columns.id_index import IdIndex, Ids
 from trainer.columns.id_matrix import NONE, IdMatrix
 from trainer.columns.images import SPLITS, TRAIN, Images, Splits
@@ -201,6 +201,11 @@ class ImagePool:
     def has(self, image_ids: Ids) -> NDArray[np.bool_]:
         """Which of these images (n,) are in the pool."""
         return self._images.places.of(image_ids) >= 0
+
+    def lacking(self, known: Callable[[Hashes], NDArray[np.bool_]]) -> Ids:
+        """The images whose content hashes (n, 32) are not `known` elsewhere."""
+        images = self._images.all()
+        return images.ids[~known(images.hashes)]
 
     def held_splits(self) -> Splits:
         """The split of each row of `held` that it had when it was added."""

@@ -27,7 +27,7 @@ from shared.storage.whole_files import write_whole
 from shared.wire.trainer import ChallengerRound
 from trainer.embeddings.auto_choice import recall
 from trainer.embeddings.backbones.backbone import load_backbone
-from trainer.embeddings.backbones.feature_blocks import with_layout
+from trainer.embeddings.backbones.feature_blocks import VERSION, VIEWS, with_layout
 from trainer.embeddings.backbones.saved_backbone import freeze
 from trainer.embeddings.backbones.timm_networks import config_of, create
 from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, device_named
@@ -112,7 +112,10 @@ class _Match:
         self.device = device_named(work.settings.device)
         self.pace = Pace()
         self.notes: list[str] = []
-        self.start, self.has_weights = _start(work, self.device)
+        live, self.has_weights = _start(work, self.device)
+        self.features = live.version  # of the embeddings that it competes with
+        # With several views of an image, an epoch would take as many times as long.
+        self.start = live.in_version(VERSION) if live.version == VIEWS else live
         self.task, values = tasks_of(work)
         labeled = [image for image in work.images if values(image) is not None]
         train = self.task.targets([values(each) for each in labeled if each.split == "train"])
@@ -221,7 +224,7 @@ class _Match:
             network, Part(self.photos, rows), None, plan, checkpoint=checkpoint, device=self.device, on_step=tell
         )
         self.notes += [note for note in done.notes if note not in self.notes]
-        return TorchBackbone(
+        trained = TorchBackbone(
             start.name,
             network.body,
             input_size=start.input_size,
@@ -230,6 +233,7 @@ class _Match:
             device=self.device,
             published=start.published,
         )
+        return trained.in_version(self.features)
 
     def _head_over(self, backbone: TorchBackbone, learn: NDArray[np.bool_], tested: NDArray[np.bool_]) -> list[Said]:
         """Predictions for `tested`, by a head fitted on the embeddings of `learn` by `backbone`."""

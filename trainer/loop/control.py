@@ -25,7 +25,7 @@ from trainer.loop.stopping import Rule, StoppingRules
 ANSWERS = frozenset({"label", "skip", "flag", "settle", "undo"})
 CATCH_UP_SECONDS = 1.0  # between rounds while rows are still on their way
 
-Step = Literal["finish", "rest", "learn", "study", "embed", "wait"]
+Step = Literal["finish", "rest", "learn", "study", "embed", "look again", "wait"]
 T = TypeVar("T")
 
 
@@ -121,12 +121,21 @@ class Control:
         """Nothing is learned or embedded."""
         return self.desired.wish == "pause"
 
-    def next_step(self, *, relaid: bool, embedded: bool, pending: bool, catching_up: bool, slow: bool = False) -> Step:
+    def next_step(
+        self,
+        *,
+        relaid: bool,
+        embedded: bool,
+        pending: bool,
+        catching_up: bool,
+        slow: bool = False,
+        spare: Callable[[], bool] = lambda: False,
+    ) -> Step:
         """Choose the loop's next step.
 
         `relaid`: the embedding space is another one than at the last round. `embedded`: a train image has its vector.
         `pending`: images wait for theirs. `catching_up`: more rows are on their way. `slow`: whether there is slow work
-        on a detector, and its turn has come.
+        on a detector, and its turn has come. `spare`: whether there is work for when nothing else is to be done.
         """
         with self.changed:
             self._news = False
@@ -142,7 +151,9 @@ class Control:
                 return "study"
             if pending:  # even after a stop, so that pages can show and search images
                 return "embed"
-            return "wait" if self.running else "rest"
+            if not self.running:
+                return "rest"
+            return "look again" if spare() else "wait"
 
     def interrupts(self) -> bool:
         """Whether slow work should end now, because something quicker is due."""

@@ -49,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 FAILED_SECONDS = 10.0  # until a failed step is tried again, unless there is news before
 
-
 NOTHING = (-1, False)
 
 
@@ -68,6 +67,7 @@ class Loop:
         control: Control,
         live: LiveModel,
         saver: Saver,
+        swap: Swap,
         client: LabelerClient,
         publisher: Publisher,
         disk: Disk | None = None,
@@ -85,7 +85,7 @@ class Loop:
         self._disk = disk or Disk(folder)
         self._saver = saver
         self.text = text or TextPrior(settings)
-        self._swap = Swap(folder, replica, saver, settings)
+        self._swap = swap
         self._evaluator = Evaluator(settings, replica, detector.pictures if detector is not None else None)
         self._studying = Studying(detector, self._evaluator, replica) if detector is not None else None
         self._owed = 0.0  # seconds that images wait for their vectors because of slow work
@@ -155,8 +155,8 @@ class Loop:
     def progress(self) -> EmbeddingProgress:
         """Progress of the embeddings."""
         live = self.live
-        done = len(live.pool) if live.pool is not None else 0
-        return live.embedder.progress(self.replica.image_count).model_copy(update={"done": done})
+        now = {"done": len(live.pool) if live.pool is not None else 0, "second_look": self._swap.second.view}
+        return live.embedder.progress(self.replica.image_count).model_copy(update=now)
 
     def measured(self) -> Evaluation | None:
         """The last evaluation."""
@@ -180,6 +180,7 @@ class Loop:
             "learn": self._learn_alone,
             "study": self._study,
             "embed": self._embed,
+            "look again": self._look_again,
             "rest": self._rest,
             "wait": self._wait,
         }
@@ -211,6 +212,7 @@ class Loop:
             and pool is not None
             and not (self.live.ingest.pending and self._owed > 0)  # the thread is shared by halves
             and self._studying.due(self.live) is not None,
+            spare=lambda: self._swap.looks_again(self.live),
         )
 
     def _follow_log(self) -> None:
@@ -232,6 +234,9 @@ class Loop:
         if not self.live.ingest.embed():
             self.control.sleep(0.2)  # `pixels` waits for images to fit on
         self._owed -= time.monotonic() - began
+
+    def _look_again(self) -> None:
+        self.live = self._swap.look_again(self.live)
 
     def _rest(self) -> None:
         if self.control.desired.wish == "stop" and self.live.model is None:  # restarted: a stopped trainer predicts

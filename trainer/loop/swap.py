@@ -1,8 +1,13 @@
-"""Swaps the live model for one on other embeddings, between two rounds, and saves both models as versions."""
+"""Swaps the live model for one on other embeddings, between two rounds.
+
+A challenger's embeddings come with a version, so both models are saved. Those of the second look are of the same
+network, and nothing is saved.
+"""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +15,19 @@ from typing import Any
 
 from shared.settings.services import TrainerSettings
 from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.second_look import SecondLook
 from trainer.loop.ingest import Ingest
 from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import fit, weigh
 from trainer.loop.saving import Saver
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
+from trainer.tasks.registry import task_named
 from trainer.versions.active_backbone import Serving, binding
 
 logger = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 10.0  # for the layout of a pool that is no longer needed
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,46 @@ class Replacement:
     seconds: float
 
 
-class Swap:
-    """Puts a replacement in the live model's place. `folder`/serving.json keeps the choice over restarts."""
+class _Layout(threading.Thread):
+    """Lays the pool out in other embeddings, which takes seconds, while the loop learns."""
 
-    def __init__(self, folder: Path, replica: Replica, saver: Saver, settings: TrainerSettings) -> None:
+    def __init__(self, ingest: Ingest) -> None:
+        super().__init__(name="layout", daemon=True)
+        self.ingest = ingest
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Read all vectors."""
+        try:
+            self.ingest.refresh()
+        except Exception as error:  # such as a disk error; the loop's thread reports it and tries again
+            self.error = error
+
+
+class Swap:
+    """Puts a replacement in the live model's place. `folder`/serving.json keeps a challenger's over restarts.
+
+    `ingest_by` makes the pool that follows the catalogue, in the embeddings of an embedder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        replica: Replica,
+        saver: Saver,
+        settings: TrainerSettings,
+        *,
+        second: SecondLook,
+        ingest_by: Callable[[Embedder], Ingest],
+    ) -> None:
+        self.second = second
+        self._ingest_by = ingest_by
         self._folder = folder
         self._replica = replica
         self._saver = saver
         self._settings = settings
         self._retired: Embedder | None = None  # still open, because a reader may be using it
+        self._coming: _Layout | None = None  # the pool in the second embeddings, once all images have them
 
     def take_over(
         self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
@@ -54,15 +94,54 @@ class Swap:
         except Exception:
             replacement.ingest.embedder.close()
             raise
-        self.close()
-        self._retired = live.embedder
+        self._retire(live)
         logger.info("%s: %s", replacement.name, replacement.reason)
         return new
 
+    def looks_again(self, live: LiveModel) -> bool:
+        """Whether `look_again` has something to do now."""
+        if self._coming is not None:
+            return not self._coming.is_alive()
+        boxes = task_named(self._replica.fold.task.name).learns_from_images
+        return live.serving is None and not boxes and self.second.due(live.embedder, live.pool)
+
+    def look_again(self, live: LiveModel) -> LiveModel:
+        """Do a step of the second look. Returns the model on its embeddings when all images have them, `live` before.
+
+        Raises OSError if the disk refuses; then `live` stays.
+        """
+        embedder, coming, self._coming = self.second.embedder, self._coming, None
+        if coming is None:
+            if live.pool is not None and self.second.step(live.pool, self._replica.images) and embedder is not None:
+                self._coming = _Layout(self._ingest_by(embedder))
+                self._coming.start()
+            return live
+        snapshot = Snapshot.of(self._replica)
+        if coming.error is not None:
+            raise coming.error
+        new = LiveModel(coming.ingest, latest=live.latest)
+        new.ingest.refresh()  # what came meanwhile
+        if snapshot is None or new.pool is None or live.pool is None or not new.pool.has(live.pool.ids).all():
+            return live  # images came, which the next step embeds
+        weigh(new.pool, snapshot)
+        new.model = fit(new.pool, snapshot, None, seed=self._settings.seed)
+        self.second.taken()
+        self._retire(live)
+        logger.info("The features come from three views of each image now.")
+        return new
+
     def close(self) -> None:
-        """Close the files of the replaced embeddings."""
+        """Close the files of the replaced embeddings, and of those that are not complete."""
+        if self._coming is not None:
+            self._coming.join(CLOSE_SECONDS)
+        self.second.close()
         if self._retired is not None:
             self._retired.close()
+
+    def _retire(self, live: LiveModel) -> None:
+        if self._retired is not None:
+            self._retired.close()
+        self._retired = live.embedder
 
     def _install(
         self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]

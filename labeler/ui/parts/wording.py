@@ -7,6 +7,7 @@ from pathlib import Path
 
 from labeler.trainer_link.advice import how_to_start
 from shared.figures import duration
+from shared.wire.trainer import SecondLookView
 
 TRAINER: dict[str, tuple[str, str]] = {
     "waiting": ("Waiting for labels", "training starts with the first batch"),
@@ -62,6 +63,21 @@ def trainer(workspace: str | Path) -> dict[str, tuple[str, str]]:
 def away(workspace: str | Path, state: str) -> tuple[str, str]:
     """Name of the state of a trainer that gives this labeler no status, and what to do."""
     return trainer(workspace)["taken" if state == "taken" else "absent"]
+
+
+def second_look(view: SecondLookView) -> str:
+    """What the second look at the images does, in words."""
+    match view.state:
+        case "off":
+            return f"Second look: {view.message[:1].lower()}{view.message[1:]}"
+        case "waiting":
+            return "Second look: it begins when every image has its first features."
+        case "used":
+            return "Each image is seen as it is, mirrored, and with its middle enlarged."
+    return (
+        f"Second look: {view.done:,} of {view.total:,} images{time_left(view.seconds_left)}. Each image is seen again in "
+        "three views, while the trainer has nothing else to do. Then the model learns from these."
+    )
 
 
 def time_left(seconds: float | None) -> str:

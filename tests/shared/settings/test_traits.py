@@ -27,7 +27,8 @@ from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED,
             TrainerSettings,
             CHANGEABLE,
             {"query_strategy", "exploration", "query_length", "eval_and_query_every", "label_budget"}
-            | {"early_stopping_metrics_thresholds", "challenger", "challenger_flip", "text_prompts", "iou_threshold"},
+            | {"early_stopping_metrics_thresholds", "challenger", "challenger_flip", "text_prompts", "iou_threshold"}
+            | {"second_look"},
         ),
     ],
 )

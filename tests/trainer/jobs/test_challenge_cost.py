@@ -21,6 +21,7 @@ class Network:
     """Embeds an image in a second of its own clock."""
 
     input_size = 8
+    looks = 1
 
     def embed(self, batch):
         return np.zeros((len(batch), 2), np.float32)

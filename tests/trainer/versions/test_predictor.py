@@ -46,12 +46,12 @@ def pixel_backbone() -> PixelBackbone:
     return PixelBackbone.fit([preprocessing(8).cut(image) for image in images], seed=0)
 
 
-def torch_backbone(layout: bool = True) -> TorchBackbone:
+def torch_backbone(layout: bool = True, version: int = 2) -> TorchBackbone:
     from trainer.embeddings.backbones.feature_blocks import with_layout
 
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=0)
-    network = with_layout(network) if layout else network
+    network = with_layout(network, version) if layout else network
     device = torch.device("cpu")
     return TorchBackbone("test_resnet", network, input_size=32, mean=(0.4,) * 3, std=(0.2,) * 3, device=device)
 
@@ -72,7 +72,10 @@ def saved_head(tmp_path, backbone: Backbone, **more):
     return version, others, head.predict_proba(projection.transform(vectors))
 
 
-@pytest.mark.parametrize("make", [pixel_backbone, torch_backbone, lambda: torch_backbone(layout=False)])
+@pytest.mark.parametrize(
+    "make",
+    [pixel_backbone, torch_backbone, lambda: torch_backbone(version=3), lambda: torch_backbone(layout=False)],
+)
 def test_a_saved_head_says_what_the_live_one_said(tmp_path, make):
     version, images, expected = saved_head(tmp_path, make())
     classifier = load_classifier(version, tmp_path / "backbones")

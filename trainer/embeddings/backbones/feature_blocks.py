@@ -12,6 +12,12 @@ Features have a version, because vectors of different versions cannot be compare
 stage, and each channel of the own features is the mean of its map. In version 2, it is the generalised mean (Radenović
 et al. 2018, arXiv:1711.02512), which is nearer to the maximum, so that a small object counts more.
 
+Version 3 sees each image three times: as it is, in the mirror, and with its middle enlarged. The features of the image
+and of its mirror image stand side by side, because a `b` and a `d` would have the same mean. Projecting both layouts at
+once keeps the layout at 2,048 values. The middle is a block of its own: it helps where the subject is small, as hands
+are, and the labels tell how much it counts. All this takes three times as long, so a project begins with version 2 and
+gets version 3 later (`trainer.embeddings.second_look`).
+
 Transformers keep one resolution throughout. For them this is not measured, so their features are left unchanged.
 """
 
@@ -23,46 +29,79 @@ from torch.nn import functional
 
 VERSION = 2
 """Version of the features of new projects."""
+VIEWS = 3
+"""The version with three views of an image."""
 GRID = 5
 """Cells per side; 3 gave about half a point less, 10 about a point less."""
 LAST_GRID = 3
 """Cells per side of the last stage."""
-WIDTHS = {1: 1_024, 2: 2_048}
+WIDTHS = {1: 1_024, 2: 2_048, VIEWS: 2_048}
 """Version → maximum number of values of the layout. More are reduced by a random projection, which keeps distances
 (Johnson & Lindenstrauss 1984)."""
+MIDDLE = 11 / 14
+"""Share of each side that the middle of an image has."""
+MIDDLE_WIDTH = 768
+"""Maximum number of values of the middle's layout."""
 POWER = 3.0
 """Exponent of the generalised mean; 1 is the mean."""
 LEAST = 1e-6
 
 
 class Layout(torch.nn.Module):
-    """A timm network (B, 3, S, S) → its features and the layout, each of unit length, concatenated (B, D + ≤2,048)."""
+    """A timm network (B, 3, S, S) → its features and the layout, each of the same length, concatenated."""
 
     mixing: torch.Tensor | None
+    order: torch.Tensor | None  # of the mirror image's values before their projection, and their signs
+    signs: torch.Tensor | None
     in_float32 = True  # the projection of the layout, even if the network itself computes in 16 bits
 
-    def __init__(self, network: torch.nn.Module, channels: int, last: int = 0) -> None:
-        """`channels` of the last-but-one stage, and of the `last`: 0 for version 1."""
+    def __init__(self, network: torch.nn.Module, channels: int, last: int = 0, *, views: bool = False) -> None:
+        """`channels` of the last-but-one stage, and of the `last`: 0 for version 1. `views`: version 3."""
         super().__init__()
         self.network = network
         self.pretrained_cfg = getattr(network, "pretrained_cfg", {})  # timm's description of these weights
-        self.version = 2 if last else 1
+        self.version = VIEWS if views else 2 if last else 1
         self.generalised = self.version > 1 and _is_mean_of_rectified(network)
         self.cells = values = channels * GRID * GRID + last * LAST_GRID * LAST_GRID
-        mixing = None
+        mixing = order = signs = None
         width = WIDTHS[self.version]
         if values > width:
             draws = torch.Generator().manual_seed(0)
             mixing = torch.randn(values, width, generator=draws) / width**0.5
+            if views:  # the same projection of the values in another order is as good as another projection
+                order = torch.randperm(values, generator=draws)
+                signs = torch.randint(0, 2, (values,), generator=draws).float() * 2 - 1
         self.register_buffer("mixing", mixing)  # a buffer moves with the network and is part of its hash
+        self.register_buffer("order", order)
+        self.register_buffer("signs", signs)
 
-    def blocks(self, dim: int) -> tuple[int, int]:
-        """Lengths of both blocks of a vector of `dim` values."""
+    def blocks(self, dim: int) -> tuple[int, ...]:
+        """Lengths of the blocks of a vector of `dim` values."""
         values = self.mixing.shape[1] if self.mixing is not None else self.cells
-        return dim - values, values
+        if self.version < VIEWS:
+            return dim - values, values
+        middle = MIDDLE_WIDTH if self.mixing is not None else values
+        layout = values if self.mixing is not None else 2 * values
+        own = (dim - layout - middle) // 3
+        return 2 * own, layout, own + middle
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Inputs (B, 3, S, S) → vectors (B, D + ≤2,048)."""
+        """Inputs (B, 3, S, S) → vectors (B, D + ≤2,048); version 3: (B, 3 · D + at most 6,144)."""
+        own, layout = self._seen(images)
+        if self.version < VIEWS:
+            return torch.cat([own, layout if self.mixing is None else layout @ self.mixing], dim=1)
+        mirrored, reversed_layout = self._seen(images.flip(-1))
+        middle, middle_layout = self._seen(_middle(images))
+        if self.mixing is None or self.order is None or self.signs is None:
+            layouts = torch.cat([layout, reversed_layout], dim=1)
+        else:
+            layouts = (layout + reversed_layout[:, self.order] * self.signs) @ self.mixing
+            width = self.mixing.shape[1]
+            middle_layout = middle_layout @ self.mixing[:, :MIDDLE_WIDTH] * (width / MIDDLE_WIDTH) ** 0.5
+        return torch.cat([own, mirrored, layouts, middle, middle_layout], dim=1) / 2**0.5
+
+    def _seen(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Own features (B, D), and the cells (B, L) of the layout, each of unit length."""
         final, (earlier, last) = self.network.forward_intermediates(images, indices=2)  # type: ignore[operator]
         if self.generalised:
             features = final.float().clamp(min=LEAST).pow(POWER).mean((2, 3)).pow(1 / POWER)
@@ -71,9 +110,15 @@ class Layout(torch.nn.Module):
         layout = _cells(earlier, GRID)
         if self.version > 1:
             layout = torch.cat([layout, _cells(last, LAST_GRID)], dim=1) / 2**0.5
-        if self.mixing is not None:
-            layout = layout @ self.mixing
-        return torch.cat([functional.normalize(features.float()), layout], dim=1)
+        return functional.normalize(features.float()), layout
+
+
+def _middle(images: torch.Tensor) -> torch.Tensor:
+    """The middle of images (B, 3, S, S), enlarged to their size."""
+    size = images.shape[-1]
+    edge = round(size * (1 - MIDDLE) / 2)
+    inner = images[..., edge : size - edge, edge : size - edge]
+    return functional.interpolate(inner, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def _cells(maps: torch.Tensor, side: int) -> torch.Tensor:
@@ -118,4 +163,4 @@ def with_layout(network: torch.nn.Module, version: int = VERSION) -> torch.nn.Mo
     earlier, last = stages[-2], stages[-1]
     if earlier["reduction"] >= last["reduction"]:
         return network
-    return Layout(network, earlier["num_chs"], last["num_chs"] if version > 1 else 0)
+    return Layout(network, earlier["num_chs"], last["num_chs"] if version > 1 else 0, views=version == VIEWS)

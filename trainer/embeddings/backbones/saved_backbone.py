@@ -28,7 +28,7 @@ from trainer.embeddings.backbones.preparation import model_input
 from trainer.embeddings.backbones.safe_weights import ModelFileError, check_shapes, shapes_in
 from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, as_kept, content_of
 
-LAYOUTS = {1: "layout", 2: "layout 2"}
+LAYOUTS = {1: "layout", 2: "layout 2", 3: "layout 3"}
 """Version of the layout → how a file names it."""
 VERSIONS = {name: version for version, name in LAYOUTS.items()}
 

@@ -5,8 +5,7 @@ their pixels does not need.
 
 The middle square of an image is cropped and resized (`preparation`). On 3,781 clothing photos (mobilenetv2_100 at 160
 px, 100 / 400 random labels; `python -m benchmarks.preprocessing`) the crop gave 64.6 / 77.5 % right, the whole image
-resized to a square 60.4 / 74.7, padded to a square 60.8 / 74.5. Averaging with the mirror image gave 65.8 / 78.4 at
-twice the cost, and is left out.
+resized to a square 60.4 / 74.7, padded to a square 60.8 / 74.5.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import torch
 
 from shared.backbone import ResolvedBackbone, Weights
 from shared.settings.services import SettingsError, TrainerSettings
-from trainer.embeddings.backbones.feature_blocks import VERSION, Layout, with_layout
+from trainer.embeddings.backbones.feature_blocks import VERSION, VIEWS, Layout, with_layout
 from trainer.embeddings.backbones.preparation import PREPROCESSING, Inputs, Preprocessing
 from trainer.gpu.half import in_half
 from trainer.gpu.runner import Runner
@@ -36,6 +35,8 @@ LARGEST_DEFAULT = 224
 """Largest default input size in pixels per side: the cost grows with its square, and larger inputs seldom pay here."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Default normalisation: mean and standard deviation of each channel over ImageNet."""
+IN_USE = "in-use"
+"""File in the folder of embeddings of several views, once they have taken the place of the first ones."""
 Module = torch.nn.Module
 
 
@@ -95,6 +96,31 @@ class TorchBackbone:
         return self._network
 
     @property
+    def version(self) -> int:
+        """Version of its features; 0 for a network's features as they are."""
+        return self._network.version if isinstance(self._network, Layout) else 0
+
+    @property
+    def looks(self) -> int:
+        """How often it sees an image."""
+        return 3 if self.version == VIEWS else 1
+
+    def in_version(self, version: int) -> TorchBackbone:
+        """The same network with another version of its features; itself if it has none."""
+        if not isinstance(self._network, Layout) or self._network.version == version:
+            return self
+        return TorchBackbone(
+            self.name,
+            with_layout(self._network.network, version),
+            input_size=self.input_size,
+            mean=tuple(self.mean),
+            std=tuple(self.std),
+            device=self.device,
+            published=self.published,
+            weights=self.weights,
+        )
+
+    @property
     def at_once(self) -> int:
         """Images that a GPU takes at once; 0 on a CPU, where the caller decides."""
         return self._runner.at_once if self._runner is not None else 0
@@ -134,17 +160,21 @@ def own(settings: TrainerSettings) -> TorchBackbone:
 
 def as_kept(folder: Path | None, network: Module, build: Callable[[Module], TorchBackbone]) -> TorchBackbone:
     """The backbone that `build` makes of `network` with its layout: in the version of the embeddings in `folder`, or
-    else the newest one.
+    else the one of new projects.
 
     So an update embeds no project again, and its models stay.
     """
     newest = build(with_layout(network))
-    if folder is None or not isinstance(newest.network, Layout) or (folder / newest.key).is_dir():
+    if folder is None or not isinstance(newest.network, Layout):
         return newest
     alike = newest.key.partition("px-")[0]  # no need to hash its weights if the project never used this network
-    if not any(each.name.startswith(alike + "px-") for each in folder.glob("*/")):
+    if any(folder.glob(f"{alike}px-*/{IN_USE}")):
+        several = newest.in_version(VIEWS)
+        if (folder / several.key / IN_USE).is_file():
+            return several
+    if (folder / newest.key).is_dir() or not any(each.name.startswith(alike + "px-") for each in folder.glob("*/")):
         return newest
-    older = (build(with_layout(network, version)) for version in range(VERSION - 1, 0, -1))
+    older = (newest.in_version(version) for version in range(VERSION - 1, 0, -1))
     return next((each for each in older if (folder / each.key).is_dir()), newest)
 
 

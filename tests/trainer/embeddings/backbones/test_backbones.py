@@ -17,7 +17,7 @@ from trainer.embeddings.backbones.backbone import load_auto, load_backbone, reso
 from trainer.embeddings.backbones.feature_blocks import with_layout
 from trainer.embeddings.backbones.pixels import PixelBackbone, path_in
 from trainer.embeddings.backbones.saved_backbone import freeze, rebuild
-from trainer.embeddings.backbones.torch_networks import TorchBackbone
+from trainer.embeddings.backbones.torch_networks import IN_USE, TorchBackbone
 
 TINY = "test_efficientnet"  # 0.1 M parameters; timm has it for tests like these
 TINY_DIM = 256 + 48 * 25 + 64 * 9  # its own features, and the cells of its last two stages
@@ -104,7 +104,24 @@ def test_a_project_with_embeddings_of_earlier_features_keeps_them(weights: Path,
     assert again.key == new.key
 
 
-@pytest.mark.parametrize("version", [1, 2])
+def test_several_views_are_kept_once_they_are_in_use(weights: Path, tmp_path: Path) -> None:
+    given = settings(backbone=TINY, backbone_weights=str(weights))
+    new = load_backbone(given, tmp_path)
+    assert isinstance(new, TorchBackbone)
+    views = new.in_version(3)
+    assert (views.version, views.looks, len(views.blocks)) == (3, 3, 3)
+    for key in (new.key, views.key):
+        (tmp_path / key).mkdir()
+    unfinished = load_backbone(given, tmp_path)
+    assert unfinished is not None
+    assert unfinished.key == new.key
+    (tmp_path / views.key / IN_USE).touch()
+    kept = load_backbone(given, tmp_path)
+    assert kept is not None
+    assert (kept.key, kept.blocks) == (views.key, views.blocks)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_saved_backbone_keeps_the_version_of_its_features(weights: Path, tmp_path: Path, version: int) -> None:
     new = loaded(backbone=TINY, backbone_weights=str(weights), input_size=64)
     network = with_layout(new.network.network, version)

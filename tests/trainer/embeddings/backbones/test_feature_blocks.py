@@ -3,7 +3,7 @@ import pytest
 import timm
 import torch
 
-from trainer.embeddings.backbones.feature_blocks import GRID, LAST_GRID, WIDTHS, Layout, with_layout
+from trainer.embeddings.backbones.feature_blocks import GRID, LAST_GRID, VIEWS, WIDTHS, Layout, with_layout
 
 STAGED = ("test_efficientnet", "test_resnet", "test_convnext")
 
@@ -66,6 +66,36 @@ def test_moving_things_changes_the_layout(version: int) -> None:
         vectors = both(torch.cat([picture, picture.flip(2)]))
         upright, upside_down = vectors[:, both.blocks(vectors.shape[1])[0] :]
     assert float(upright @ upside_down / (upright.norm() * upside_down.norm())) < 0.99
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv2_035"])  # whose layout is projected, and kept as it is
+def test_three_views_of_an_image_and_of_its_mirror_image(name: str) -> None:
+    views, single = with_layout(drawn(name), VIEWS), with_layout(drawn(name))
+    pictures = photos()
+    with torch.inference_mode():
+        vectors, mirrored, once = views(pictures), views(pictures.flip(-1)), single(pictures)
+    blocks = views.blocks(vectors.shape[1])
+    assert sum(blocks) == vectors.shape[1]
+    own = single.blocks(once.shape[1])[0]
+    assert blocks[0] == 2 * own
+    torch.testing.assert_close(vectors[:, :own] * 2**0.5, once[:, :own])  # the image itself comes first
+    torch.testing.assert_close(vectors[:, :own], mirrored[:, own : 2 * own], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(vectors[:, own : 2 * own], mirrored[:, :own], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(vectors[:, :own], vectors[:, own : 2 * own], atol=1e-3)  # so both say more than one
+    for block in vectors.split(blocks, dim=1):
+        assert block.norm(dim=1).numpy() == pytest.approx(1, abs=0.15)
+
+
+def test_only_the_middle_of_an_image_counts_for_the_third_view() -> None:
+    views = with_layout(drawn("test_resnet"), VIEWS)
+    pictures = photos()
+    framed = pictures.clone()
+    framed[..., :10, :] = framed[..., -10:, :] = framed[..., :10] = framed[..., -10:] = 0.5
+    with torch.inference_mode():
+        before, after = views(pictures), views(framed)
+    blocks = views.blocks(before.shape[1])
+    torch.testing.assert_close(before[:, -blocks[2] :], after[:, -blocks[2] :])
+    assert not torch.allclose(before[:, : blocks[0]], after[:, : blocks[0]], atol=1e-3)
 
 
 def test_few_values_are_kept_as_they_are() -> None:

@@ -1,0 +1,112 @@
+"""Each image is embedded a second time, in several views, and the loop takes over the new features."""
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from starlette.testclient import TestClient
+
+from tests.standing import api_of
+from tests.trainer.learning import COLOURS, learning, picture, teach, wait_for
+from trainer.embeddings.second_look import SecondLook
+from trainer.routes.api import create_api
+
+TINY = "test_resnet"  # 0.5 M parameters; its layout is projected
+
+
+@pytest.fixture
+def network(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.safetensors"
+    save_file(timm.create_model(TINY, num_classes=0).state_dict(), path)
+    return {"backbone": TINY, "backbone_weights": path, "input_size": 32, "device": "cpu"}
+
+
+def second(client):
+    return client.get("/status").json()["embedding"]["second_look"] or {}
+
+
+def test_its_features_take_over_when_every_image_has_them_and_a_restart_keeps_them(tmp_path, photos, network):
+    with learning(tmp_path, photos, **network) as trainer, api_of(create_api, trainer) as api:
+        client = TestClient(api)
+        first = wait_for(lambda: trainer.loop.live.embedder.backbone)
+        teach(client, [*range(12), *range(40, 60)])
+        wait_for(lambda: second(client).get("state") == "used")
+        live = trainer.loop.live
+        assert live.embedder.key != first.key
+        assert live.pool is not None
+        assert len(live.pool) == 60
+        status = wait_for(lambda: (s := client.get("/status").json())["labels"] == 12 and s)
+        assert status["embedding"]["backbone"] == live.embedder.key
+        wait_for(lambda: client.get("/status").json()["metrics"].get("test_labels") == 20)
+        assert client.post("/models", json={"name": "views"}).status_code == 200
+        asked = {"json": {"image_ids": [30, 31]}}
+        now = client.post("/predict", **asked).json()["predictions"]
+        saved = client.post("/predict", params={"version": "views"}, **asked).json()["predictions"]
+        for one, other in zip(now, saved, strict=True):
+            assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+        upload = [("images", ("x.png", picture(COLOURS[2], 1_000), "image/png"))]
+        assert client.post("/predict", files=upload).json()["predictions"][0]["label"] == "blue"
+    with learning(tmp_path, photos, **network, second_look="off") as again, api_of(create_api, again) as api:
+        client = TestClient(api)
+        assert again.loop.live.embedder.key == live.embedder.key
+        wait_for(lambda: second(client).get("state") == "used")  # new images get the same features
+        wait_for(lambda: client.get("/status").json()["labels"] == 12)
+
+
+def test_a_restart_continues_where_it_was(tmp_path, photos, network, monkeypatch):
+    step = SecondLook.step
+
+    def refused(self, *given):
+        if self.view is not None and self.view.done >= 8:
+            raise OSError("the disk is full")
+        return step(self, *given)
+
+    monkeypatch.setattr(SecondLook, "step", refused)
+    with learning(tmp_path, photos, **network, batch_size=4) as trainer:
+        wait_for(lambda: trainer.loop.failed)
+        seen = trainer.loop.progress().second_look
+        assert seen is not None
+        assert (seen.state, seen.total) == ("embedding", 60)
+        assert 8 <= seen.done < 60
+        assert trainer.loop.live.embedder.backbone.version == 2  # the first features stay live
+    monkeypatch.setattr(SecondLook, "step", step)
+    with learning(tmp_path, photos, **network, batch_size=4) as again:
+        wait_for(lambda: again.loop.live.embedder.backbone.version == 3)
+        [store] = (path.parent for path in (tmp_path / "w" / "trainer" / "embeddings").glob("*/in-use"))
+        assert (store / "sha256.bin").stat().st_size == 60 * 32  # each image once
+
+
+def test_a_file_that_is_gone_keeps_the_first_features_until_it_is_back(tmp_path, photos, network, monkeypatch):
+    monkeypatch.setattr("trainer.embeddings.second_look.RETRY_SECONDS", 0.1)
+    folder, _ = photos
+    with learning(tmp_path, photos, **network, second_look="off") as trainer:
+        wait_for(lambda: trainer.loop.progress().done == 60)
+        said = wait_for(lambda: trainer.loop.progress().second_look)
+        assert (said.state, said.message) == ("off", "Off (setting 'second_look').")
+        (folder / "7.png").rename(folder / "7.away")
+        trainer.running_settings.change({"second_look": "on"})
+        wait_for(lambda: (seen := trainer.loop.progress().second_look).done == 59 and seen)
+        assert trainer.loop.live.embedder.backbone.version == 2
+        assert trainer.loop.live.embedder.problems == {}
+        (folder / "7.away").rename(folder / "7.png")
+        wait_for(lambda: trainer.loop.live.embedder.backbone.version == 3)
+        assert len(trainer.loop.live.pool) == 60
+
+
+def test_it_is_off_where_it_would_take_too_long(tmp_path, photos, network, monkeypatch):
+    monkeypatch.setattr("trainer.embeddings.second_look.MOST", 40)
+    with learning(tmp_path, photos, **network, batch_size=4) as trainer:
+        said = wait_for(lambda: (seen := trainer.loop.progress().second_look) and seen.message)
+        assert said == "Off: this project has more than 40 images (setting 'second_look', auto)."
+        monkeypatch.setattr("trainer.embeddings.second_look.LONGEST_SECONDS", 0.0)
+        monkeypatch.setattr("trainer.embeddings.second_look.TIMED_SECONDS", 0.0)
+        monkeypatch.setattr("trainer.embeddings.second_look.MOST", 60)
+        said = wait_for(lambda: (s := trainer.loop.progress().second_look) and "would take" in s.message and s.message)
+        assert said.startswith("Off: it would take about ")
+        assert trainer.loop.live.embedder.backbone.version == 2
+
+
+def test_images_compared_by_their_pixels_have_no_second_look(trainer, client):
+    wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
+    assert client.get("/status").json()["embedding"]["second_look"] is None

@@ -1,0 +1,152 @@
+"""Embeds every image of a pool a second time, in three views, while the trainer has nothing else to do.
+
+The first pass must be quick, because a person waits for it. The second one takes three times as long and is worth it
+later: three views gain 0.2 to 2 points of accuracy (docs/measurements/experiments.md, "Several views of a photo"). The
+first vectors stay live until every image of the pool has its second one. Then the loop takes the new embeddings over,
+and this is for good: new images get all views at once.
+
+Vectors are on disk, so a restart continues where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from shared.figures import duration
+from shared.settings.services import TrainerSettings
+from shared.storage.whole_files import write_whole
+from shared.wire.images import ImageEntry
+from shared.wire.trainer import SecondLookView
+from trainer.columns.id_index import Ids
+from trainer.embeddings.decoding.preparing import Fetch
+from trainer.embeddings.embedder import Embedder
+from trainer.embeddings.space import ImagePool
+from trainer.engine.engine import Engine
+
+MOST = 50_000
+"""Maximum number of images for `auto`: more would need gigabytes on the disk."""
+LONGEST_SECONDS = 2 * 3_600.0
+"""Maximum duration for `auto`."""
+TIMED_SECONDS = 20.0
+"""Seconds of embedding after which the duration is known well enough."""
+RETRY_SECONDS = 30.0
+"""Seconds until images that could not be read are tried again."""
+NONE = np.empty(0, np.int64)
+
+
+class SecondLook:
+    """The second embeddings, in `folder` beside the first ones. Only the loop's thread uses it, except for `view`.
+
+    `fetch` and `engine` are as for an `Embedder`.
+    """
+
+    def __init__(self, settings: TrainerSettings, folder: Path, fetch: Fetch, engine: Engine | None = None) -> None:
+        self.view: SecondLookView | None = None  # may be read from any thread
+        self.embedder: Embedder | None = None  # from the first `due` that is True until `taken`
+        self._settings = settings
+        self._folder = folder
+        self._fetch = fetch
+        self._engine = engine
+        self._waiting: Ids = NONE  # images without a second vector, as of the last look
+        self._not_before = 0.0  # when images are tried again that could not be read
+        self._spent = 0.0  # seconds of embedding
+        self._too_long = ""  # how long it would take, if that is too long
+
+    def due(self, first: Embedder, pool: ImagePool | None) -> bool:
+        """Whether `step` has something to do for the images of `pool`, which have their vectors from `first`."""
+        version = getattr(first.backbone, "version", 0)  # of the features; other sources of vectors have none
+        if not version or pool is None:
+            self.view = None
+            return False
+        from trainer.embeddings.backbones.feature_blocks import VERSION, VIEWS  # torch takes seconds
+
+        if version == VIEWS:
+            self.view = SecondLookView(state="used", done=len(pool), total=len(pool))
+        elif version != VERSION:  # a project from before, which keeps its features
+            self.view = None
+        elif reason := self._reason(len(pool)):
+            self.view = SecondLookView(state="off", message=reason)
+        elif not pool.complete:
+            self.view = SecondLookView(state="waiting", total=len(pool))
+        else:
+            if self.embedder is None:
+                self._open(first)
+            return time.monotonic() >= self._not_before
+        return False
+
+    def step(self, pool: ImagePool, entries_of: Callable[[list[int]], list[ImageEntry]]) -> bool:
+        """Embed one batch. Returns whether every image of the pool has its second vector.
+
+        Raises OSError if the disk refuses.
+        """
+        embedder = self.embedder
+        if embedder is None:
+            return False
+        if not len(self._waiting):
+            self._waiting = pool.lacking(embedder.known)
+        if not len(self._waiting):
+            return True
+        began = time.monotonic()
+        some, rest = self._waiting[: embedder.appetite], self._waiting[embedder.appetite :]
+        entries = entries_of(some.tolist())
+        done = {entry.id for entry in embedder.step(entries, more_coming=False)}
+        left = [entry.id for entry in entries if entry.id not in done and entry.id not in embedder.problems]
+        self._waiting = np.concatenate([np.array(left, np.int64), rest])
+        self._spent += time.monotonic() - began
+        if not len(self._waiting) and embedder.problems:
+            self._not_before = time.monotonic() + RETRY_SECONDS
+            embedder.retry()
+        self._tell(embedder, len(pool))
+        return False
+
+    def taken(self) -> None:
+        """Note that the second embeddings are live: after a restart, the embedder is theirs. Raises OSError."""
+        embedder = self.embedder
+        if embedder is not None:
+            from trainer.embeddings.backbones.torch_networks import IN_USE
+
+            write_whole(self._folder / embedder.key / IN_USE, b"")
+            self.embedder = None
+
+    def close(self) -> None:
+        """Close the files, unless they have been taken."""
+        if self.embedder is not None:
+            self.embedder.close()
+
+    def _reason(self, images: int) -> str:
+        """Why there is no second look, as a sentence, or nothing."""
+        settings = self._settings
+        if settings.second_look == "off":
+            return "Off (setting 'second_look')."
+        if settings.text_network:
+            return "Off: the text network needs the features of the image alone."
+        if settings.second_look == "auto" and images > MOST:
+            return f"Off: this project has more than {MOST:,} images (setting 'second_look', auto)."
+        if settings.second_look == "auto" and self._too_long:
+            return (
+                f"Off: it would take about {self._too_long} on this computer, more than "
+                f"{duration(LONGEST_SECONDS)} (setting 'second_look', auto)."
+            )
+        return ""
+
+    def _open(self, first: Embedder) -> None:
+        from trainer.embeddings.backbones.feature_blocks import VIEWS
+        from trainer.embeddings.backbones.torch_networks import TorchBackbone
+
+        backbone = first.backbone
+        assert isinstance(backbone, TorchBackbone)  # noqa: S101 - only such a backbone has a version
+        settings, folder = self._settings, self._folder
+        several = backbone.in_version(VIEWS)
+        self.embedder = Embedder(settings, folder, self._fetch, backbone=several, engine=self._engine)
+
+    def _tell(self, embedder: Embedder, images: int) -> None:
+        known = embedder.progress(images)
+        left = known.seconds_left
+        if left is not None and left > LONGEST_SECONDS and self._spent >= TIMED_SECONDS:
+            self._too_long = duration(left)
+        done = images - len(self._waiting)
+        self.view = SecondLookView(state="embedding", done=done, total=images, seconds_left=left)
