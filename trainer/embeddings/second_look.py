@@ -97,10 +97,10 @@ class SecondLook:
         left = [entry.id for entry in entries if entry.id not in done and entry.id not in embedder.problems]
         self._waiting = np.concatenate([np.array(left, np.int64), rest])
         self._spent += time.monotonic() - began
+        self._tell(embedder, len(pool))
         if not len(self._waiting) and embedder.problems:
             self._not_before = time.monotonic() + RETRY_SECONDS
             embedder.retry()
-        self._tell(embedder, len(pool))
         return False
 
     def taken(self) -> None:
@@ -148,5 +148,5 @@ class SecondLook:
         left = known.seconds_left
         if left is not None and left > LONGEST_SECONDS and self._spent >= TIMED_SECONDS:
             self._too_long = duration(left)
-        done = images - len(self._waiting)
+        done = images - len(self._waiting) - len(embedder.problems)
         self.view = SecondLookView(state="embedding", done=done, total=images, seconds_left=left)

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from tests.standing import api_of
-from tests.trainer.learning import COLOURS, learning, picture, teach, wait_for
+from tests.trainer.learning import COLOURS, learning, picture, teach, truth, wait_for
+from tests.trainer.logs import batch, class_rows, label_rows
 from trainer.embeddings.second_look import SecondLook
 from trainer.routes.api import create_api
 
@@ -20,6 +21,13 @@ def network(tmp_path):
     path = tmp_path / "tiny.safetensors"
     save_file(timm.create_model(TINY, num_classes=0).state_dict(), path)
     return {"backbone": TINY, "backbone_weights": path, "input_size": 32, "device": "cpu"}
+
+
+def taught(trainer):
+    """Two classes, and a few labels: without a log, nothing is embedded."""
+    trainer.accept(
+        batch([*class_rows("red", "blue"), *label_rows([(n, truth(n)) for n in range(4)], after=2)], catalog=60)
+    )
 
 
 def second(client):
@@ -64,6 +72,7 @@ def test_a_restart_continues_where_it_was(tmp_path, photos, network, monkeypatch
 
     monkeypatch.setattr(SecondLook, "step", refused)
     with learning(tmp_path, photos, **network, batch_size=4) as trainer:
+        taught(trainer)
         wait_for(lambda: trainer.loop.failed)
         seen = trainer.loop.progress().second_look
         assert seen is not None
@@ -81,6 +90,7 @@ def test_a_file_that_is_gone_keeps_the_first_features_until_it_is_back(tmp_path,
     monkeypatch.setattr("trainer.embeddings.second_look.RETRY_SECONDS", 0.1)
     folder, _ = photos
     with learning(tmp_path, photos, **network, second_look="off") as trainer:
+        taught(trainer)
         wait_for(lambda: trainer.loop.progress().done == 60)
         said = wait_for(lambda: trainer.loop.progress().second_look)
         assert (said.state, said.message) == ("off", "Off (setting 'second_look').")
@@ -97,6 +107,7 @@ def test_a_file_that_is_gone_keeps_the_first_features_until_it_is_back(tmp_path,
 def test_it_is_off_where_it_would_take_too_long(tmp_path, photos, network, monkeypatch):
     monkeypatch.setattr("trainer.embeddings.second_look.MOST", 40)
     with learning(tmp_path, photos, **network, batch_size=4) as trainer:
+        taught(trainer)
         said = wait_for(lambda: (seen := trainer.loop.progress().second_look) and seen.message)
         assert said == "Off: this project has more than 40 images (setting 'second_look', auto)."
         monkeypatch.setattr("trainer.embeddings.second_look.LONGEST_SECONDS", 0.0)
@@ -108,5 +119,6 @@ def test_it_is_off_where_it_would_take_too_long(tmp_path, photos, network, monke
 
 
 def test_images_compared_by_their_pixels_have_no_second_look(trainer, client):
+    taught(trainer)
     wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
     assert client.get("/status").json()["embedding"]["second_look"] is None
