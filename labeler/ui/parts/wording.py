@@ -75,8 +75,8 @@ def second_look(view: SecondLookView) -> str:
         case "used":
             return "Each image is seen as it is, mirrored, and with its middle enlarged."
     return (
-        f"Second look: {view.done:,} of {view.total:,} images{time_left(view.seconds_left)}. Each image is seen again in "
-        "three views, while the trainer has nothing else to do. Then the model learns from these."
+        f"Second look: {view.done:,} of {view.total:,} images{time_left(view.seconds_left)}. Each image is seen again "
+        "in three views, while the trainer has nothing else to do. Then the model learns from these."
     )
 
 
