@@ -14,14 +14,17 @@ from shared.storage import database
 
 @cache
 def compile_once() -> None:
-    """Share SQLAlchemy's cache of compiled statements among all SQLite databases of this process."""
-    first = made("sqlite://")
-    first.connect().close()  # the dialect then knows what this SQLite can do
+    """Share SQLAlchemy's cache of compiled statements among all databases of a kind that this process opens."""
+    first = {"sqlite": made("sqlite://")}
+    first["sqlite"].connect().close()  # the dialect then knows what this SQLite can do
 
     def create_engine(url: URL, **choices: Any) -> Engine:
         engine = made(url, **choices)
-        if engine.dialect.name == "sqlite":
-            engine.dialect, engine._compiled_cache = first.dialect, first._compiled_cache
+        known = first.get(engine.dialect.name)
+        if known is not None and known.dialect.server_version_info:
+            engine.dialect, engine._compiled_cache = known.dialect, known._compiled_cache
+        else:
+            first[engine.dialect.name] = engine  # the next one shares its cache if it has met a server by then
         return engine
 
     database.create_engine = create_engine  # type: ignore[attr-defined, assignment]
