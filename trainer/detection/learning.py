@@ -69,9 +69,7 @@ def fit(
     edges = previous.edges if previous is not None else None
     if steps:
         columns = {int(each): column for column, each in enumerate(ids)}
-        regions = fit_classes(examples, maps, columns, seed)
-        if not should_stop():  # each of the two takes half a second
-            edges = fit_edges(examples, maps, columns, seed)
+        regions, edges = fit_classes(examples, maps, columns, seed), fit_edges(examples, maps, columns, seed)
     elif previous is not None and previous.classes.tolist() == ids.tolist():
         regions = previous.regions
     for _ in range(steps):
