@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from shared.figures import p_in_words, percent
 from shared.wire.evaluation import Interval
@@ -120,6 +119,8 @@ def curves_of(
     """The mean curve over the classes that occur, then the curve of each class. `found` gives the class id, which
     images have the class (n,), and the probability that the model gives it (n,).
     """
+    from sklearn.metrics import average_precision_score, precision_recall_curve  # takes as long as half of torch
+
     grid = np.linspace(0, 1, POINTS)
     curves, heights, areas = [], [], []
     for class_id, is_it, said in found:

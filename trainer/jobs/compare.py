@@ -19,6 +19,7 @@ from shared.images.opening import ImageProblem
 from shared.wire.jobs import ComparisonRequest, Difference
 from trainer.embeddings.backbones.torch_networks import device_named
 from trainer.evaluation.model_comparison import Answers, compare, differences
+from trainer.jobs.challenge_cost import Pace
 from trainer.versions.predictor import BATCH, Classifier, in_todays_classes, load_classifier
 from trainer.versions.registry import Version
 from trainer.work.job_context import LabeledImage, Work
@@ -98,9 +99,10 @@ def predictions(work: Work, request: ComparisonRequest) -> Predictions:
     learned = [_learned_from(version) for version in versions]
     fresh = [image for image in measured if not any(image.sha256 in each for each in learned)]
     device = device_named(work.settings.device)
-    classifiers = [
-        load_classifier(version, work.backbones, model_fn=work.settings.model_fn, device=device) for version in versions
-    ]
+    classifiers = []
+    for number, version in enumerate(versions):
+        work.tell(number, len(fresh + train), f"Opening version {version.name}")
+        classifiers.append(load_classifier(version, work.backbones, model_fn=work.settings.model_fn, device=device))
     probabilities, rates, unreadable = answer(work, classifiers, fresh + train)
     kept = [image for image in fresh + train if image.image_id not in unreadable]
     count = sum(image.split == request.split for image in kept)
@@ -144,6 +146,8 @@ def answer(
         except ImageProblem:
             return None
 
+    pace = Pace()
+    pace.begin()
     with ThreadPoolExecutor(2, thread_name_prefix="reading") as threads:
         for start in range(0, len(images), BATCH):
             some = images[start : start + BATCH]
@@ -154,7 +158,9 @@ def answer(
                 began = time.perf_counter()
                 said[number].append(classifier.predict_proba([each[number] for each in opened]))
                 seconds[number] += time.perf_counter() - began
-            work.tell(start + len(some), len(images), "Both versions predict the same images")
+            done = start + len(some)
+            left = pace.left((len(images) - done) / BATCH)
+            work.tell(done, len(images), "Both versions predict the same images", seconds_left=left)
     readable = len(images) - len(unreadable)
     return [np.concatenate(each) for each in said], [readable / max(each, 1e-9) for each in seconds], unreadable
 

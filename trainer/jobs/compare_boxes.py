@@ -29,6 +29,7 @@ from trainer.evaluation.detection_metrics import (
     resamples,
 )
 from trainer.evaluation.model_comparison import decide, gain_of
+from trainer.jobs.challenge_cost import Pace
 from trainer.versions.detectors import SavedDetector
 from trainer.versions.predictor import load_classifier
 from trainer.versions.registry import RefusedVersion, Version
@@ -60,10 +61,15 @@ def run(work: Work) -> dict[str, Any]:
     learned = [{row["sha256"] for row in version.dataset() if row["split"] == "train"} for version in versions]
     fresh = [image for image in work.images if not any(image.sha256 in each for each in learned)]
     device = device_named(work.settings.device)
-    detectors = [_opened(version, work, device) for version in versions]
+    detectors = []
+    for number, version in enumerate(versions):
+        work.tell(number, len(fresh), f"Opening version {version.name}")
+        detectors.append(_opened(version, work, device))
     truth: list[Placed] = []
     found: list[list[Placed]] = [[], []]
     seconds: list[list[float]] = [[], []]
+    pace = Pace()
+    pace.begin()
     for done, image in enumerate(fresh, 1):
         try:
             data = work.fetch(image)
@@ -77,7 +83,8 @@ def run(work: Work) -> dict[str, Any]:
         truth.append(Placed.of([tuple(box) for box in (image.answer or {})["boxes"]]))
         for number, each in enumerate(said):
             found[number].append(each)
-        work.tell(done, len(fresh), "Both versions detect boxes in the same images")
+        soon = pace.left(len(fresh) - done)
+        work.tell(done, len(fresh), "Both versions detect boxes in the same images", seconds_left=soon)
     if not truth:
         raise ValueError(f"There is no readable labeled {request.split} image that neither version learned from.")
     base, candidate = (
@@ -91,6 +98,7 @@ def run(work: Work) -> dict[str, Any]:
         )
         for version, detector, some, taken in zip(versions, detectors, found, seconds, strict=True)
     )
+    work.tell(len(fresh), len(fresh), "Comparing the boxes that both found")
     told = compared(truth, base, candidate, names, request)
     left_out = {
         "learned from by a version": len(work.images) - len(fresh),

@@ -60,6 +60,7 @@ def _do(folder: Path) -> int:
     work = Work(
         folder, job, settings, images, Photos(settings, client), Registry(trainer / "models"), trainer / "backbones"
     )
+    work.tell(0, 1, "Loading the libraries for networks")  # takes seconds, and minutes on a busy machine
     try:
         result = _handler(job)(work)
     except (SettingsError, RefusedVersion, UnknownVersion, ImageProblem, FileExistsError, ValueError) as error:

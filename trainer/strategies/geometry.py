@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 
 from trainer.columns.half_rows import AnyRows
 from trainer.strategies.ranking import Floats, Pool, Rows
@@ -135,6 +134,8 @@ def clusters(pool: Pool, count: int) -> NDArray[np.int64]:
     """The cluster (T,) of each subsample row, from k-means with up to `count` clusters."""
 
     def fitted() -> NDArray[np.int64]:
+        from sklearn.cluster import KMeans  # takes a second, which every job would spend at its start
+
         sample = pool.embeddings[subsample(pool)]
         distinct = len({row.tobytes() for row in sample})
         k = max(1, min(count, distinct))

@@ -49,6 +49,7 @@ def test_two_versions_are_compared_on_the_test_images(two, trainer):  # noqa: F8
     assert job["state"] == "done", job
     found = job["result"]
     assert found["images"] == 20
+    assert (job["progress"]["message"], job["progress"]["seconds_left"]) == ("Both versions predict the same images", 0)
     assert found["base"]["accuracy"]["value"] == found["candidate"]["accuracy"]["value"] == 1.0
     assert found["pairs"]["both_right"] == 20
     assert found["base"]["latency_ms"] > 0

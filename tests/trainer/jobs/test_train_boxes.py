@@ -41,6 +41,7 @@ def test_a_whole_detector_is_trained_measured_compared_promoted_and_continued(tm
         request = {"base": "live", "candidate": "whole"}
         compared = finished(client, client.post("/models/compare", json=request).json())
         assert compared["result"]["images"] == 6, compared["error"]
+        assert compared["progress"]["message"] == "Comparing the boxes that both found"
         assert compared["result"]["candidate"]["map_50"]["value"] == pytest.approx(
             version["metrics"]["map_50"]["value"], abs=1e-6
         )
