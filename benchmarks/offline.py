@@ -3,7 +3,8 @@
     python -m benchmarks.offline clothing=labels.csv:photos monkeys=more.csv:monkeys
 
 Each NAME=LABELS:IMAGES is embedded once (`benchmarks.vectors`, stored as NAME.npz in --vectors), as `flywheel up
-IMAGES` embeds it without a hub, and passed to `benchmarks.label_efficiency`.
+IMAGES` embeds it without a hub, and passed to `benchmarks.label_efficiency`. With `--views` it is embedded as in the
+second look (stored as NAME-views.npz).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=LABELS:IMAGES")
     parser.add_argument("--vectors", type=Path, default=Path("vectors"), help="folder that keeps the vectors")
+    parser.add_argument("--views", action="store_true", help="features of three views, as after the second look")
     parser.add_argument("--strategies", default="uncertainty_herding,random")
     parser.add_argument("--seeds", default="3")
     parser.add_argument("--first-seed", default="0")
@@ -31,9 +33,10 @@ def main() -> None:
     for each in given.sets:
         name, _, rest = each.partition("=")
         labels, _, images = rest.partition(":")
-        file = given.vectors / f"{name}.npz"
+        file = given.vectors / f"{name}{'-views' if given.views else ''}.npz"
         if not file.is_file():
-            _run("benchmarks.vectors", labels, str(file), *(["--images", images] if images else []))
+            more = [*(["--images", images] if images else []), *(["--views"] if given.views else [])]
+            _run("benchmarks.vectors", labels, str(file), *more)
         more = ["--strategies", given.strategies, "--seeds", given.seeds, "--first-seed", given.first_seed]
         more += ["--budget", given.budget]
         _run("benchmarks.label_efficiency", "--npz", f"{name}={file}", *more)

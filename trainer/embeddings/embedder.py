@@ -306,7 +306,8 @@ class Embedder:
 
     def _fit_batch(self, images: int, seconds: float) -> None:
         """Choose the size of the next batch: up to twice this one, and within STEP_SECONDS."""
-        fitting = max(int(STEP_SECONDS * images / max(seconds, 1e-9)), LEAST)
+        least = LEAST // getattr(self._backbone, "looks", 1)  # each look at an image takes as long
+        fitting = max(int(STEP_SECONDS * images / max(seconds, 1e-9)), least)
         at_once = self._backbone.at_once if self._backbone is not None else 0
         if 0 < at_once < fitting:
             fitting -= fitting % at_once  # whole batches

@@ -7,14 +7,21 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
+import timm
+import torch
+from safetensors.torch import save_file
 
 from shared.settings.services import TrainerSettings
 from shared.wire.jobs import Job
 from shared.wire.trainer import ChallengerRound
 from tests.trainer.learning import picture
+from trainer.embeddings.backbones.backbone import load_backbone
+from trainer.embeddings.backbones.feature_blocks import VERSION, VIEWS
+from trainer.embeddings.backbones.torch_networks import IN_USE, TorchBackbone
 from trainer.jobs import challenge
 from trainer.sync.image_source import Photos
 from trainer.sync.labeler_client import LabelerClient
+from trainer.versions.active_backbone import EMBEDDINGS
 from trainer.versions.registry import Registry
 from trainer.work.job_context import LabeledImage, Work
 
@@ -30,7 +37,7 @@ def truth(number: int) -> dict[str, list[int]]:
     return {"yes": [each for each in yes if each in asked], "no": [each for each in asked if each not in yes]}
 
 
-def work(tmp_path, head) -> Work:
+def work(tmp_path, head, **more) -> Work:
     """Labels in three folds, of which the `head` of a network that only sees blue says the same as it says here."""
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -43,6 +50,7 @@ def work(tmp_path, head) -> Work:
         images.append(row)
     given = {"device": "cpu", "images": photos, "workspace": tmp_path, "labeler_url": NOBODY}
     given |= {"backbone": "auto", "model_fn": "tests.trainer.blind:network", "input_size": 16}
+    given |= more
     settings = TrainerSettings.load(command_line={key: str(value) for key, value in given.items()})[0]
     client = LabelerClient(settings.labeler_url, timeout_seconds=1, headers={})
     asked = {"round": 1, "labels": COUNT, "ground": "out of fold", "judges": COUNT, "in_pauses": False}
@@ -88,3 +96,21 @@ def test_an_image_that_can_be_read_only_after_a_kill_is_answered_then(tmp_path, 
     asked = match.fold == 0
     assert len(match._answers(0, "", ~asked, asked)) == COUNT / FOLDS
     assert "0" in json.loads(kept.read_text())
+
+
+def test_it_learns_from_the_image_alone_and_is_measured_by_the_features_that_are_live(tmp_path, monkeypatch):
+    monkeypatch.setattr(challenge, "EPOCHS", (1, 1))
+    torch.manual_seed(0)
+    weights, embeddings = tmp_path / "tiny.safetensors", tmp_path / "trainer" / EMBEDDINGS
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), weights)
+    given = work(tmp_path, blue_alone, model_fn="", backbone="test_resnet", backbone_weights=weights, input_size=32)
+    first = load_backbone(given.settings, embeddings)
+    assert isinstance(first, TorchBackbone)
+    live = first.in_version(VIEWS)
+    (embeddings / live.key).mkdir(parents=True)
+    (embeddings / live.key / IN_USE).touch()
+    match = challenge._Match(given)
+    assert (match.start.version, match.start.key) == (VERSION, first.key)
+    trained = match._trained(0, "", match.train)
+    assert (trained.version, trained.blocks) == (VIEWS, live.blocks)
+    assert trained.key != live.key  # other weights
