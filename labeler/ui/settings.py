@@ -21,6 +21,7 @@ from shared.settings.services import (
     ChallengerMode,
     LabelerSettings,
     LogLevel,
+    SecondLook,
     ServiceSettings,
     TestOrder,
     TrainerSettings,
@@ -76,7 +77,11 @@ def _trainer() -> None:
     chosen = when.get(views["query_strategy"].value)
     if chosen is not None:
         meaning["query_strategy"] = f"which images to ask about. {chosen}"
-    choices = {"query_strategy": list(when), "challenger": list(get_args(ChallengerMode))}
+    choices = {
+        "query_strategy": list(when),
+        "challenger": list(get_args(ChallengerMode)),
+        "second_look": list(get_args(SecondLook)),
+    }
     _settings(TrainerSettings, views, trainer.change_settings, meaning, choices)
     with st.expander("When to use which query strategy", key="strategies"):
         rows = [{"Strategy": name, "When to use it": plain(sentence)} for name, sentence in when.items()]

@@ -212,7 +212,6 @@ class TrainerSettings(ServiceSettings):
     embeddings: Annotated[str, MAKES_PROJECT, IS_PATH, RECORDED]
     text_network: Annotated[str, RECORDED]
     text_prompts: Annotated[list[Annotated[str, Field(min_length=2, max_length=500)]], CHANGEABLE]
-    second_look: Annotated[SecondLook, CHANGEABLE]
     batch_size: Annotated[int, Field(ge=1, le=4_096)]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$")]
     max_image_bytes: Positive
@@ -226,6 +225,7 @@ class TrainerSettings(ServiceSettings):
     label_budget: Annotated[int, Field(ge=0, lt=2**63), CHANGEABLE]
     challenger: Annotated[ChallengerMode, CHANGEABLE]
     challenger_flip: Annotated[bool, CHANGEABLE]
+    second_look: Annotated[SecondLook, CHANGEABLE]
     engine: Literal["local", "ray"]
     ray_address: Annotated[str, Field(pattern=r"^(ray://[^\s/@]+:\d{1,5})?$")]
     tracking: Literal["offline", "online", "off"]

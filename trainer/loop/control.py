@@ -121,21 +121,12 @@ class Control:
         """Nothing is learned or embedded."""
         return self.desired.wish == "pause"
 
-    def next_step(
-        self,
-        *,
-        relaid: bool,
-        embedded: bool,
-        pending: bool,
-        catching_up: bool,
-        slow: bool = False,
-        spare: Callable[[], bool] = lambda: False,
-    ) -> Step:
+    def next_step(self, *, relaid: bool, embedded: bool, pending: bool, catching_up: bool, slow: bool = False) -> Step:
         """Choose the loop's next step.
 
         `relaid`: the embedding space is another one than at the last round. `embedded`: a train image has its vector.
         `pending`: images wait for theirs. `catching_up`: more rows are on their way. `slow`: whether there is slow work
-        on a detector, and its turn has come. `spare`: whether there is work for when nothing else is to be done.
+        on a detector, and its turn has come. Whoever gets "wait" may look again at images instead.
         """
         with self.changed:
             self._news = False
@@ -151,9 +142,7 @@ class Control:
                 return "study"
             if pending:  # even after a stop, so that pages can show and search images
                 return "embed"
-            if not self.running:
-                return "rest"
-            return "look again" if spare() else "wait"
+            return "wait" if self.running else "rest"
 
     def interrupts(self) -> bool:
         """Whether slow work should end now, because something quicker is due."""

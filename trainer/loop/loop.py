@@ -203,7 +203,7 @@ class Loop:
 
     def _next(self) -> Step:
         pool = self.live.pool
-        return self.control.next_step(
+        step = self.control.next_step(
             relaid=pool is not None and pool.changed_since(*self._ranked),
             embedded=pool is not None and len(pool.train.ids) > 0,
             pending=bool(self.live.ingest.pending),
@@ -212,8 +212,8 @@ class Loop:
             and pool is not None
             and not (self.live.ingest.pending and self._owed > 0)  # the thread is shared by halves
             and self._studying.due(self.live) is not None,
-            spare=lambda: self._swap.looks_again(self.live),
         )
+        return "look again" if step == "wait" and self._swap.looks_again(self.live) else step
 
     def _follow_log(self) -> None:
         """Forget what was learned from another log, whose ids belong to other images."""

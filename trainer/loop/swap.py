@@ -40,16 +40,16 @@ class Replacement:
     seconds: float
 
 
-class _Layout(threading.Thread):
-    """Lays the pool out in other embeddings, which takes seconds, while the loop learns."""
+class _Layout:
+    """Lays the pool out in other embeddings, which takes seconds, in a thread of its own, while the loop learns."""
 
     def __init__(self, ingest: Ingest) -> None:
-        super().__init__(name="layout", daemon=True)
         self.ingest = ingest
         self.error: Exception | None = None
+        self.thread = threading.Thread(target=self._run, name="layout", daemon=True)
+        self.thread.start()
 
-    def run(self) -> None:
-        """Read all vectors."""
+    def _run(self) -> None:
         try:
             self.ingest.refresh()
         except Exception as error:  # such as a disk error; the loop's thread reports it and tries again
@@ -101,7 +101,7 @@ class Swap:
     def looks_again(self, live: LiveModel) -> bool:
         """Whether `look_again` has something to do now."""
         if self._coming is not None:
-            return not self._coming.is_alive()
+            return not self._coming.thread.is_alive()
         boxes = task_named(self._replica.fold.task.name).learns_from_images
         return live.serving is None and not boxes and self.second.due(live.embedder, live.pool)
 
@@ -114,7 +114,6 @@ class Swap:
         if coming is None:
             if live.pool is not None and self.second.step(live.pool, self._replica.images) and embedder is not None:
                 self._coming = _Layout(self._ingest_by(embedder))
-                self._coming.start()
             return live
         snapshot = Snapshot.of(self._replica)
         if coming.error is not None:
@@ -133,7 +132,7 @@ class Swap:
     def close(self) -> None:
         """Close the files of the replaced embeddings, and of those that are not complete."""
         if self._coming is not None:
-            self._coming.join(CLOSE_SECONDS)
+            self._coming.thread.join(CLOSE_SECONDS)
         self.second.close()
         if self._retired is not None:
             self._retired.close()
