@@ -2,8 +2,9 @@
 
 The first pass must be quick, because a person waits for it. The second one takes three times as long and is worth it
 later: three views gain 2 points of accuracy on hand signs, and 0.4 on clothes and monkeys
-(docs/measurements/experiments.md, "Several views of a photo"). The first vectors stay live until every image of the pool has its second one. Then the loop takes the new embeddings over,
-and this is for good: new images get all views at once.
+(docs/measurements/experiments.md, "Several views of a photo"). The first vectors stay live until every image of the
+pool has its second one. Then the loop takes the new embeddings over, and this is for good: new images get all views at
+once.
 
 Vectors are on disk, so a restart continues where it was.
 """
