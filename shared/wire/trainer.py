@@ -24,13 +24,15 @@ class Downloading(Reply):
 class SecondLookView(Reply):
     """Whether each image is embedded a second time, in several views: `done` of `total`.
 
-    It waits until every image has its first vector. Once it is used, new images get all views at once.
+    It waits until every image has its first vector. Once it is used, new images get all views at once. `problems` could
+    not be read the second time, and are tried again.
     """
 
     state: Literal["off", "waiting", "embedding", "used"]
     message: str = ""  # why it is off, as a sentence
     done: int = 0
     total: int = 0
+    problems: int = 0
     seconds_left: float | None = None
 
 

@@ -22,7 +22,7 @@ from shared.settings.services import TrainerSettings
 from shared.storage.whole_files import write_whole
 from shared.wire.images import ImageEntry
 from shared.wire.trainer import SecondLookView
-from trainer.columns.id_index import Ids
+from trainer.columns.id_index import Ids, as_ids
 from trainer.embeddings.decoding.preparing import Fetch
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.space import ImagePool
@@ -46,33 +46,47 @@ class SecondLook:
     """
 
     def __init__(self, settings: TrainerSettings, folder: Path, fetch: Fetch, engine: Engine | None = None) -> None:
-        self.view: SecondLookView | None = None  # may be read from any thread
         self.embedder: Embedder | None = None  # from the first `due` that is True until `taken`
         self._settings = settings
         self._folder = folder
         self._fetch = fetch
         self._engine = engine
+        self._view: SecondLookView | None = None
         self._waiting: Ids = NONE  # images without a second vector, as of the last look
+        self._images = 0  # of the pool at that look
         self._not_before = 0.0  # when images are tried again that could not be read
-        self._spent = 0.0  # seconds of embedding
+        self._spent, self._seen = 0.0, 0  # seconds of embedding, and how many images it embedded in them
         self._too_long = ""  # how long it would take, if that is too long
 
-    def due(self, first: Embedder, pool: ImagePool | None) -> bool:
-        """Whether `step` has something to do for the images of `pool`, which have their vectors from `first`."""
+    @property
+    def view(self) -> SecondLookView | None:
+        """How far it is; the time left is that of the last seconds. From any thread."""
+        view, embedder = self._view, self.embedder
+        if view is None or embedder is None or view.state != "embedding":
+            return view
+        left = embedder.progress(view.total).seconds_left if view.done + view.problems < view.total else None
+        return view.model_copy(update={"seconds_left": left})
+
+    def due(self, first: Embedder, pool: ImagePool | None, *, wanted: bool = True) -> bool:
+        """Whether `step` has something to do for the images of `pool`, which have their vectors from `first`.
+
+        `wanted`: the live model is one that a second look can improve.
+        """
         version = getattr(first.backbone, "version", 0)  # of the features; other sources of vectors have none
         if not version or pool is None:
-            self.view = None
+            self._view = None
             return False
         from trainer.embeddings.backbones.feature_blocks import VERSION, VIEWS  # torch takes seconds
 
         if version == VIEWS:
-            self.view = SecondLookView(state="used", done=len(pool), total=len(pool))
-        elif version != VERSION:  # a project from before, which keeps its features
-            self.view = None
+            self._view = SecondLookView(state="used", done=len(pool), total=len(pool))
+        elif version != VERSION or not wanted:  # a project from before keeps its features
+            self._view = None
+            self.close()
         elif reason := self._reason(len(pool)):
-            self.view = SecondLookView(state="off", message=reason)
+            self._view = SecondLookView(state="off", message=reason)
         elif not pool.complete:
-            self.view = SecondLookView(state="waiting", total=len(pool))
+            self._view = SecondLookView(state="waiting", total=len(pool))
         else:
             if self.embedder is None:
                 self._open(first)
@@ -87,8 +101,8 @@ class SecondLook:
         embedder = self.embedder
         if embedder is None:
             return False
-        if not len(self._waiting):
-            self._waiting = pool.lacking(embedder.known)
+        if not len(self._waiting) or len(pool) != self._images:
+            self._waiting, self._images = pool.lacking(embedder.known), len(pool)
         if not len(self._waiting):
             return True
         began = time.monotonic()
@@ -98,7 +112,8 @@ class SecondLook:
         left = [entry.id for entry in entries if entry.id not in done and entry.id not in embedder.problems]
         self._waiting = np.concatenate([np.array(left, np.int64), rest])
         self._spent += time.monotonic() - began
-        self._tell(embedder, len(pool))
+        self._seen += len(done)
+        self._tell(embedder, pool)
         if not len(self._waiting) and embedder.problems:
             self._not_before = time.monotonic() + RETRY_SECONDS
             embedder.retry()
@@ -113,10 +128,17 @@ class SecondLook:
             write_whole(self._folder / embedder.key / IN_USE, b"")
             self.embedder = None
 
+    def start_over(self) -> None:
+        """Start over, because ids now belong to other images. Vectors stay, because they are keyed by content."""
+        self._view, self._waiting, self._not_before = None, NONE, 0.0
+        if self.embedder is not None:
+            self.embedder.retry()
+
     def close(self) -> None:
         """Close the files, unless they have been taken."""
-        if self.embedder is not None:
-            self.embedder.close()
+        embedder, self.embedder, self._waiting = self.embedder, None, NONE
+        if embedder is not None:
+            embedder.close()
 
     def _reason(self, images: int) -> str:
         """Why there is no second look, as a sentence, or nothing."""
@@ -144,10 +166,13 @@ class SecondLook:
         several = backbone.in_version(VIEWS)
         self.embedder = Embedder(settings, folder, self._fetch, backbone=several, engine=self._engine)
 
-    def _tell(self, embedder: Embedder, images: int) -> None:
-        known = embedder.progress(images)
-        left = known.seconds_left
-        if left is not None and left > LONGEST_SECONDS and self._spent >= TIMED_SECONDS:
+    def _tell(self, embedder: Embedder, pool: ImagePool) -> None:
+        images, waiting = len(pool), len(self._waiting)
+        problems = int(pool.has(as_ids(embedder.problems)).sum())
+        self._view = SecondLookView(
+            state="embedding", done=max(images - waiting - problems, 0), total=images, problems=problems
+        )
+        # By the seconds of embedding alone: those in which somebody labels say nothing about this computer.
+        left = waiting * self._spent / max(self._seen, 1)
+        if left > LONGEST_SECONDS and self._spent >= TIMED_SECONDS:
             self._too_long = duration(left)
-        done = images - len(self._waiting) - len(embedder.problems)
-        self.view = SecondLookView(state="embedding", done=done, total=images, seconds_left=left)

@@ -50,6 +50,11 @@ class LiveModel:
         """The embedded images; None before there is a backbone."""
         return self.ingest.pool
 
+    def start_over(self) -> None:
+        """Forget what was learned from another log."""
+        self.ingest.start_over()
+        self.model = self.latest = None
+
     def ready(self, task: Task | None = None) -> Model:
         """The model. Raises NotReady, with what the task needs if it is known."""
         model = self.model

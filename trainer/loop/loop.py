@@ -219,12 +219,12 @@ class Loop:
         """Forget what was learned from another log, whose ids belong to other images."""
         log_id = self.replica.log_id
         if self._log_id is not None and self._log_id != log_id:
-            self.live.ingest.start_over()
+            self.live.start_over()
+            self._swap.start_over()
             self._evaluator.start_over()
             self.text.start_over()
             if self._studying is not None:
                 self._studying.start_over()
-            self.live.model = self.live.latest = None
             self._ranked, self._asked, self._rated = NOTHING, None, 0
             self.control.start_over()
         self._log_id = log_id
@@ -236,7 +236,7 @@ class Loop:
         self._owed -= time.monotonic() - began
 
     def _look_again(self) -> None:
-        self.live = self._swap.look_again(self.live)
+        self._replace(self._swap.look_again(self.live))
 
     def _rest(self) -> None:
         if self.control.desired.wish == "stop" and self.live.model is None:  # restarted: a stopped trainer predicts
@@ -255,13 +255,17 @@ class Loop:
             self._learn()
 
     def _change_to(self, replacement: Replacement) -> None:
-        self.live = self._swap.take_over(self.live, replacement, self._evaluate)
+        self._replace(self._swap.take_over(self.live, replacement, self._evaluate))
         self.control.wake(refresh=True)
+
+    def _replace(self, live: LiveModel) -> None:
+        if live is not self.live:
+            self.live = live
+            live.ingest.look_again()  # images that changed their split until now were reported to the other pool
 
     def _learn(self) -> None:
         self.control.begin_round()
-        snapshot = Snapshot.of(self.replica)
-        pool = self.live.pool
+        snapshot, pool = Snapshot.of(self.replica), self.live.pool
         if snapshot is None or pool is None:
             return
         timings = Timings()
@@ -276,8 +280,7 @@ class Loop:
                 self._evaluate(self.live, snapshot, timings)
         if self._publisher.push_ms is not None:
             timings.steps["push"] = self._publisher.push_ms
-        self.timings = timings
-        self.failed, self.last_error = False, None
+        self.timings, self.failed, self.last_error = timings, False, None
         self.control.end_round()
         self._check_stops(snapshot)
 
@@ -380,8 +383,7 @@ class Loop:
         return self._saver.save(self.live, name, reason=self.control.desired.reason or "asked to save")
 
     def _check_stops(self, snapshot: Snapshot) -> None:
-        reason = self.control.ask_rules(lambda rules: rules.given(len(snapshot.here)))
-        if reason:
+        if reason := self.control.ask_rules(lambda rules: rules.given(len(snapshot.here))):
             self.wish("stop", reason, "budget")
         elif self.live.ingest.complete():
             images = self._backlog.to_answer(snapshot)  # an HTTP request, so without the lock
@@ -393,8 +395,6 @@ class Loop:
         """Fetch the labeler's last rows, fit and evaluate once more, and save everything."""
         self._backlog.pull()
         self._learn_rest(final=True)
-        saved = None
-        if self.live.model is not None:
-            saved = self._save(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        saved = self._save(f"stop-{datetime.now(UTC):%Y%m%dT%H%M%S%f}") if self.live.model is not None else None
         self.control.finish(saved)
         logger.info("Trainer safely shut down (%s)", self.control.desired.reason or "asked to stop")

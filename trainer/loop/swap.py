@@ -100,10 +100,13 @@ class Swap:
 
     def looks_again(self, live: LiveModel) -> bool:
         """Whether `look_again` has something to do now."""
-        if self._coming is not None:
-            return not self._coming.thread.is_alive()
+        if self._coming is not None and self._coming.thread.is_alive():
+            return False
         boxes = task_named(self._replica.fold.task.name).learns_from_images
-        return live.serving is None and not boxes and self.second.due(live.embedder, live.pool)
+        due = self.second.due(live.embedder, live.pool, wanted=live.serving is None and not boxes)
+        if not due:
+            self._coming = None  # images came, a challenger took over, or the setting changed
+        return due
 
     def look_again(self, live: LiveModel) -> LiveModel:
         """Do a step of the second look. Returns the model on its embeddings when all images have them, `live` before.
@@ -119,7 +122,8 @@ class Swap:
         if coming.error is not None:
             raise coming.error
         new = LiveModel(coming.ingest, latest=live.latest)
-        new.ingest.refresh()  # what came meanwhile
+        new.ingest.look_again()  # the log tells only the live pool which images changed their split
+        new.ingest.refresh()
         if snapshot is None or new.pool is None or live.pool is None or not new.pool.has(live.pool.ids).all():
             return live  # images came, which the next step embeds
         weigh(new.pool, snapshot)
@@ -128,6 +132,11 @@ class Swap:
         self._retire(live)
         logger.info("The features come from three views of each image now.")
         return new
+
+    def start_over(self) -> None:
+        """Forget what was laid out for another log, whose ids belong to other images."""
+        self._coming = None
+        self.second.start_over()
 
     def close(self) -> None:
         """Close the files of the replaced embeddings, and of those that are not complete."""
@@ -146,6 +155,7 @@ class Swap:
         self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
     ) -> LiveModel:
         snapshot = Snapshot.of(self._replica)
+        replacement.ingest.look_again()  # the log tells only the live pool which images changed their split
         replacement.ingest.refresh()
         pool = replacement.ingest.pool
         if snapshot is None or pool is None:

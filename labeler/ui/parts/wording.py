@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from labeler.trainer_link.advice import how_to_start
-from shared.figures import duration
+from shared.figures import duration, many
 from shared.wire.trainer import SecondLookView
 
 TRAINER: dict[str, tuple[str, str]] = {
@@ -74,9 +74,10 @@ def second_look(view: SecondLookView) -> str:
             return "Second look: it begins when every image has its first features."
         case "used":
             return "Each image is seen as it is, mirrored, and with its middle enlarged."
+    unread = f"{many(view.problems, 'image')} cannot be read now; the trainer tries again. " if view.problems else ""
     return (
-        f"Second look: {view.done:,} of {view.total:,} images{time_left(view.seconds_left)}. Each image is seen again "
-        "in three views, while the trainer has nothing else to do. Then the model learns from these."
+        f"Second look: {view.done:,} of {view.total:,} images{time_left(view.seconds_left)}. {unread}Each image is "
+        "seen again in three views, while the trainer has nothing else to do. Then the model learns from these."
     )
 
 

@@ -1,16 +1,23 @@
 """Each image is embedded a second time, in several views, and the loop takes over the new features."""
 
+from uuid import uuid4
+
+import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
+from labeler.ui.parts.wording import second_look
+from shared.wire.log import Row
 from tests.standing import api_of
-from tests.trainer.learning import COLOURS, learning, picture, teach, truth, wait_for
-from tests.trainer.logs import batch, class_rows, label_rows
+from tests.trainer.learning import COLOURS, learning, picture, settings_for, teach, truth, wait_for
+from tests.trainer.logs import WHEN, batch, class_rows, entry, label_rows
 from trainer.embeddings.second_look import SecondLook
 from trainer.routes.api import create_api
+from trainer.service import Trainer
+from trainer.versions.active_backbone import Serving
 
 TINY = "test_resnet"  # 0.5 M parameters; its layout is projected
 
@@ -122,3 +129,107 @@ def test_images_compared_by_their_pixels_have_no_second_look(trainer, client):
     taught(trainer)
     wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
     assert client.get("/status").json()["embedding"]["second_look"] is None
+
+
+@pytest.fixture
+def halfway(tmp_path, photos, network):
+    """A second look without threads: a trainer that is not started, its pool, and the look."""
+    folder, entries = photos
+    trainer = Trainer(*settings_for(tmp_path, folder, **network, batch_size=4))
+    trainer.replica.update_catalog(entries, after=len(entries))
+    trainer.catalog.complete.set()
+    taught(trainer)
+    live = trainer.loop.live
+    live.ingest.refresh()
+    while live.ingest.pending:
+        live.ingest.embed()
+    yield trainer, live, trainer.loop._swap
+    trainer.close()
+
+
+def look(trainer, until=lambda: False):
+    """Look again, step by step, until this holds or the model is replaced, which is returned then."""
+    loop, first = trainer.loop, trainer.loop.live
+    while loop.live is first and not until():
+        if loop._swap.looks_again(first):
+            loop._look_again()
+        elif loop._swap._coming is not None:
+            loop._swap._coming.thread.join()
+    return loop.live
+
+
+def test_images_removed_meanwhile_count_as_neither_seen_nor_left(halfway):
+    trainer, live, swap = halfway
+    look(trainer, lambda: swap.second.view is not None and swap.second.view.done > 0)
+    trainer.replica.update_catalog([entry(n, removed=True) for n in range(4, 60)], after=120)
+    live.ingest.refresh()
+    assert swap.looks_again(live)
+    swap.look_again(live)
+    view = swap.second.view
+    assert 0 <= view.done <= view.total == 4
+
+
+def test_a_pause_does_not_make_the_computer_slow(halfway, monkeypatch):
+    _, live, swap = halfway
+    monkeypatch.setattr("trainer.embeddings.second_look.TIMED_SECONDS", 0.0)
+    monkeypatch.setattr("trainer.embeddings.second_look.LONGEST_SECONDS", 60.0)
+    for _ in range(2):
+        assert swap.looks_again(live)
+        swap.look_again(live)
+    recent = swap.second.embedder._recent
+    recent.extendleft([(recent[0][0] - 20_000.0, 1)])
+    monkeypatch.setattr("trainer.embeddings.embedder.RATE_WINDOW", 30_000.0)  # a break that the window spans
+    swap.look_again(live)
+    assert swap.looks_again(live)
+    assert swap.second.view.state == "embedding"
+
+
+def test_a_challenger_that_took_over_during_the_layout_stays(halfway):
+    trainer, live, swap = halfway
+    look(trainer, lambda: swap._coming is not None)
+    swap._coming.thread.join()
+    live.serving = Serving(key="k", version="challenger", settings={})
+    assert not swap.looks_again(live)
+    assert swap.second.view is None
+    assert swap.second.embedder is None  # its files are closed
+
+
+def test_an_image_that_moves_to_the_test_sample_during_the_layout_is_not_learned(halfway):
+    trainer, live, swap = halfway
+    look(trainer, lambda: swap._coming is not None)
+    swap._coming.thread.join()
+    moved = Row(seq=7, id=uuid4(), action="split_changed", image_id=5, split="test", created_at=WHEN)
+    trainer.accept(batch([moved], catalog=60))
+    new = look(trainer)
+    assert new is not live
+    assert new.pool.split_of(5) == "test"
+
+
+def test_another_log_whose_ids_are_those_of_other_images_gets_their_features(halfway, photos):
+    trainer, live, swap = halfway
+    look(trainer, lambda: swap._coming is not None)
+    swap._coming.thread.join()
+    trainer.loop._follow_log()
+    trainer.accept(batch(class_rows("red", "blue"), log_id=uuid4(), catalog=60))
+    _, entries = photos
+    turned = [
+        each.model_copy(update={"sha256": other.sha256, "uri": other.uri})
+        for each, other in zip(entries, entries[::-1], strict=True)
+    ]
+    trainer.replica.update_catalog(turned, after=60)
+    trainer.loop._follow_log()
+    trainer.catalog.complete.set()
+    live.ingest.refresh()
+    new = look(trainer)
+    assert new is not live
+    [row] = new.pool.raw(np.array([3]))
+    assert row.tolist() == new.embedder.read([turned[3].sha256])[0].tolist()
+
+
+def test_an_image_that_cannot_be_read_again_leaves_no_time(halfway, photos):
+    trainer, _, swap = halfway
+    (photos[0] / "7.png").unlink()
+    look(trainer, lambda: swap.second.view is not None and swap.second.view.done == 59)
+    view = swap.second.view
+    assert (view.problems, view.seconds_left) == (1, None)
+    assert "1 image cannot be read now" in second_look(view)
