@@ -152,6 +152,9 @@ class Challenger:
             return
         if str(self._replica.log_id) != job.request["log_id"]:
             raise ValueError("The challenger learned labels of another log.")
+        features = self._loop.live.embedder.key
+        if job.request["challenge"].get("features", features) != features:
+            raise ValueError("It was not compared with the live model: the images have other features now.")
         name = f"challenger-{job.id}"
         reason = (
             f"the challenger took over: {METRIC_NAMES[found.metric]} {percent(found.accuracy.value, 1)} against "
@@ -183,7 +186,8 @@ class Challenger:
             self._why = f"no round begins now: {gone}"
         if off or gone or (latest is not None and latest.state not in ENDED):
             return
-        in_pauses, model, pool = self._in_pauses(), self._loop.live.model, self._loop.live.pool
+        live, in_pauses = self._loop.live, self._in_pauses()
+        model, pool = live.model, live.pool
         needed, because = self._needed(latest, in_pauses=in_pauses)
         labels = len(model.rows) if model is not None else 0
         complete = self._loop.live.ingest.complete()
@@ -213,7 +217,7 @@ class Challenger:
             elif snapshot is not None:
                 self._tried = model.version
                 number = int(latest.request["challenge"]["round"]) + 1 if latest is not None else 1
-                self._begin(number, pool.space(), snapshot, in_pauses=in_pauses)
+                self._begin(number, pool.space(), snapshot, in_pauses=in_pauses, features=live.embedder.key)
 
     def _needed(self, latest: Job | None, *, in_pauses: bool) -> tuple[int, str]:
         """Labels of train images that the next round needs, and the reason in brackets."""
@@ -291,7 +295,7 @@ class Challenger:
 
     # ------------------------------------------------------------ what
 
-    def _begin(self, number: int, space: Space, snapshot: Snapshot, *, in_pauses: bool) -> None:
+    def _begin(self, number: int, space: Space, snapshot: Snapshot, *, in_pauses: bool, features: str) -> None:
         ground, judges = self._judges(space, snapshot)
         if ground is None:
             return
@@ -309,15 +313,10 @@ class Challenger:
             return
         with self._replica.lock:
             classes = classes_of(self._replica.fold)
+        begun = {"round": number, "labels": labels, "ground": ground, "judges": len(truth)}
         said = {
             "task": task.name,
-            "challenge": {
-                "round": number,
-                "labels": labels,
-                "ground": ground,
-                "judges": len(truth),
-                "in_pauses": in_pauses,
-            },
+            "challenge": {**begun, "in_pauses": in_pauses, "features": features},
             "classes": classes,
             "log_id": str(snapshot.log_id),
             "acked_seq": snapshot.acked_seq,

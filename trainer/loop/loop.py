@@ -92,7 +92,7 @@ class Loop:
         self._backlog = Backlog(client, replica)
         self._publisher = publisher
         self._ranked = NOTHING  # the geometry of the last round, and whether its pool was complete
-        self._log_id = replica.log_id
+        self._log = replica.log_id, replica.copies
         self._asked: QueryPush | None = None  # the last list
         self._rated = 0  # train labels of the model that last suggested rates of test images
         self._thread = threading.Thread(target=self._run, name="loop", daemon=True)
@@ -217,8 +217,8 @@ class Loop:
 
     def _follow_log(self) -> None:
         """Forget what was learned from another log, whose ids belong to other images."""
-        log_id = self.replica.log_id
-        if self._log_id is not None and self._log_id != log_id:
+        log = self.replica.log_id, self.replica.copies  # a log that was set back by hand has the same id
+        if self._log[0] is not None and self._log != log:
             self.live.start_over()
             self._swap.start_over()
             self._evaluator.start_over()
@@ -227,7 +227,7 @@ class Loop:
                 self._studying.start_over()
             self._ranked, self._asked, self._rated = NOTHING, None, 0
             self.control.start_over()
-        self._log_id = log_id
+        self._log = log
 
     def _embed(self) -> None:
         began = time.monotonic()

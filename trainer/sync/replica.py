@@ -85,6 +85,7 @@ class Replica:
         self.folder = folder
         self.path = folder / "replica.db"
         self.lock = threading.RLock()
+        self.copies = 0  # begun since the start: each is of another log, or of one that was set back
         self._open()
 
     @property
@@ -270,6 +271,7 @@ class Replica:
             _set_fact(connection, "task", task.name)
         self.log_id = log_id
         self.fold = Fold(task=task)
+        self.copies += 1
 
     def _prune(self) -> None:
         """Delete all but the newest copies that were set aside."""

@@ -12,12 +12,14 @@ from PIL import Image
 
 from shared.settings.services import TrainerSettings
 from shared.wire.log import Row
+from tests.trainer.learning import settings_for
 from tests.trainer.logs import WHEN, batch, class_rows, entry, label_rows
 from trainer.embeddings.embedder import Embedder
 from trainer.loop.ingest import Ingest
+from trainer.service import Trainer
 from trainer.sync.labeler_client import LabelerClient
 from trainer.sync.publisher import CatalogFollower
-from trainer.sync.replica import Replica
+from trainer.sync.replica import Gap, Replica
 
 BATCH = 4
 
@@ -201,3 +203,37 @@ def test_after_a_disk_error_no_change_is_lost(ingest, replica, monkeypatch):
     assert pool.whole
     assert pool.split_of(3) == "test"
     assert sorted([*pool.train.ids, *pool.held.ids]) == [each for each in range(12) if each != 5]
+
+
+def test_a_log_that_was_set_back_gives_ids_to_other_images(tmp_path, photos):
+    """A copy of the labeler's database that was put back has the same log id."""
+    folder, entries = photos
+    trainer = Trainer(*settings_for(tmp_path, folder))
+    try:
+        rows = [*class_rows("red", "blue"), *label_rows([(1, 2), (2, 1)], after=2)]
+        trainer.accept(batch(rows, catalog=60))
+        trainer.replica.update_catalog(entries, after=60)
+        trainer.catalog.complete.set()
+        trainer.loop._follow_log()
+        live = trainer.loop.live
+        embed_all(live)
+        with pytest.raises(Gap):
+            trainer.accept(batch([rows[2]], catalog=60))
+        swapped = [
+            each.model_copy(update={"sha256": other.sha256, "uri": other.uri})
+            for each, other in zip(entries, entries[::-1], strict=True)
+        ]
+        trainer.replica.update_catalog(swapped, after=60)
+        trainer.loop._follow_log()
+        trainer.catalog.complete.set()
+        embed_all(live)
+        [row] = live.pool.raw(np.array([3]))
+        assert row.tolist() == live.embedder.read([swapped[3].sha256])[0].tolist()
+    finally:
+        trainer.close()
+
+
+def embed_all(live):
+    live.ingest.refresh()
+    while live.ingest.pending:
+        live.ingest.embed()

@@ -10,7 +10,10 @@ from safetensors.torch import save_file
 from starlette.testclient import TestClient
 
 from labeler.ui.parts.wording import second_look
+from shared.wire.evaluation import Interval
+from shared.wire.jobs import Job
 from shared.wire.log import Row
+from shared.wire.trainer import ChallengerRound
 from tests.standing import api_of
 from tests.trainer.learning import COLOURS, learning, picture, settings_for, teach, truth, wait_for
 from tests.trainer.logs import WHEN, batch, class_rows, entry, label_rows
@@ -233,3 +236,24 @@ def test_an_image_that_cannot_be_read_again_leaves_no_time(halfway, photos):
     view = swap.second.view
     assert (view.problems, view.seconds_left) == (1, None)
     assert "1 image cannot be read now" in second_look(view)
+
+
+def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace_the_second_ones(halfway):
+    trainer, live, _ = halfway
+    begun_with = {"log_id": str(trainer.replica.log_id), "challenge": {"features": live.embedder.key}}
+    assert look(trainer) is not live
+    even = Interval(value=0.9, low=0.8, high=1.0, n=90)
+    found = ChallengerRound(
+        round=1,
+        labels=90,
+        ground="validation",
+        accuracy=even,
+        head=even,
+        gain=even,
+        p=0.01,
+        better=True,
+        embeddings="trained",
+    )
+    job = Job(id="1", kind="challenge", state="running", created_at=WHEN, request=begun_with, result=found.model_dump())
+    with pytest.raises(ValueError, match="the images have other features now"):
+        trainer.challenger.conclude(job)
