@@ -274,7 +274,8 @@ class Challenger:
         return self._seconds(labels, images) > LONGEST_SECONDS
 
     def _seconds(self, labels: int, images: int) -> float:
-        return seconds_of_round(labels, self._folds, images, self._per_image[1])
+        looks = getattr(self._loop.live.embedder.backbone, "looks", 1)  # a challenger sees images as often
+        return seconds_of_round(labels, self._folds, looks * images, self._per_image[1])
 
     def _gone(self) -> str | None:
         """Why a round must free the machine, or None."""

@@ -18,7 +18,7 @@ from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.second_look import SecondLook
 from trainer.loop.ingest import Ingest
 from trainer.loop.live_model import LiveModel
-from trainer.loop.rounds import fit, weigh
+from trainer.loop.rounds import fit, prepare, weigh
 from trainer.loop.saving import Saver
 from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
@@ -115,7 +115,13 @@ class Swap:
         """
         embedder, coming, self._coming = self.second.embedder, self._coming, None
         if coming is None:
-            if live.pool is not None and self.second.step(live.pool, self._replica.images) and embedder is not None:
+            if live.pool is None:
+                return live
+            task = task_named(self._replica.fold.task.name)
+            prepare(
+                live.pool, live.model, task, seed=self._settings.seed
+            )  # the other work of idle time, which is short
+            if self.second.step(live.pool, self._replica.images) and embedder is not None:
                 self._coming = _Layout(self._ingest_by(embedder))
             return live
         snapshot = Snapshot.of(self._replica)

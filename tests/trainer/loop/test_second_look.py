@@ -20,6 +20,7 @@ from tests.trainer.logs import WHEN, batch, class_rows, entry, label_rows
 from trainer.embeddings.second_look import SecondLook
 from trainer.routes.api import create_api
 from trainer.service import Trainer
+from trainer.tasks.head_task import NEIGHBOURHOOD
 from trainer.versions.active_backbone import Serving
 
 TINY = "test_resnet"  # 0.5 M parameters; its layout is projected
@@ -257,3 +258,18 @@ def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace
     job = Job(id="1", kind="challenge", state="running", created_at=WHEN, request=begun_with, result=found.model_dump())
     with pytest.raises(ValueError, match="the images have other features now"):
         trainer.challenger.conclude(job)
+
+
+def test_meanwhile_the_next_fit_is_prepared_as_in_all_idle_time(halfway, monkeypatch):
+    monkeypatch.setattr("trainer.tasks.head_task.LEAST", 30)
+    trainer, live, swap = halfway
+    look(trainer, lambda: swap.second.view is not None and swap.second.view.done > 0)
+    assert NEIGHBOURHOOD in live.pool.kept
+
+
+def test_a_round_that_embeds_all_images_in_three_views_takes_longer(halfway):
+    trainer, live, _ = halfway
+    trainer.challenger._per_image = live.embedder.key, 1.0
+    before = trainer.challenger._seconds(1_000, 5_000)
+    look(trainer)
+    assert trainer.challenger._seconds(1_000, 5_000) >= before + 10_000
