@@ -118,9 +118,8 @@ class Swap:
             if live.pool is None:
                 return live
             task = task_named(self._replica.fold.task.name)
-            prepare(
-                live.pool, live.model, task, seed=self._settings.seed
-            )  # the other work of idle time, which is short
+            # The other work of idle time goes first, because it is short.
+            prepare(live.pool, live.model, task, seed=self._settings.seed)
             if self.second.step(live.pool, self._replica.images) and embedder is not None:
                 self._coming = _Layout(self._ingest_by(embedder))
             return live
