@@ -152,15 +152,13 @@ class Challenger:
             return
         if str(self._replica.log_id) != job.request["log_id"]:
             raise ValueError("The challenger learned labels of another log.")
-        features = self._loop.live.embedder.key
-        if job.request["challenge"].get("features", features) != features:
-            raise ValueError("It was not compared with the live model: the images have other features now.")
+        features = job.request["challenge"].get("features", self._loop.live.embedder.key)
         name = f"challenger-{job.id}"
         reason = (
             f"the challenger took over: {METRIC_NAMES[found.metric]} {percent(found.accuracy.value, 1)} against "
             f"{percent(found.head.value, 1)} on {found.accuracy.n} images ({found.ground}), {p_in_words(found.p)}"
         )
-        self._loop.swap(Replacement(self._prepare(found.embeddings), name, reason, found.seconds))
+        self._loop.swap(Replacement(self._prepare(found.embeddings), name, reason, found.seconds, features))
 
     # ------------------------------------------------------------ when
 

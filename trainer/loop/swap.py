@@ -32,12 +32,16 @@ CLOSE_SECONDS = 10.0  # for the layout of a pool that is no longer needed
 
 @dataclass(frozen=True)
 class Replacement:
-    """A pool in new embeddings, and the version to save for it. `seconds` is the duration of its training."""
+    """A pool in new embeddings, and the version to save for it.
+
+    `seconds` is the duration of its training. It was compared with a model on the embeddings `instead_of`.
+    """
 
     ingest: Ingest
     name: str
     reason: str
     seconds: float
+    instead_of: str
 
 
 class _Layout:
@@ -159,6 +163,8 @@ class Swap:
     def _install(
         self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
     ) -> LiveModel:
+        if live.embedder.key != replacement.instead_of:
+            raise ValueError("It was not compared with the live model: the images have other features now.")
         snapshot = Snapshot.of(self._replica)
         replacement.ingest.look_again()  # the log tells only the live pool which images changed their split
         replacement.ingest.refresh()

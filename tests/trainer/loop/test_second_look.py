@@ -239,8 +239,8 @@ def test_an_image_that_cannot_be_read_again_leaves_no_time(halfway, photos):
     assert "1 image cannot be read now" in second_look(view)
 
 
-def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace_the_second_ones(halfway):
-    trainer, live, _ = halfway
+def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace_the_second_ones(halfway, monkeypatch):
+    trainer, live, swap = halfway
     begun_with = {"log_id": str(trainer.replica.log_id), "challenge": {"features": live.embedder.key}}
     assert look(trainer) is not live
     even = Interval(value=0.9, low=0.8, high=1.0, n=90)
@@ -256,6 +256,8 @@ def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace
         embeddings="trained",
     )
     job = Job(id="1", kind="challenge", state="running", created_at=WHEN, request=begun_with, result=found.model_dump())
+    monkeypatch.setattr(trainer.challenger, "_prepare", lambda _: live.ingest)
+    monkeypatch.setattr(trainer.loop, "swap", lambda asked: swap.take_over(trainer.loop.live, asked, lambda *_: None))
     with pytest.raises(ValueError, match="the images have other features now"):
         trainer.challenger.conclude(job)
 
