@@ -11,17 +11,19 @@ Vectors are on disk, so a restart continues where it was.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from shared.figures import duration
+from shared.figures import duration, megabytes
 from shared.settings.services import TrainerSettings
 from shared.storage.whole_files import write_whole
 from shared.wire.images import ImageEntry
 from shared.wire.trainer import SecondLookView
+from trainer.columns.hash_index import HASH_BYTES
 from trainer.columns.id_index import Ids, as_ids
 from trainer.embeddings.decoding.preparing import Fetch
 from trainer.embeddings.embedder import Embedder
@@ -36,6 +38,8 @@ TIMED_SECONDS = 20.0
 """Seconds of embedding after which the duration is known well enough."""
 RETRY_SECONDS = 30.0
 """Seconds until images that could not be read are tried again."""
+SPARED = 256 * 2**20
+"""Bytes of the disk that stay free for labels and models."""
 NONE = np.empty(0, np.int64)
 
 
@@ -88,8 +92,10 @@ class SecondLook:
         elif not pool.complete:
             self._view = SecondLookView(state="waiting", total=len(pool))
         else:
-            if self.embedder is None:
-                self._open(first)
+            embedder = self.embedder = self.embedder or self._opened(first)
+            if reason := self._no_room(embedder, len(pool)):
+                self._view = SecondLookView(state="off", message=reason)
+                return False
             return time.monotonic() >= self._not_before
         return False
 
@@ -156,7 +162,19 @@ class SecondLook:
             )
         return ""
 
-    def _open(self, first: Embedder) -> None:
+    def _no_room(self, embedder: Embedder, images: int) -> str:
+        """Why the vectors do not fit on the disk, as a sentence, or nothing: labels need its space more."""
+        left = images - embedder.progress(images).done
+        needed = left * (2 * embedder.dim + HASH_BYTES)
+        free = shutil.disk_usage(self._folder).free
+        if not left or needed + SPARED <= free:
+            return ""
+        return (
+            f"Off: its features need {megabytes(needed)} on the disk, of which {megabytes(free)} are free. "
+            f"{megabytes(SPARED)} are kept for labels."
+        )
+
+    def _opened(self, first: Embedder) -> Embedder:
         from trainer.embeddings.backbones.feature_blocks import VIEWS
         from trainer.embeddings.backbones.torch_networks import TorchBackbone
 
@@ -164,7 +182,7 @@ class SecondLook:
         assert isinstance(backbone, TorchBackbone)  # noqa: S101 - only such a backbone has a version
         settings, folder = self._settings, self._folder
         several = backbone.in_version(VIEWS)
-        self.embedder = Embedder(settings, folder, self._fetch, backbone=several, engine=self._engine)
+        return Embedder(settings, folder, self._fetch, backbone=several, engine=self._engine)
 
     def _tell(self, embedder: Embedder, pool: ImagePool) -> None:
         images, waiting = len(pool), len(self._waiting)

@@ -115,7 +115,7 @@ def test_a_file_that_is_gone_keeps_the_first_features_until_it_is_back(tmp_path,
         assert len(trainer.loop.live.pool) == 60
 
 
-def test_it_is_off_where_it_would_take_too_long(tmp_path, photos, network, monkeypatch):
+def test_it_is_off_where_it_would_take_too_long_or_has_no_room(tmp_path, photos, network, monkeypatch):
     monkeypatch.setattr("trainer.embeddings.second_look.MOST", 40)
     with learning(tmp_path, photos, **network, batch_size=4) as trainer:
         taught(trainer)
@@ -126,6 +126,11 @@ def test_it_is_off_where_it_would_take_too_long(tmp_path, photos, network, monke
         monkeypatch.setattr("trainer.embeddings.second_look.MOST", 60)
         said = wait_for(lambda: (s := trainer.loop.progress().second_look) and "would take" in s.message and s.message)
         assert said.startswith("Off: it would take about ")
+        monkeypatch.setattr("trainer.embeddings.second_look.LONGEST_SECONDS", 7_200.0)
+        monkeypatch.setattr("trainer.embeddings.second_look.SPARED", 10**18)
+        trainer.running_settings.change({"second_look": "on"})
+        said = wait_for(lambda: (s := trainer.loop.progress().second_look) and "free" in s.message and s.message)
+        assert said.startswith("Off: its features need ")
         assert trainer.loop.live.embedder.backbone.version == 2
 
 
