@@ -72,7 +72,11 @@ def test_prometheus_text(client):
 def test_what_a_full_disk_keeps_from_being_saved_is_refused_and_taken_later(client, trainer):
     teach(client, range(12))
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
-    wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)  # it has nothing left to write itself
+    wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
+    wait_for(lambda: (pool := trainer.loop.live.pool) and not pool.changed_since(*trainer.loop._ranked))  # last round
+    assert (
+        client.post("/models", json={"name": "before"}).status_code == 200
+    )  # that round has ended: nothing is written
     more = batch(label_rows([(image, truth(image)) for image in range(12, 20)], after=14), catalog=60)
     with no_room():
         refused = client.post("/annotations", json=more.model_dump(mode="json"))
