@@ -120,20 +120,19 @@ def file_or_folder(text: str) -> Path:
 
 def new_file(text: str) -> Path:
     """A file that can be written; an older one is replaced."""
-    given = Path(text)
-    mode = _mode(given)
-    if mode is not None and stat.S_ISDIR(mode):
-        raise ArgumentProblem(f"{given} is a folder: name a file to write.")
-    _can_hold(given, given.parent)
-    return given
+    return _no_folder(text, "is a folder: name a file to write")
 
 
 def new_file_or_folder(text: str) -> Path:
     """A file that can be written, or a folder that does not exist yet."""
+    return _no_folder(text, "already exists as a folder: name a file or a new folder")
+
+
+def _no_folder(text: str, refusal: str) -> Path:
     given = Path(text)
     mode = _mode(given)
     if mode is not None and stat.S_ISDIR(mode):
-        raise ArgumentProblem(f"{given} already exists as a folder: name a file or a new folder.")
+        raise ArgumentProblem(f"{given} {refusal}.")
     _can_hold(given, given.parent)
     return given
 
