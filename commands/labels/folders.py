@@ -138,7 +138,9 @@ class _Photos:
         if hashlib.sha256(data).hexdigest() != sha256:
             return None
         if not self._copied:
-            raise SettingsError(f"The photos of {shown(place)} are no files that can be linked: use --files copy.")
+            raise SettingsError(
+                f"The photos of {shown(place)} are not files, so no link is possible: use --files copy."
+            )
         return _Content(data)
 
 

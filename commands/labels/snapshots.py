@@ -145,7 +145,7 @@ def split(
     console.print(_drawn(drawn, "would move" if dry_run else "moved"), highlight=False)
     if drawn.torn:
         console.print(
-            f"{drawn.torn:,} folders or groups are in several splits, because people answered their images in each."
+            f"{drawn.torn:,} folders or groups stay in several splits, because images of each are answered already."
         )
 
 

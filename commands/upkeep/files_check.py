@@ -151,7 +151,7 @@ def embeddings(place: Workspace) -> Iterator[Finding]:
             )
         unknown = _unknown(place, hashes)
         if unknown:
-            what = f"{folder} has {many(unknown, 'vector')} of no image in the catalogue."
+            what = f"{folder} has {many(unknown, 'vector')} of images that are not in the catalogue."
             yield Finding("embeddings", what, wrong=False)
 
 

@@ -203,7 +203,7 @@ class Grid:
         for each in self._clusters(count):
             if each.cluster == cluster:
                 return each.image_ids
-        raise Missing(f"There is no group {cluster} when the images are put into {count} groups.")
+        raise Missing(f"There is no group {cluster}: the images are divided into {count} groups.")
 
     def _clusters(self, count: int) -> Sequence[Group]:
         self._predictions.check()

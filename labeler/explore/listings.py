@@ -123,7 +123,7 @@ class Listings:
         if rest:
             last = int(rest) if rest.isdecimal() else 0
             if last not in self._log.fold.images:
-                raise Missing(f"There is no place {rest!r} in this list: ask for it from the start.")
+                raise Missing(f"This list has no position {rest!r}: ask for the list from the start.")
             start = order.index(last) + 1
 
         def left(image_id: int) -> bool:
@@ -143,7 +143,7 @@ def _place_in_whole(text: str) -> tuple[int, int]:
     """The number of a list and the position in it. Raises Missing."""
     number, _, start = text.partition(" ")
     if not (number.isdecimal() and start.isdecimal()):
-        raise Missing(f"There is no place {text!r} in this list: ask for it from the start.")
+        raise Missing(f"This list has no position {text!r}: ask for the list from the start.")
     return int(number), int(start)
 
 
@@ -153,4 +153,4 @@ def _place(text: str) -> tuple[int, Key]:
         version, first, second = text.split(" ")
         return int(version), (float(first), int(second))
     except ValueError:
-        raise Missing(f"There is no place {text!r} in this list: ask for it from the start.") from None
+        raise Missing(f"This list has no position {text!r}: ask for the list from the start.") from None

@@ -182,7 +182,7 @@ class Files:
         if away:
             raise Busy(f"The image {away}.")
         if changed:
-            raise Gone(f"The file {located.files[0][1]} was replaced since it was catalogued: restart to take it in.")
+            raise Gone(f"The file {located.files[0][1]} was replaced since it was read: restart to read it again.")
         raise Missing(f"The image cannot be read: {reason}.")
 
     def original(self, located: Located) -> bytes | BufferedReader:
@@ -295,7 +295,7 @@ def missing_images(catalog: Catalog, files: Files, limit: int = 1_000) -> list[R
         except Problem as problem:
             found.append(Rejection(uri=uri, reason=problem.detail))
         else:
-            found.append(Rejection(uri=uri, reason="It is back, and counts as here at the next scan."))
+            found.append(Rejection(uri=uri, reason="It is back. The next scan adds it again."))
     return found
 
 

@@ -97,7 +97,7 @@ def _question(shown: Disagreement, waiting: int, classes: list[ClassEntry]) -> N
         if shown.split == "test":
             st.caption("A test image: it measures accuracy, and what you choose counts as the truth.")
         st.table([_row(opinion) for opinion in shown.opinions], border="horizontal", hide_index=True)
-        st.text_input("Note", key=_note(shown.image_id), placeholder="why, if it helps later", max_chars=5_000)
+        st.text_input("Note", key=_note(shown.image_id), placeholder="reason (optional)", max_chars=5_000)
         if task.by_class:
             settling.ask(shown, classes, _decide_classes, _pass_over)
         elif task.by_box:

@@ -141,9 +141,7 @@ def _measured_by_class(project: Project, progress: Progress, evaluations: list[E
         "/grid?label={one}&predicted={other}",
     )
     st.subheader("Classes that are confused", anchor=False)
-    st.markdown(
-        "\n".join(confused) if confused else "On no test image is one class missed and another predicted instead."
-    )
+    st.markdown("\n".join(confused) if confused else "No test image has one class predicted in place of another.")
     if confused:
         st.caption(
             "Counts of test images, which are never shown again. A number opens labeled training images like them."
@@ -172,7 +170,7 @@ def _measured_boxes(project: Project, progress: Progress, evaluations: list[Eval
     st.caption(box_figures.explained(latest))
     confused = box_figures.confused(latest, project.classes)
     st.subheader("Classes that are confused", anchor=False)
-    st.markdown("\n".join(confused) if confused else "No box in a test image is suggested with another class.")
+    st.markdown("\n".join(confused) if confused else "No suggested box in a test image has the wrong class.")
     mistakes.section()
 
 

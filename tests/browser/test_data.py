@@ -74,7 +74,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     named = file.filter(has_text="odd.csv")
     expect(named).to_contain_text("does not say which columns are image and label")
     named.get_by_label("Columns").fill("image=foto,label=art")
-    named.get_by_role("button", name="Look again").click()
+    named.get_by_role("button", name="Check again").click()
     expect(named).to_contain_text("Read with separator semicolon, encoding utf-8, image from 'foto', label from 'art'.")
     expect(named).to_contain_text("1 name matched by ignoring leading folders: 1.PNG is trip/cat/1.png.")
     expect(named).to_contain_text("2imported before")

@@ -141,7 +141,7 @@ test("the card says why an image is asked, how far the goal is, and whether all 
   assert.equal(untilTarget({ accuracy: null, labels: 0, minutes: 0 }, ACCURACY), "label budget reached");
   assert.equal(
     untilTarget({ accuracy: 0.95, labels: 0, minutes: 0 }, ACCURACY),
-    "95.0% accuracy about reached (forecast)",
+    "95.0% accuracy probably reached (forecast)",
   );
   const outbox = (items, problem = null, durable = true) => whetherSaved({ items, problem, durable }, "label");
   assert.equal(outbox([]), "All saved");
@@ -181,7 +181,7 @@ test("the review says why there is nothing to judge", () => {
     ["No image can be used", doubts(), project({ images: { total: 0 }, rejected: 4 })],
     ["The trainer cannot be reached", doubts({ problem: { status: 503, message: "Away." } })],
     ["Not yet", doubts({ problem: { status: 409, message: "Wait." } })],
-    ["There is no review", doubts({ problem: { status: 404, message: "None." } })],
+    ["The review is not available", doubts({ problem: { status: 404, message: "None." } })],
     ["The labeler cannot be reached", doubts({ problem: { message: "connection lost" } })],
     ["Looking …", doubts({ page: null })],
     ["No labels yet", doubts(), project({ images: { total: 9, labeled: 0 } })],

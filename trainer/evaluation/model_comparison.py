@@ -42,8 +42,8 @@ SIGNIFICANT = 0.05
 LEAST_DIFFERING = 6
 """Minimum number of images that must differ for a paired test to reach p < 0.05: with six, p is 2 · 0.5⁶ = 0.03."""
 WEIGHED = (
-    "Hard test images were asked more often when the accuracy was recorded: it is weighed for that, and metrics that "
-    "cannot be weighed were not recorded."
+    "Hard test images were asked more often when the accuracy was recorded: it is weighted for that, and metrics that "
+    "cannot be weighted were not recorded."
 )
 
 

@@ -219,13 +219,13 @@ def _parts(
         return len(parts["validation"])
 
     if HELD_OUT * len(parts["train"]) >= ENOUGH_VALIDATION:
-        notes.append(f"Epochs were chosen on {spare()} held-out train labels: too few for validation.")
+        notes.append(f"The epoch was chosen on {spare()} held-out train labels: there are too few validation labels.")
         return parts, True
     if task.several:
-        notes.append(f"No epoch was chosen: too few for validation. {spare()} train labels were spared for thresholds.")
+        notes.append(f"No epoch was chosen: too few validation labels. {spare()} train labels chose the thresholds.")
         return parts, False
     parts["validation"] = []
-    notes.append("All train labels were learned and no epoch was chosen: too few for validation.")
+    notes.append("All train labels were learned and no epoch was chosen: there are too few validation labels.")
     return parts, False
 
 
@@ -251,7 +251,7 @@ def _spared(work: Work, images: Sequence[LabeledImage], known: Ids, size: int, n
     try:
         return photographs(work, images, known, size, notes) if images else None
     except ValueError:
-        notes.append("No epoch and no threshold was chosen: the images for that say nothing about the classes.")
+        notes.append("No epoch and no threshold was chosen: the answers for that do not mention the classes.")
         return None
 
 

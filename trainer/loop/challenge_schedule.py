@@ -282,7 +282,7 @@ class Challenger:
         if self._others.busy:
             return "a requested job goes first"
         if self._settings.challenger == "auto" and self._loop.live.embedder.backbone is None:
-            return "first it must be known what embeds the images"
+            return "waiting until the backbone is chosen"
         return None
 
     def _resting(self) -> str | None:
@@ -306,8 +306,8 @@ class Challenger:
         if task.contest(truth, head, task.true(truth)).p >= SURE:
             self._spared = (
                 labels,
-                f"the head errs on {task.errs(truth, head).sum()} of {len(truth)} images, too few for any network to "
-                "be significantly better",
+                f"the head is wrong on {task.errs(truth, head).sum()} of {len(truth)} images, too few for any network "
+                "to be significantly better",
             )
             return
         with self._replica.lock:

@@ -164,7 +164,7 @@ class Swap:
         self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
     ) -> LiveModel:
         if live.embedder.key != replacement.instead_of:
-            raise ValueError("It was not compared with the live model: the images have other features now.")
+            raise ValueError("It was compared with features that the live model no longer uses.")
         snapshot = Snapshot.of(self._replica)
         replacement.ingest.look_again()  # the log tells only the live pool which images changed their split
         replacement.ingest.refresh()

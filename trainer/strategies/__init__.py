@@ -43,7 +43,7 @@ STRATEGIES: dict[str, Registered] = {
         uncertainty_herding,
         "The default: covers the pool first and turns to uncertain images as labels come in.",
         several=True,
-        boxes="The default: covers the pool evenly. The detector has no say in which images are asked.",
+        boxes="The default: covers the pool evenly. It does not use the detector.",
     ),
     "maxherding": Registered(
         maxherding,

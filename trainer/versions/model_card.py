@@ -99,7 +99,7 @@ def _drawn(said: Evaluation) -> str:
     if not said.active:
         return "drawn at random before labeling began"
     hard = "drawn at random before labeling began, of which hard ones were asked more often"
-    return f"{hard} ({'the accuracy is weighed for it' if said.at_random else 'the accuracy is probably too low'})"
+    return f"{hard} ({'the accuracy is weighted for it' if said.at_random else 'the accuracy is probably too low'})"
 
 
 def _limits(version: ModelVersion) -> str:

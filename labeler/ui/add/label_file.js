@@ -124,12 +124,12 @@ function columns({ id, name, state, folder }) {
   const example = folder ? "split/class" : "image=photo,label=species";
   Object.assign(input, { type: "text", placeholder: example, autocomplete: "off", spellcheck: false });
   if (hasInput) Object.assign(input, { type: "hidden", value: EMPTY });
-  const button = press("columns", hasInput ? "Nothing is in them" : "Look again", { id, name });
+  const button = press("columns", hasInput ? "Read them as “nothing here”" : "Check again", { id, name });
   input.onkeydown = (event) => event.key === "Enter" && button.click();
   label.append(input);
   row.append(hasInput ? input : label, button);
-  const about = hasInput ? "Choose what images without a box are" : "Choose the columns";
-  details.append(element("summary", folder ? "Choose what the folders are" : about), row);
+  const about = hasInput ? "Choose what images without a box mean" : "Choose the columns";
+  details.append(element("summary", folder ? "Choose what the folder names mean" : about), row);
   return details;
 }
 

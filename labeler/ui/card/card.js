@@ -247,7 +247,7 @@ class Card {
 
   /** Why answers do not count now; null if they do. */
   whyNot() {
-    if (this.outbox.full) return "The labels before this one are not saved yet: it was not counted.";
+    if (this.outbox.full) return "Earlier labels are not saved yet, so this one was not counted.";
     if (this.undoing) return "An undo is under way: this answer was not counted.";
     return this.questions.current ? null : "There is no image yet: that was not counted.";
   }

@@ -35,7 +35,7 @@ export function whyEmpty(outbox, questions, project, connected) {
     return noImages(project);
   }
   if (remaining > 0) {
-    const text = `${count(remaining, "image")} will come here if others do not answer them.`;
+    const text = `${count(remaining, "image")} will come here unless someone else answers first.`;
     return { title: "Others are labeling the rest", text };
   }
   const text = "Every image has its answer. See Progress for how good the model is, and Finish to save it.";
@@ -78,7 +78,7 @@ export function whyAsked(item) {
 export function untilTarget(target, { metric, classWords }) {
   if (!target) return "";
   const goal = target.accuracy === null ? "the label budget" : `${percent(target.accuracy, 1)} ${metric}`;
-  if (!target.labels) return target.accuracy === null ? "label budget reached" : `${goal} about reached (forecast)`;
+  if (!target.labels) return target.accuracy === null ? "label budget reached" : `${goal} probably reached (forecast)`;
   const labels = count(target.labels, classWords.total);
   return target.minutes === null
     ? `${labels} to ${goal}`

@@ -85,13 +85,13 @@ def explained(latest: Evaluation) -> str:
         else f" A box is found if it overlaps the true one by IoU {latest.iou_threshold:g}."
     )
     limits = [each.threshold for each in latest.classes if each.threshold is not None]
-    said = "Precision, recall and F1 are those of suggested boxes"
+    said = "Precision, recall and F1 count the suggested boxes"
     if limits:
         said += (
-            ": none is suggested now, because that would cost more than it saves"
+            ": none now, because suggestions would cost more work than they save"
             if min(limits) >= 1
-            else f", now those with a worth of at least {percent(min(limits))}, "
-            "the mean of two confidences: that there is an object of this class, and that there is one of any class"
+            else f", now those with a worth of at least {percent(min(limits))}. The worth is the mean of two "
+            "confidences: that there is an object of this class, and that there is one of any class"
         )
     unknown = [plain(each.name) for each in latest.classes if not each.learned]
     unlearned = (

@@ -33,7 +33,7 @@ METRICS = {
     "calibration_error": "Calibration error (less is better)",
     "latency_ms": "Time for one image",
     "images_per_second": "Images per second, in batches",
-    "bytes": "Size, including a head's network",
+    "bytes": "Size, including the backbone",
 }
 """Field of `Scores` → name of the metric."""
 SEVERAL = {"accuracy": "Exact match", "auc_pr": "Mean average precision"}

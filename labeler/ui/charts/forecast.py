@@ -101,9 +101,9 @@ def _saved(baseline: Sequence[RandomEstimate], metric: str) -> list[str]:
     """Random labels compared with the same number of chosen ones, if there is such a pair."""
     of = "" if metric == "accuracy" else f" {metric}"
     return [
-        f"With {each.labels:,} labels, **random ones would have given about {percent(each.accuracy.value, 1)}{of}** "
-        f"(an estimate within the test sample, {interval_in_words(each.accuracy)}); the first {each.labels:,} "
-        f"given here give **{percent(each.chosen.value, 1)}** ({interval_in_words(each.chosen)})."
+        f"**{each.labels:,} random labels would have given about {percent(each.accuracy.value, 1)}{of}** (estimated "
+        f"from the test sample, {interval_in_words(each.accuracy)}). The first {each.labels:,} labels given here give "
+        f"**{percent(each.chosen.value, 1)}** ({interval_in_words(each.chosen)})."
         for each in baseline
         if each.chosen is not None
     ]

@@ -37,7 +37,7 @@ ACCURACY_HELP = "Estimated share of the test images that the model gets right. I
 
 
 ACTIVE = (
-    "Hard test images are asked more often, and each answer is weighed for it, so the estimate is not the share of "
+    "Hard test images are asked more often, and each answer is weighted for it, so the estimate is not the share of "
     "right answers (docs/concepts/active_testing.md). "
 )
 ACTIVE_ALONE = (

@@ -317,7 +317,7 @@ class Gallery {
   async give(mark) {
     const ids = this.list.filter((id) => this.selection.has(id));
     if (!ids.length) return this.say("Choose images first: click them, or press A for all.");
-    if (this.bulk.busy) return this.say("The answers before these are not saved yet.");
+    if (this.bulk.busy) return this.say("Earlier answers are not saved yet. Try again in a moment.");
     if ("refusal" in mark) return this.say(mark.refusal);
     this.find("");
     const done = await this.bulk.give(ids, mark.action, mark.of);

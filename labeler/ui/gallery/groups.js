@@ -33,13 +33,13 @@ export class Groups {
   async load() {
     this.close();
     this.request = new AbortController();
-    if (!this.list.firstChild) setText(this.words, "Putting the images into groups …");
+    if (!this.list.firstChild) setText(this.words, "Grouping the images …");
     try {
       const { signal } = this.request;
       const { clusters } = await ask(`/api/clusters?count=${this.many.value}`, { signal });
       const pictures = new Set(clusters.flatMap((/** @type {Cluster} */ each) => each.image_ids));
       const urls = await this.urls([...pictures], signal);
-      setText(this.words, clusters.length ? "" : "There is no image to put into groups yet.");
+      setText(this.words, clusters.length ? "" : "There are no images to group yet.");
       this.list.replaceChildren(...clusters.map((/** @type {Cluster} */ each) => this.item(each, urls)));
     } catch (error) {
       if (isAbort(error)) return;

@@ -192,7 +192,7 @@ class Review {
   judge(action, verdict, answer) {
     const { current } = this.doubts;
     if (!current || this.undoing) return;
-    if (this.outbox.full) return this.say("The verdicts before this one are not saved yet: it was not counted.");
+    if (this.outbox.full) return this.say("Earlier verdicts are not saved yet, so this one was not counted.");
     if (!this.painted) return this.say("Too quick: the image was not on screen yet, so that was not counted.");
     const annotation = {
       id: uuid(),

@@ -61,7 +61,11 @@ export function whyEmpty({ current, page, problem }, project, start, verdicts) {
   }
   if (problem?.status === 503) return { title: "The trainer cannot be reached", text: `${problem.message} ${start}` };
   if (problem?.status)
-    return { title: problem.status === 409 ? "Not yet" : "There is no review", text: problem.message, waits: true };
+    return {
+      title: problem.status === 409 ? "Not yet" : "The review is not available",
+      text: problem.message,
+      waits: true,
+    };
   if (problem) {
     return { title: "The labeler cannot be reached", text: "This page continues by itself when the labeler is back." };
   }

@@ -55,14 +55,14 @@ def _pictures() -> None:
         st.warning(plain(problem.detail), icon=":material/cloud_off:")
         return
     if page.items or page.missed:
-        st.markdown("**What it finds and nobody drew**")
+        st.markdown("**What the detector finds, and people did not draw like this**")
         if page.items:
             _tiles([tile(item) for item in page.items[:SHOWN]])
             st.caption("Solid: what people drew. Dashed: what the detector finds.")
             st.link_button("Judge them on the page Review", "/review", icon=":material/rule:")
         else:
-            st.write("In no training image does the detector surely find anything else than people drew.")
-        st.markdown("**What it misses**")
+            st.write("In all training images, every box that the detector is sure of matches one that people drew.")
+        st.markdown("**What the detector misses**")
         if page.missed:
             _tiles([missed_tile(items) for items in _by_image(page.missed)])
             st.caption(
@@ -70,13 +70,13 @@ def _pictures() -> None:
                 "only half of the images. The number is the highest score of the box's class there."
             )
         else:
-            st.write("In no training image does the detector miss a box that people drew.")
+            st.write("In all training images, the detector finds every box that people drew.")
     elif page.missing:
         st.write(f"{many(page.missing, 'more labeled image')} needed first.")
     elif page.progress or page.renewing or page.coming:
         st.progress(min(page.progress, 1.0), "Two detectors each learn half of the images and check the rest.")
     else:
-        st.write("In no training image does the detector surely find anything else than people drew, or miss a box.")
+        st.write("In all training images, the detector agrees with what people drew.")
 
 
 def tile(item: ReviewItem) -> str:

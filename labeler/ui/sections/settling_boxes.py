@@ -70,11 +70,11 @@ def _words(choice: Choice) -> str:
         case "one":
             return plain(choice.annotator or "")
         case "majority":
-            return "What most drew"
+            return "Boxes of the majority"
         case "all":
             return "All boxes"
         case _:
-            return "Only boxes that all drew"
+            return "Only boxes that everyone drew"
 
 
 def _votes(shown: Disagreement) -> dict[str, Boxes]:

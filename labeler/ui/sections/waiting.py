@@ -77,7 +77,7 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         st.progress(
             min(download.done_bytes / max(download.total_bytes, 1), 1.0),
             f"The trainer is downloading the network {plain(download.name)} from the model hub: {size}. You can "
-            "continue labeling. To do without it, restart with `--set trainer.auto_download=false`.",
+            "continue labeling. To prevent the download, restart with `--set trainer.auto_download=false`.",
         )
     elif embedding.lacks:
         st.info(plain(embedding.lacks), icon=":material/image:")

@@ -33,7 +33,7 @@ class Shortcuts {
     const name = meant(key, this.data);
     if (!name) return false;
     const button = document.querySelector(`.st-key-${CSS.escape(name)} button`);
-    this.say(button ? "" : "That key came before its button was drawn: press it again.");
+    this.say(button ? "" : "The page was not ready for that key. Press it again.");
     if (!button) return false;
     /** @type {HTMLElement} */ (button).click();
     return true;

@@ -172,7 +172,7 @@ def test_photos_of_an_archive_are_copied(tmp_path: Path) -> None:
         service.annotate([answer(1, "cat"), answer(2, "dog")])
     target = tmp_path / "out"
     linked = export(target, "--format", "imagefolder", "--files", "symlink", "--workspace", tmp_path / "workspace")
-    assert "no files that can be linked: use --files copy" in str(linked.exception)
+    assert "not files, so no link is possible: use --files copy" in str(linked.exception)
     assert not target.exists()
     copied = export(target, "--format", "imagefolder", "--files", "copy", "--workspace", tmp_path / "workspace")
     assert copied.exit_code == 0, copied.output

@@ -203,7 +203,7 @@ def test_with_boxes_everybodys_are_over_the_image_and_one_press_settles(tmp_path
             "settle-1-1": "ann: 1 cat, 1 dog",
             "settle-1-2": "bob: 1 cat",
             "settle-1-3": "All boxes: 1 cat, 1 dog",
-            "settle-1-4": "Only boxes that all drew: 1 cat",
+            "settle-1-4": "Only boxes that everyone drew: 1 cat",
             "later-1": "Later",
         }
         (picture,) = [each.proto.body for each in page.get("html") if "to be settled" in each.proto.body]

@@ -156,7 +156,7 @@ def test_an_active_test_says_what_is_weighed_and_what_is_left_out(service: Servi
     update = {"log_id": service.log.log_id, "active": True, "macro_f1": None, "log_loss": None}
     service.evaluate(measured([[5, 0], [2, 9]], ["cat", "dog"]).model_copy(update=update))
     said = words(opened())
-    for part in ("each answer is weighed for it", "F1, log loss and calibration are left out", "Confusion matrix"):
+    for part in ("each answer is weighted for it", "F1, log loss and calibration are left out", "Confusion matrix"):
         assert part in said, part
     assert "random labels" not in said
 

@@ -107,7 +107,7 @@ def test_no_round_is_begun_where_the_head_hardly_errs(tmp_path, folder):
     trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", input_size=0)
     try:
         teach(client, range(60))
-        wait_for(lambda: "errs on 0 of 60 images" in challenger(client)["message"])
+        wait_for(lambda: "is wrong on 0 of 60 images" in challenger(client)["message"])
         teach(client, range(60, 64), after=62)
         wait_for(lambda: client.get("/status").json()["labels"] == 64)
         wait_for(lambda: "next round begins at 66 labels" in challenger(client)["message"])

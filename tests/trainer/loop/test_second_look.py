@@ -263,7 +263,7 @@ def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace
     job = Job(id="1", kind="challenge", state="running", created_at=WHEN, request=begun_with, result=found.model_dump())
     monkeypatch.setattr(trainer.challenger, "_prepare", lambda _: live.ingest)
     monkeypatch.setattr(trainer.loop, "swap", lambda asked: swap.take_over(trainer.loop.live, asked, lambda *_: None))
-    with pytest.raises(ValueError, match="the images have other features now"):
+    with pytest.raises(ValueError, match="features that the live model no longer uses"):
         trainer.challenger.conclude(job)
 
 

@@ -146,7 +146,7 @@ def whole(api):
     job = api.post("/models", json={"name": "whole", "train": {**asked, "batch_size": 8}}).json()["id"]
     ended = wait_for(lambda: (seen := api.get(f"/jobs/{job}").json())["state"] in ("done", "failed") and seen, 200)
     assert ended["state"] == "done", ended
-    assert any("train labels were spared for thresholds" in note for note in ended["result"]["notes"])
+    assert any("train labels chose the thresholds" in note for note in ended["result"]["notes"])
     return api.get("/models/whole").json()
 
 

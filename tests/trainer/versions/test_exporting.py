@@ -149,7 +149,7 @@ def test_a_card_tells_data_figures_and_limits(tmp_path):
     ):
         assert part in card
     active = version.description.model_copy(update={"metrics": metrics.model_copy(update={"active": True})})
-    assert "of which hard ones were asked more often (the accuracy is weighed for it)" in model_card(active)
+    assert "of which hard ones were asked more often (the accuracy is weighted for it)" in model_card(active)
     unmeasured = version.description.model_copy(update={"metrics": None})
     assert "Not measured" in model_card(unmeasured)
 

@@ -10,7 +10,7 @@ const verdicts = {
   other: true,
   estimates: true,
   words: {
-    few: "At least ten labels, of two classes, are needed to judge one by the others.",
+    few: "Flywheel needs at least ten labels, of two classes, to judge each by the others.",
     how: "Each label is judged by models that were not trained on it.",
     usually: "",
     none: "No label is in doubt",

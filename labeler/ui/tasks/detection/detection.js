@@ -11,7 +11,7 @@ const verdicts = {
   other: false,
   estimates: false,
   words: {
-    few: "At least ten labeled images, four of them with boxes, are needed to judge one by the others.",
+    few: "Flywheel needs at least ten labeled images, four of them with boxes, to judge each by the others.",
     how: "Two detectors each learn one half of the images, and detect boxes in the other.",
     usually: "This takes a minute or two.",
     none: "No box is in doubt",

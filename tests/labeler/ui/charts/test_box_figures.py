@@ -65,7 +65,7 @@ def test_each_class_has_its_row_and_what_is_not_learned_is_named() -> None:
     assert "IoU 0.5" in said
     assert "Not learned yet, because no box of it is in a training image: dust" in said
     never = latest.model_copy(update={"classes": [latest.classes[0].model_copy(update={"threshold": 1.0})]})
-    assert "none is suggested now" in box_figures.explained(never)
+    assert "none now, because suggestions would cost more" in box_figures.explained(never)
     now = [ClassEntry(id=k, name=name, aliases=[], hotkey=None) for k, name in ((1, "red cell"), (2, "dust"))]
     assert box_figures.confused(latest, now) == ["- dust suggested as red cell: 2 of 3 test boxes"]
 

@@ -79,7 +79,7 @@ def test_words_say_what_to_do_and_how_sure_that_is(found: Comparison) -> None:
 def test_the_table_shows_what_was_measured_and_checked(found: Comparison) -> None:
     rows = {row["Metric"]: row for row in comparison.score_table(found)}
     assert rows["Accuracy"] == {"Metric": "Accuracy", r"old \*one\*": "80.0%", "new": "85.0%", "Check": "passed"}
-    assert rows["Size, including a head's network"]["new"] == "2.5 MB"
+    assert rows["Size, including the backbone"]["new"] == "2.5 MB"
     assert "Log loss (less is better)" not in rows  # neither was measured
 
 

@@ -89,9 +89,9 @@ def test_the_random_baseline_is_named_an_estimate_and_set_beside_as_many_chosen_
     evaluations[-1].random_baseline[-1].chosen = chosen
     (said,) = forecast.sentences(evaluations, 160)
     assert "estimate" in said
-    assert "With 48 labels, **random ones would have given about 70.0%**" in said
+    assert "**48 random labels would have given about 70.0%**" in said
     assert "60.0% – 80.0%" in said
-    assert "the first 48 given here give **85.0%** (77.0% – 91.0%)" in said
+    assert "The first 48 labels given here give **85.0%** (77.0% – 91.0%)" in said
 
 
 def test_both_lines_are_in_the_curve_by_labels_spent() -> None:

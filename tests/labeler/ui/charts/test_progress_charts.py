@@ -74,7 +74,7 @@ def test_words_say_what_an_estimate_uses_beside_the_labeled_test_images() -> Non
     )
     active = progress_charts.in_words(plain.model_copy(update={"active": True}))
     assert "of the test images; with" in active
-    assert "each answer is weighed for it" in active
+    assert "each answer is weighted for it" in active
     alone = progress_charts.in_words(plain.model_copy(update={"active": True, "at_random": False}))
     assert "of 60 test images; with" in alone
     assert "probably too low" in alone

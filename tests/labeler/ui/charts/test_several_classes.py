@@ -100,4 +100,4 @@ def test_what_a_forecast_is_about_is_the_macro_f1() -> None:
     chosen = RandomEstimate(labels=40, accuracy=found, chosen=found)
     latest = of_several(20).model_copy(update={"random_baseline": [chosen]})
     (said,) = forecast.sentences([latest], labeled=40)
-    assert "random ones would have given about 60.0% macro F1" in said
+    assert "random labels would have given about 60.0% macro F1" in said
