@@ -145,12 +145,13 @@ class ProjectState:
         return [entry.model_copy(update={"labels": self._tally.labels_of(entry.id)}) for entry in entries]
 
     def _target(self) -> Target | None:
-        images = self._tally.counts()
+        splits, pace = self._tally.splits, self._tally.pace
         return target(
             self._trainer.status(),
             self._evaluations.last,
-            labeled=images.labeled,
-            left=images.unlabeled,
             given=self._tally.labeled_here,
-            pace=self._tally.pace.images_per_minute(),
+            images=self._tally.counts(),
+            train=self._tally.counts("train"),
+            pace=pace.images_per_minute(),
+            train_pace=pace.images_per_minute(lambda image_id: splits.get(image_id) == "train"),
         )

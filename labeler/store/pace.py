@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -43,20 +44,22 @@ class Pace:
         chosen = self._recent.values() if annotator is None else [self._recent.get(annotator, deque())]
         return round(sum(_rate(answers, now) for answers in chosen), 1)
 
-    def images_per_minute(self) -> float:
+    def images_per_minute(self, counts: Callable[[int], bool] = lambda _: True) -> float:
         """Images labeled per minute by everyone, for a forecast; 0 if the recent answers are too few to tell.
+
+        Only images for which `counts` is true.
 
         An image counts once, whoever answered it and however often: with `overlap` people per image, or answers given
         anew, there are fewer images than labels.
         """
         rate = self.per_minute()
         answers = [answer for each in self._recent.values() for answer in each]
-        labeled = [answer.image_id for answer in answers if answer.is_label]
+        labeled = [each.image_id for each in answers if each.is_label and each.image_id is not None]
         if len(answers) < _FEWEST or not labeled:
             return 0.0
         if (datetime.now(UTC) - min(answer.at for answer in answers)).total_seconds() < _SHORTEST:
             return 0.0
-        return rate * len(set(labeled)) / len(labeled)
+        return rate * sum(map(counts, set(labeled))) / len(labeled)
 
     def people(self) -> list[Person]:
         """Everyone who ever answered, most answers first."""

@@ -190,7 +190,7 @@ def _measured_by_task(project: Project, own: Mapping[str, str], evaluations: lis
 def _outlook(evaluations: list[Evaluation], project: Project) -> list[str]:
     from labeler.ui.charts import forecast
 
-    return forecast.sentences(evaluations, project.images.labeled, project.images.unlabeled)
+    return forecast.sentences(evaluations, project.splits["train"])
 
 
 def _download(table: bytes) -> None:

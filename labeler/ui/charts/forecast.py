@@ -11,22 +11,24 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from labeler.progress.goal import learned_since
 from labeler.ui.parts.palette import BOTH
 from shared.figures import goal_metric, interval_in_words, many, percent, rounded
 from shared.wire.evaluation import Advice, Evaluation, Needed, RandomEstimate
+from shared.wire.project import ImageCounts
 
 Curve = alt.LayerChart | alt.FacetChart
 FORECAST = "forecast, 95% band"
 RANDOM = "random labels (estimate)"
 
 
-def sentences(evaluations: Sequence[Evaluation], labeled: int, left: int | None = None) -> list[str]:
-    """The advice of the latest evaluation now that `labeled` images have a label and `left` have none, and what
-    choosing saved; [] if none."""
+def sentences(evaluations: Sequence[Evaluation], train: ImageCounts) -> list[str]:
+    """The advice of the latest evaluation, given the current counts of `train` images, and what choosing saved; [] if
+    none."""
     latest = evaluations[-1]
-    since = max(0, labeled - latest.spent)
+    since = learned_since(latest, train)
     metric = goal_metric(latest)[0]
-    advice = _advice(latest.advice, since, metric, left) if latest.advice is not None else []
+    advice = _advice(latest.advice, since, metric, train.unlabeled) if latest.advice is not None else []
     return [*advice, *_saved(latest.random_baseline, metric)]
 
 
@@ -57,7 +59,7 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
     return drawn
 
 
-def _advice(advice: Advice, since: int, metric: str, left: int | None) -> list[str]:
+def _advice(advice: Advice, since: int, metric: str, left: int) -> list[str]:
     said = []
     if advice.stable and advice.agreement is not None:
         kappa = rounded(advice.agreement, 3)
@@ -74,7 +76,7 @@ def _advice(advice: Advice, since: int, metric: str, left: int | None) -> list[s
 
 
 def _needed(needed: Needed, since: int) -> str:
-    """Subtracts the labels given `since` the forecast, like `labeler.progress.goal` does for the card."""
+    """Subtracts the labels learned `since` the forecast, like `labeler.progress.goal` does for the card."""
     goal = f"to reach **{percent(needed.goal, 1)}**"
     if needed.labels is None:
         return f"More than {max(0, needed.low - since):,} more labels {goal}, if the curve ever gets there."
@@ -88,12 +90,13 @@ def _needed(needed: Needed, since: int) -> str:
     return f"About **{labels:,} more labels** ({between}) {goal}, if the curve continues like this."
 
 
-def _shortfall(needed: Needed, since: int, left: int | None) -> str:
-    """What to add if fewer images are `left` than labels are needed."""
+def _shortfall(needed: Needed, since: int, left: int) -> str:
+    """What to add if fewer train images are `left` than labels are needed."""
     labels = needed.low if needed.labels is None else needed.labels
-    if left is None or labels - since <= left:
+    if labels - since <= left:
         return ""
-    count = f"Only {many(left, 'image')} {'has' if left == 1 else 'have'} no label yet" if left else "No image is left"
+    others = f"Only {many(left, 'training image')} {'has' if left == 1 else 'have'} no label yet"
+    count = others if left else "No training image is left"
     return f" {count}: add photos to get there."
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from labeler.progress.goal import target
 from shared.wire.evaluation import Advice, Evaluation, Interval, Needed
+from shared.wire.project import ImageCounts, Target
 from shared.wire.trainer import EmbeddingProgress, TrainerStatus
 
 
@@ -25,14 +26,14 @@ def status(label_budget: int) -> TrainerStatus:
     )
 
 
-def evaluation(spent: int, needed: Needed | None) -> Evaluation:
+def evaluation(labels: int, spent: int, needed: Needed | None) -> Evaluation:
     return Evaluation(
         id=uuid4(),
         log_id=uuid4(),
         acked_seq=spent,
         model_version="1",
         round=1,
-        labels=spent,
+        labels=labels,
         spent=spent,
         created_at=datetime.now(UTC),
         accuracy=Interval(value=0.8, low=0.7, high=0.9, n=50),
@@ -42,45 +43,72 @@ def evaluation(spent: int, needed: Needed | None) -> Evaluation:
     )
 
 
-FORECAST = evaluation(100, Needed(goal=0.9, labels=80, low=40, high=200))
+def counts(labeled: int, left: int = 1_000) -> ImageCounts:
+    return ImageCounts(total=labeled + left, labeled=labeled, skipped=0, flagged=0, unlabeled=left)
 
 
-def test_the_budget_is_reached_at_the_pace_of_now() -> None:
-    found = target(status(500), None, labeled=200, given=200, pace=20.0)
-    assert (found.accuracy, found.labels, found.minutes) == (None, 300, 15.0)
+def found(
+    status: TrainerStatus | None,
+    latest: Evaluation | None,
+    *,
+    given: int = 100,
+    trained: int = 80,
+    left: int = 1_000,
+    pace: float = 10.0,
+    train_pace: float = 8.0,
+) -> Target | None:
+    """The goal after 100 labels, of which 20 are of test images."""
+    return target(
+        status,
+        latest,
+        given=given,
+        images=counts(given, left),
+        train=counts(trained, left),
+        pace=pace,
+        train_pace=train_pace,
+    )
+
+
+FORECAST = evaluation(80, 100, Needed(goal=0.9, labels=80, low=40, high=200))
+
+
+def test_the_budget_is_reached_at_the_current_pace_of_all_labels() -> None:
+    ahead = found(status(500), None, given=200, pace=20.0)
+    assert (ahead.accuracy, ahead.labels, ahead.minutes) == (None, 300, 15.0)
 
 
 def test_imported_labels_spend_no_budget() -> None:
-    assert target(status(500), None, labeled=900, given=200, pace=1.0).labels == 300
+    ahead = target(status(500), None, given=200, images=counts(900), train=counts(800), pace=1.0, train_pace=1.0)
+    assert ahead.labels == 300
 
 
-def test_labels_given_since_the_forecast_are_taken_off() -> None:
-    found = target(status(0), FORECAST, labeled=150, given=150, pace=10.0)
-    assert (found.accuracy, found.labels, found.minutes) == (0.9, 30, 3.0)
+def test_train_labels_since_the_forecast_are_taken_off_at_their_own_pace() -> None:
+    ahead = found(status(0), FORECAST, given=150, trained=120)
+    assert (ahead.accuracy, ahead.labels, ahead.minutes) == (0.9, 40, 5.0)
+
+
+def test_test_labels_bring_no_goal_nearer() -> None:
+    assert found(None, FORECAST, given=100).labels == found(None, FORECAST, given=170).labels == 80
 
 
 @pytest.mark.parametrize(("budget", "accuracy"), [(120, None), (1_000, 0.9)])
 def test_the_nearer_one_counts(budget: int, accuracy: float | None) -> None:
-    assert target(status(budget), FORECAST, labeled=100, given=100, pace=10.0).accuracy == accuracy
+    assert found(status(budget), FORECAST).accuracy == accuracy
 
 
 def test_nobody_at_work_gives_no_time_and_what_is_passed_is_not_negative() -> None:
-    assert target(status(500), None, labeled=200, given=200, pace=0.0).minutes is None
-    assert target(status(100), None, labeled=200, given=200, pace=1.0).labels == 0
+    assert found(status(500), None, pace=0.0).minutes is None
+    assert found(None, FORECAST, train_pace=0.0).minutes is None
+    assert found(status(50), None).labels == found(None, FORECAST, trained=300).labels == 0
 
 
 def test_what_the_images_without_a_label_cannot_reach_is_no_goal() -> None:
-    assert target(status(500), FORECAST, labeled=100, given=100, pace=10.0, left=79) is None
-    found = target(status(500), FORECAST, labeled=100, given=100, pace=10.0, left=80)
-    assert (found.accuracy, found.labels) == (0.9, 80)
+    assert found(status(500), FORECAST, left=79) is None
+    ahead = found(status(500), FORECAST, left=80)
+    assert (ahead.accuracy, ahead.labels) == (0.9, 80)
 
 
 def test_without_budget_and_forecast_there_is_no_target() -> None:
-    assert target(None, None, labeled=10, given=10, pace=1.0) is None
-    assert target(status(0), evaluation(10, None), labeled=10, given=10, pace=1.0) is None
-    assert (
-        target(
-            status(0), evaluation(10, Needed(goal=0.9, labels=None, low=90, high=None)), labeled=10, given=10, pace=1.0
-        )
-        is None
-    )
+    assert found(None, None) is None
+    assert found(status(0), evaluation(80, 100, None)) is None
+    assert found(status(0), evaluation(80, 100, Needed(goal=0.9, labels=None, low=90, high=None))) is None

@@ -67,6 +67,13 @@ def test_an_image_that_two_people_answer_brings_the_goal_nearer_once() -> None:
     assert pace.images_per_minute() == pytest.approx(6, rel=0.1)
 
 
+def test_train_images_have_a_pace_of_their_own() -> None:
+    pace = Pace()
+    for number in range(10):
+        pace.observe(answer("ann", 60 - number, number))
+    assert pace.images_per_minute(lambda image_id: image_id < 8) == pytest.approx(8, rel=0.1)
+
+
 def test_an_answer_given_anew_is_no_further_image() -> None:
     pace = Pace()
     for number in range(6):

@@ -9,7 +9,7 @@ from labeler.ui.charts import box_figures, forecast, measured_figures
 from shared.figures import shown
 from shared.wire.evaluation import Advice, ClassMetrics, ClassPair, Evaluation, Interval
 from shared.wire.project import ClassEntry
-from tests.labeler.ui.charts.test_progress_charts import evaluation
+from tests.labeler.ui.charts.test_progress_charts import evaluation, train
 
 
 def of_boxes(images: int, margin: float = 0.1, labels: int = 40) -> Evaluation:
@@ -87,6 +87,6 @@ def test_the_curve_is_a_table_without_an_accuracy() -> None:
 
 def test_the_forecast_is_one_of_the_map() -> None:
     latest = of_boxes(200).model_copy(update={"advice": Advice(slope=0.01)})
-    assert forecast.sentences([latest], 40) == [
+    assert forecast.sentences([latest], train(40)) == [
         "At the current slope, a hundred more labels gain about 1.0 points of mAP at IoU 0.5."
     ]

@@ -15,7 +15,7 @@ from labeler.ui.parts.wording import TRAINER, plain
 from shared.settings.services import LabelerSettings
 from shared.wire.evaluation import CalibrationBin, ClassMetrics, Evaluation, Interval, Stretch
 from shared.wire.images import ScanView
-from shared.wire.project import TrainerView
+from shared.wire.project import ImageCounts, TrainerView
 
 
 def evaluation(spent: int, accuracy: float, margin: float, n: int) -> Evaluation:
@@ -36,6 +36,10 @@ def evaluation(spent: int, accuracy: float, margin: float, n: int) -> Evaluation
             ClassMetrics(label=2, name="hat", precision=None, recall=None, f1=None, support=0),
         ],
     )
+
+
+def train(labeled: int, left: int = 10_000) -> ImageCounts:
+    return ImageCounts(total=labeled + left, labeled=labeled, skipped=0, flagged=0, unlabeled=left)
 
 
 def test_the_curve_has_a_point_an_evaluation_inside_its_band() -> None:

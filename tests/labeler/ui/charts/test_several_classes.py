@@ -8,7 +8,7 @@ from labeler.ui.charts import forecast, measured_figures, several_classes
 from shared.figures import goal_metric, shown
 from shared.wire.evaluation import ClassMetrics, ClassPair, Evaluation, Interval, RandomEstimate
 from shared.wire.project import ClassEntry
-from tests.labeler.ui.charts.test_progress_charts import evaluation
+from tests.labeler.ui.charts.test_progress_charts import evaluation, train
 
 
 def of_several(images: int, margin: float = 0.1) -> Evaluation:
@@ -99,5 +99,5 @@ def test_what_a_forecast_is_about_is_the_macro_f1() -> None:
     assert (name, found.value, found.n) == ("macro F1", 0.6, 20)
     chosen = RandomEstimate(labels=40, accuracy=found, chosen=found)
     latest = of_several(20).model_copy(update={"random_baseline": [chosen]})
-    (said,) = forecast.sentences([latest], labeled=40)
+    (said,) = forecast.sentences([latest], train(40))
     assert "random labels would have given about 60.0% macro F1" in said
