@@ -27,6 +27,7 @@ from shared.images.opening import ImageLimits, ImageProblem, ImageWaits, check_b
 from shared.images.sources.addresses import AddressProblem, Place, checked, is_address, is_within
 from shared.images.sources.choosing import Sources
 from shared.images.sources.folder import FolderSource
+from shared.images.sources.objects import ObjectSource
 from shared.images.sources.source import ImageAway, ImageSource, Listed, Stamp
 from shared.storage.disk_errors import kind_of
 from shared.storage.safe_names import MOST_BYTES, cut
@@ -108,16 +109,17 @@ class Files:
 
         Raises ImageProblem, also in the middle, if the place cannot be read.
         """
-        place, start = self.roots[root], prefix(root)
+        start, own = prefix(root), self._own(root)
         found = self.source(root).listed(Passed() if passed is None else passed)
-        own = None
-        if (
-            self._workspace is not None
-            and isinstance(place, Path)
-            and self._workspace.resolve().is_relative_to(place.resolve())
-        ):
-            own = self._workspace.resolve().relative_to(place.resolve()).as_posix() + "/"
         return ((start + uri, stamp) for uri, stamp in found if own is None or not uri.startswith(own))
+
+    def _own(self, root: Root) -> str | None:
+        """The workspace as the beginning of names in this root; None if it is elsewhere."""
+        place = self.roots[root]
+        if self._workspace is None or not isinstance(place, Path):
+            return None
+        own, folder = self._workspace.resolve(), place.resolve()
+        return own.relative_to(folder).as_posix() + "/" if own.is_relative_to(folder) else None
 
     def look_at_some(self, root: Root, listed: Iterable[Listed]) -> Iterator[Found]:
         """Like `look_at`, for a few files of a listing."""
@@ -148,10 +150,26 @@ class Files:
 
     def look_at_named(self, root: Root, uri: str) -> Found:
         """Like `look_at`, for a file that an import or a request names. What every scan skips is refused here, too."""
-        skipped = next((each for each in uri.removeprefix(prefix(root)).split("/") if finding.is_left_out(each)), None)
-        if skipped is None:
-            return self.look_at(root, uri)
-        return Found(uri, 0, 0, None, f"is skipped: {skipped!r} is a name of hidden or system files, so rename it")
+        reason = self._why_skipped(root, uri.removeprefix(prefix(root)))
+        return Found(uri, 0, 0, None, f"is skipped: {reason}") if reason else self.look_at(root, uri)
+
+    def _why_skipped(self, root: Root, name: str) -> str | None:
+        """Why no scan of this root lists a file of this name, whatever it contains; None if one would."""
+        skipped = next((each for each in name.split("/") if finding.is_left_out(each)), None)
+        if skipped is not None:
+            return f"{skipped!r} is a name of hidden or system files, so rename it"
+        if (own := self._own(root)) is not None and name.startswith(own):
+            return "it is in the workspace, so copy it to the images"
+        try:
+            source = self.source(root)
+        except ImageProblem:  # `look_at` reports it
+            return None
+        ending = PurePosixPath(name).suffix.lower()
+        if isinstance(source, FolderSource) and ending in finding.NO_IMAGES:
+            return f"files that end in {ending!r} are not read as images, so rename it"
+        if isinstance(source, ObjectSource) and not finding.counted(name, Passed()):
+            return "in a store, only names that end like those of images are read, so rename it"
+        return None
 
     def stamp(self, root: Root, uri: str) -> Stamp:
         """Size (bytes) and modification time (ns) of a file; zeros if there is none. If either changes, the file is

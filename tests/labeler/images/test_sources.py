@@ -205,16 +205,18 @@ def test_a_store_that_is_slow_or_away_blocks_no_page(tmp_path: Path, store: Obje
 
 
 def test_labels_name_images_by_their_address(tmp_path: Path, store: ObjectStore) -> None:
-    place = store.put("labels", {f"photos/{name}": data for name, data in FILES.items()})
+    place = store.put("labels", {f"photos/{name}": data for name, data in (FILES | {"d.raw": FILES["a.png"]}).items()})
     with labeler(tmp_path, images=f"{place}/photos") as service:
         rows = [
             ImportRow(line=1, uri=f"{place}/photos/a.png", label="cat"),
             ImportRow(line=2, uri="sub/b.png", label="dog"),
             ImportRow(line=3, uri="s3://other/a.png", label="dog"),
+            ImportRow(line=4, uri="d.raw", label="dog"),
         ]
         receipt = service.imports.take(ImportPost(rows=rows))
         assert [(each.line, each.reason) for each in receipt.rejected] == [
-            (3, "is an address, not a file in the image folder s3://labels/photos")
+            (3, "is an address, not a file in the image folder s3://labels/photos"),
+            (4, "is skipped: in a store, only names that end like those of images are read, so rename it"),
         ]
         labeled = {uri: service.log.fold.labels.get(image_id) for uri, image_id in catalogue(service).items()}
         assert [labeled["a.png"], labeled["sub/b.png"], labeled["sub/c.png"]] == [1, 2, None]

@@ -248,16 +248,26 @@ def test_an_image_new_to_the_catalogue_is_taken_in_under_the_split_of_its_row(tm
         assert service.tally.splits[2] == "test"
 
 
-@pytest.mark.parametrize("name", [".hidden/new.png", "sub/.new.png", "@eaDir/new.png"])
-def test_a_photo_that_no_scan_lists_is_not_added_by_an_import_either(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (".hidden/new.png", "'.hidden' is a name of hidden or system files, so rename it"),
+        ("sub/.new.png", "'.new.png' is a name of hidden or system files, so rename it"),
+        ("@eaDir/new.png", "'@eaDir' is a name of hidden or system files, so rename it"),
+        ("new.TXT", "files that end in '.txt' are not read as images, so rename it"),
+        ("workspace/exports/new.png", "it is in the workspace, so copy it to the images"),
+    ],
+)
+def test_a_photo_that_no_scan_lists_is_not_added_by_an_import_either(tmp_path: Path, name: str, reason: str) -> None:
     photos(tmp_path / "photos", 2)
-    photo(tmp_path / "photos" / name, 900)
-    with labeler(tmp_path) as service:
+    (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "photos" / name).write_bytes(photo(tmp_path / "new.png", 900).read_bytes())
+    with labeler(tmp_path, workspace=str(tmp_path / "photos" / "workspace")) as service:
         assert service.project().images.total == 2, "the scan"
         for named in (name, str(tmp_path / "photos" / name)):
             receipt = take(service, row(named), row("0000.png"))
             (refused,) = receipt.rejected
-            assert "is a name of hidden or system files, so rename it" in refused.reason
+            assert refused.reason == f"is skipped: {reason}"
             added = service.arrivals.add_uris([named])
             assert (added.added, [each.reason for each in added.rejected]) == (0, [refused.reason])
         assert (service.project().images.total, labels(service)) == (2, {"0000.png": "cat"})
