@@ -11,15 +11,24 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
+MOST = 100  # characters of a name
 LIKENESS = 0.6  # minimum similarity of a suggested name
 PROPOSED = 3  # maximum number of suggestions
+T = TypeVar("T")
 
 
 def key(name: str) -> str:
     """What all spellings of one name have in common."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name.strip()).casefold())
+
+
+def checked(name: T) -> T:
+    """The name, if it is not too long. Raises ValueError with the reason. Other values are checked elsewhere."""
+    if isinstance(name, str) and len(name) > MOST:
+        raise ValueError(f"a class name has at most {MOST} characters, and this one has {len(name):,}")
+    return name
 
 
 def near(name: str, known: Iterable[str]) -> list[str]:

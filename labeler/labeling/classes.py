@@ -12,7 +12,7 @@ from labeler.errors import Conflict, Invalid, Missing
 from labeler.labeling.class_appearance import ClassProperties
 from labeler.store.annotation_log import AnnotationLog, Draft
 from labeler.store.database import Store
-from shared.class_names import key, meant
+from shared.class_names import checked, key, meant
 from shared.log import Fold
 from shared.logged_classes import ClassState
 from shared.web import audit
@@ -177,6 +177,10 @@ class Classes:
         name = name.strip()
         if not name:
             raise Invalid("A class needs a name.")
+        try:
+            checked(name)
+        except ValueError as error:
+            raise Invalid(f"{str(error).capitalize()}.") from None
         taken = self._log.fold.named(name)
         if taken is None or taken == renamed:
             return name

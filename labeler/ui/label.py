@@ -10,7 +10,7 @@ import streamlit as st
 from labeler import service
 from labeler.errors import Problem
 from labeler.ui.parts import components, refusals
-from shared.class_names import Spellings, lacking
+from shared.class_names import MOST, Spellings, lacking
 
 NAMES = "class names"  # session key: what was typed into the form
 PROBLEM = "class names problem"  # session key: why the last press had no effect
@@ -46,6 +46,10 @@ def _add_classes() -> None:
         return
     if not first:
         refusals.refuse(PROBLEM, "Name at least one class.")
+        return
+    if too_long := next((name for name in first if len(name) > MOST), None):
+        said = f"“{too_long[:20]}…” has {len(too_long):,} characters, and a class name has at most {MOST}."
+        refusals.refuse(PROBLEM, said)
         return
     try:
         classes = service.current().classes

@@ -25,7 +25,7 @@ from shared.settings.schedule import read_steps
 from shared.settings.traits import CHANGEABLE, IS_PATH, MAKES_PROJECT, RECORDED
 from shared.storage.file_errors import cause_of
 from shared.tasks.registry import task_named
-from shared.wire.fields import Source
+from shared.wire.fields import ClassName, Source
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 ChallengerMode = Literal["auto", "on", "off"]
@@ -121,7 +121,7 @@ class LabelerSettings(ServiceSettings):
     watch: bool
     relist_seconds: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)]
     task: str
-    classes: Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], MAKES_PROJECT]
+    classes: Annotated[list[ClassName], MAKES_PROJECT]
     test_set: Annotated[str, MAKES_PROJECT, IS_PATH]
     trainer_url: Annotated[str, CHANGEABLE]
     buffer_size: Annotated[int, Field(ge=1, le=5_000), CHANGEABLE]
@@ -352,7 +352,7 @@ def first_sentence(error: ValidationError, service: str, places: Mapping[str, st
     if first["type"] == "missing":
         return f"The {service} setting {name!r} is missing."
     place = f" (from {places[name]})" if places and name in places else ""
-    if first["type"] == "value_error" and message[:1].islower():  # ours begin with the verb
+    if first["type"] == "value_error" and len(first["loc"]) == 1 and message[:1].islower():  # they begin with the verb
         message = f"it {message}"
     return f"The {service} setting {name!r}{place} cannot be {first['input']!r}: {message}."
 

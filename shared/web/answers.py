@@ -146,6 +146,8 @@ def sentence(errors: Any) -> str:
     if first["type"] == "json_invalid":
         return f"The request is not valid JSON: {first.get('ctx', {}).get('error') or first['msg']}."
     message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "string_too_long":
+        message = f"it has {len(first['input']):,} characters, and {first['ctx']['max_length']:,} at most are possible"
     return f"The request's {where} is not valid: {message}." if where else f"The request is not valid: {message}."
 
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared import class_names
+
 Split = Literal["train", "validation", "test"]
 Source = Literal["default", "project", "file", "environment", "command line", "changed while running"]
 Status = Literal["labeled", "skipped", "flagged", "unlabeled"]
@@ -24,7 +26,7 @@ MAX_ROWS = 5_000
 """Maximum rows per message from labeler to trainer, and maximum annotations per post to the labeler."""
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
-ClassName = Annotated[str, Field(min_length=1, max_length=100)]
+ClassName = Annotated[str, Field(min_length=1, max_length=class_names.MOST), BeforeValidator(class_names.checked)]
 LARGEST = 2**63 - 1
 """The largest integer that SQLite, NumPy and the packed log can hold."""
 Id = Annotated[int, Field(ge=0, le=LARGEST)]

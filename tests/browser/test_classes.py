@@ -101,7 +101,7 @@ def test_delete_says_what_is_asked_again_and_can_be_left(card: Card, own: Servic
     assert own.get("/api/project")["images"]["unlabeled"] == 19
 
 
-@pytest.mark.provokes_errors  # 409
+@pytest.mark.provokes_errors  # 409, 422
 def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_changed(card: Card, own: Services) -> None:
     classes = panel(card)
     held: list[Route] = []
@@ -115,6 +115,12 @@ def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_chang
     for route in held:
         route.continue_()
     expect(classes.get_by_label("New name of red")).to_have_value("green")
+    classes.get_by_label("New name of red").fill("x" * 101)
+    card.page.keyboard.press("Enter")
+    expect(classes.get_by_role("status")).to_contain_text(
+        "a class name has at most 100 characters, and this one has 101"
+    )
+    expect(classes.get_by_label("New name of red")).to_have_value("x" * 101)
     assert list(counts(own)) == CLASSES
     card.page.keyboard.press("Escape")
     post(own, "/api/classes", {"name": "grey"})

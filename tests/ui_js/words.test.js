@@ -17,7 +17,7 @@ import { BOXES, ONE_CLASS } from "../../labeler/ui/classes/class_words.js";
 import { wordsOf as downloadWords } from "../../labeler/ui/downloads/downloads.js";
 import { setName } from "../../labeler/ui/lib/dom.js";
 import { embedded, embeddedShare, heldOut } from "../../labeler/ui/lib/project.js";
-import { capital, timeLeft } from "../../labeler/ui/lib/text.js";
+import { capital, timeLeft, tooLong } from "../../labeler/ui/lib/text.js";
 import { evidenceOf, foundOf, lookingOf, precisionOf, whyEmpty as whyNoDoubt } from "../../labeler/ui/review/words.js";
 import { taskNamed } from "../../labeler/ui/tasks/registry.js";
 
@@ -31,6 +31,14 @@ test("the bar says what the challenger does, and how far it is", () => {
   assert.deepEqual(view("waiting", "challenger-1"), { text: "The challenger is the live model" });
   assert.equal(view("waiting"), null);
   assert.equal(challengerOf(null), null);
+});
+
+test("what is too long to be kept is said, and nothing is cut", () => {
+  assert.equal(tooLong("A note", "x".repeat(100), 100), null);
+  assert.equal(
+    tooLong("A note", "x".repeat(1_001), 1_000),
+    "A note has at most 1,000 characters, and this one has 1,001: shorten it.",
+  );
 });
 
 test("the bar says how far the trainer is with the images, and what it downloads first", () => {

@@ -124,7 +124,8 @@ class BoxRow:
                 self.refuse("", "has no class")
                 return
             first = error.errors()[0]
-            self.refuse(label, f"has an invalid {first['loc'][0]}: {first['msg']}")
+            message = first["msg"].removeprefix("Value error, ")
+            self.refuse(label, f"has an invalid {first['loc'][0]}: {message}")
         except ValueError as error:
             self.refuse(label, str(error))
         else:

@@ -180,7 +180,7 @@ def row_of(
         else:
             label = class_name(parts.get("label"))
     except ValueError as error:
-        reason = f"has an invalid class: {unfit(error)[1]}" if isinstance(error, ValidationError) else str(error)
+        reason = f"has an invalid class: {_message(error)}" if isinstance(error, ValidationError) else str(error)
         return ImportIssue(line=line, uri=uri[:4_096], reason=reason)
     lost = [] if lost is None else lost
 
@@ -233,10 +233,13 @@ def row_of(
 
 def unfit(error: ValidationError) -> tuple[str, str]:
     """The invalid part of a row ("" if it is not a single one), and the reason in words."""
-    first = error.errors()[0]
-    message = first["msg"].removeprefix("Value error, ")
+    first, message = error.errors()[0], _message(error)
     name = str(first["loc"][0]) if first["loc"] else ""
     return name, f"has an invalid {name}: {message}" if name else message
+
+
+def _message(error: ValidationError) -> str:
+    return error.errors()[0]["msg"].removeprefix("Value error, ")
 
 
 def _valid(values: dict[str, Any], lose: Callable[[str], None]) -> Read:

@@ -249,6 +249,7 @@ class Card {
   whyNot() {
     if (this.outbox.full) return "Earlier labels are not saved yet, so this one was not counted.";
     if (this.undoing) return "An undo is under way: this answer was not counted.";
+    if (this.view.remarks.problem) return this.view.remarks.problem;
     return this.questions.current ? null : "There is no image yet: that was not counted.";
   }
 

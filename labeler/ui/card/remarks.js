@@ -3,6 +3,10 @@
 import { element, find } from "../lib/dom.js";
 import { digitOf } from "../lib/input/keys.js";
 import { singleKeysOn } from "../lib/storage.js";
+import { tooLong } from "../lib/text.js";
+
+const REASON = 500; // characters that the labeler keeps
+const NOTE = 5_000;
 
 export class Remarks {
   /**
@@ -25,6 +29,8 @@ export class Remarks {
       list.append(item);
     });
     this.dialog.onkeydown = (/** @type {KeyboardEvent} */ event) => this.key(event, list);
+    const { words } = find(this.dialog, "form").elements;
+    words.oninput = () => words.setCustomValidity(tooLong("A reason", words.value.trim(), REASON) ?? "");
     find(this.dialog, "form").onsubmit = (/** @type {SubmitEvent} */ event) => {
       event.preventDefault();
       const form = /** @type {any} */ (event.target);
@@ -40,6 +46,11 @@ export class Remarks {
   /** The note on the current image, or undefined. @returns {string | undefined} */
   get note() {
     return this.input.value.trim() || undefined;
+  }
+
+  /** Why the note cannot be kept, or null. */
+  get problem() {
+    return tooLong("A note", this.note ?? "", NOTE);
   }
 
   /** Show another image's earlier note, if any. @param {string} [note] */
@@ -60,7 +71,9 @@ export class Remarks {
   }
 
   ask() {
-    find(this.dialog, "form").reset();
+    const form = find(this.dialog, "form");
+    form.reset();
+    form.elements.words.setCustomValidity("");
     this.dialog.showModal();
   }
 

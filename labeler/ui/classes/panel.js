@@ -142,7 +142,6 @@ export class ClassPanel {
       Object.assign(input, {
         name: "name",
         value: name,
-        maxLength: 100,
         required: true,
         ariaLabel: `New name of ${name}`,
       });
@@ -183,7 +182,7 @@ export class ClassPanel {
     for (const [index, each] of this.classes.entries()) {
       place.append(new Option(String(index + 1), String(index), false, each.id === id));
     }
-    const words = Object.assign(element("textarea", description ?? ""), { maxLength: 500, rows: 2 });
+    const words = Object.assign(element("textarea", description ?? ""), { rows: 2 });
     return [
       labelled("Own colour", own, "coloured"),
       labelled("Colour", picker, "colour"),

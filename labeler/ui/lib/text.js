@@ -27,6 +27,14 @@ export function accuracyIn({ value, low, high, n }) {
   return `${percent(value, 1)} (${percent(low, 1)} – ${percent(high, 1)}, ${count(n, "test image")})`;
 }
 
+/** Why the text cannot be kept, or null. @param {string} what @param {string} text @param {number} most */
+export function tooLong(what, text, most) {
+  const length = [...text].length;
+  return length > most
+    ? `${what} has at most ${number(most)} characters, and this one has ${number(length)}: shorten it.`
+    : null;
+}
+
 /** "21.5 MB"; less than 0.1 MB in kB. @param {number} size in bytes */
 export function megabytes(size) {
   const rounded = (/** @type {number} */ value) => value.toFixed(1).replace(/\B(?=(\d{3})+\.)/g, ",");

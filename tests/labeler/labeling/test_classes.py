@@ -47,9 +47,12 @@ def test_add_and_refuse(tmp_path: Path) -> None:
             service.classes.add("bird")
         with pytest.raises(Invalid):
             service.classes.add("   ")
+        service.classes.add("x" * 100)
+        with pytest.raises(Invalid, match="A class name has at most 100 characters, and this one has 101"):
+            service.classes.add("x" * 101)
         with pytest.raises(Missing):
             service.classes.delete(99)
-        assert names(service) == ["cat", "dog", "bird"]
+        assert names(service) == ["cat", "dog", "bird", "x" * 100]
 
 
 def test_one_class_has_one_spelling_and_an_old_name_is_not_given_again(tmp_path: Path) -> None:

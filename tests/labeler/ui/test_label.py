@@ -21,6 +21,9 @@ def test_a_class_that_somebody_else_added_meanwhile_costs_no_other(tmp_path: Pat
     with labeler(tmp_path, classes=[]) as service:
         page = AppTest.from_function(script, default_timeout=60).run()
         service.classes.add("Dog", "ann")
+        page.text_area[0].set_value("cat\n" + 101 * "x")
+        page.button[0].click().run()
+        assert "has 101 characters, and a class name has at most 100" in page.error[0].value
         page.text_area[0].set_value("cat\ndog\nbird")
         page.button[0].click().run()
         assert not page.exception

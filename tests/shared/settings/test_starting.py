@@ -225,6 +225,7 @@ def test_dots_behind_a_link_stay_where_the_link_leads(tmp_path: Path) -> None:
     ("given", "sentence"),
     [
         ({"classes": "a,a"}, "cannot be 'a,a': it names 'a' twice."),
+        ({"classes": "a," + 101 * "b"}, "b': a class name has at most 100 characters, and this one has 101."),
         ({"image_addresses": "ftp://a.b"}, "cannot be 'ftp://a.b': it "),
         ({"task": "boxes"}, "cannot be 'boxes': There is no task 'boxes'"),
         ({"port": "many"}, "cannot be 'many': Input should be a valid integer"),

@@ -308,6 +308,17 @@ def test_brackets_beyond_any_depth_in_a_file_are_a_sentence(tmp_path, name, cont
         assert isinstance(said, ImportRow if name == "a.csv" else ImportIssue)
 
 
+@pytest.mark.parametrize("task", ["classification", "multilabel", "detection"])
+def test_a_class_name_that_is_too_long_is_refused_in_words(tmp_path: Path, task: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"image,label,xmin,ymin,xmax,ymax\na.png,{101 * 'x'},1,1,2,2\nb.png,cat,1,1,2,2\n")
+    bad, good = open_source(path, task=task).rows()
+    assert isinstance(bad, ImportIssue)
+    assert isinstance(good, ImportRow)
+    assert bad.reason.endswith(": a class name has at most 100 characters, and this one has 101")
+    assert bad.reason.count("has an invalid") == 1
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
