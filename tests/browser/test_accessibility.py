@@ -114,7 +114,7 @@ def violations(page: Page) -> list[str]:
     return found
 
 
-def test_axe_finds_nothing_on_the_card_and_its_dialogs(card: Card) -> None:
+def test_axe_finds_no_violation_on_the_card_and_its_dialogs(card: Card) -> None:
     found = {}
     for sight, come in SIGHTS.items():
         expect(come(card)).to_be_visible()
@@ -123,7 +123,7 @@ def test_axe_finds_nothing_on_the_card_and_its_dialogs(card: Card) -> None:
     assert found == {sight: [] for sight in SIGHTS}
 
 
-def test_tab_comes_to_everything_and_shows_where_it_is(visited: Page) -> None:
+def test_tab_reaches_every_control_and_shows_the_focus(visited: Page) -> None:
     page = visited
     page.evaluate(KEYBOARD)
     unseen = []
@@ -146,7 +146,7 @@ def test_a_click_and_a_key_draw_no_frame_round_the_page(visited: Page) -> None:
     expect(main).to_have_css("outline-style", "none")
 
 
-def test_axe_finds_nothing_on_any_page(visited: Page) -> None:
+def test_axe_finds_no_violation_on_any_page(visited: Page) -> None:
     assert violations(visited) == []
 
 

@@ -47,7 +47,7 @@ def places(services: Services, annotator: str, answer: int = -1) -> list[Place]:
     return [place for _, _, place in boxes_of(services, annotator)[answer] or []]
 
 
-def test_boxes_are_drawn_in_pixels_of_the_upright_original_and_come_back(
+def test_boxes_are_drawn_in_pixels_of_the_upright_original_and_shown_again(
     open_drawing: Callable[[], Drawing], boxed: Services
 ) -> None:
     card = open_drawing()
@@ -113,9 +113,7 @@ def test_boxes_are_drawn_in_pixels_of_the_upright_original_and_come_back(
     assert moved == Place(square.x + 10, square.y, square.w, round(square.h + 1, 2))
 
 
-def test_crowded_boxes_zoom_and_work_that_is_not_confirmed(
-    open_drawing: Callable[[], Drawing], boxed: Services
-) -> None:
+def test_crowded_boxes_zoom_and_unconfirmed_work(open_drawing: Callable[[], Drawing], boxed: Services) -> None:
     card = open_drawing()
     first = card.image_id
     card.draw(Place(200, 200, 1200, 1200))
@@ -166,7 +164,7 @@ def test_crowded_boxes_zoom_and_work_that_is_not_confirmed(
     assert closer.w == pytest.approx(100 / scale, abs=0.5)
 
 
-def test_enter_confirms_the_boxes_and_follows_no_link_that_was_pressed_before(
+def test_enter_confirms_the_boxes_and_follows_no_focused_link(
     open_drawing: Callable[[], Drawing], boxed: Services
 ) -> None:
     card = open_drawing()
@@ -186,7 +184,7 @@ def test_enter_confirms_the_boxes_and_follows_no_link_that_was_pressed_before(
     assert near(places(boxed, card.annotator)[0], SQUARE, SCREEN)
 
 
-def test_suggested_boxes_are_verified_and_stay_as_they_are_on_screen(
+def test_suggested_boxes_do_not_change_while_a_person_checks_them(
     open_drawing: Callable[[], Drawing], boxed: Services
 ) -> None:
     train = [each["id"] for each in boxed.get("/api/images?after=0&limit=100")["images"]]
@@ -222,7 +220,7 @@ def test_suggested_boxes_are_verified_and_stay_as_they_are_on_screen(
     assert {origin for _, origin, _ in boxes_of(boxed, card.annotator)[-1] or []} == {"accepted"}
 
 
-def test_a_finger_picks_rejects_moves_and_draws_and_a_sweep_confirms(
+def test_a_finger_selects_rejects_moves_and_draws_and_a_swipe_confirms(
     open_drawing: Callable[[], Drawing], boxed: Services
 ) -> None:
     train = [each["id"] for each in boxed.get("/api/images?after=0&limit=100")["images"]]

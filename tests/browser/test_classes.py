@@ -84,7 +84,7 @@ def test_merge_says_how_many_labels_move(card: Card, own: Services) -> None:
     expect(card.part("answer").last).to_have_text("blue")
 
 
-def test_delete_says_what_is_asked_again_and_can_be_left(card: Card, own: Services) -> None:
+def test_delete_says_which_images_will_be_asked_again_and_can_be_cancelled(card: Card, own: Services) -> None:
     classes = panel(card)
     classes.get_by_role("button", name="Delete red").click()
     expect(classes).to_contain_text("2 images lose this label and will be asked again. This cannot be undone.")
@@ -102,7 +102,7 @@ def test_delete_says_what_is_asked_again_and_can_be_left(card: Card, own: Servic
 
 
 @pytest.mark.provokes_errors  # 409, 422
-def test_names_and_keys_that_are_taken_are_refused_and_looks_and_order_are_changed(card: Card, own: Services) -> None:
+def test_taken_names_and_keys_are_refused_and_looks_and_order_can_change(card: Card, own: Services) -> None:
     classes = panel(card)
     held: list[Route] = []
     # A name that is typed quickly waits for no count of labels.

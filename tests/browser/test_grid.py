@@ -63,7 +63,7 @@ def given(services: Services, annotator: str) -> list[tuple[str, int, int | None
     return [(row["action"], row["image_id"], row["label"], row["source"]) for row in rows]
 
 
-def test_keys_alone_choose_and_label(open_grid: OpenGrid, own: Services) -> None:
+def test_images_are_selected_and_labeled_by_keyboard_alone(open_grid: OpenGrid, own: Services) -> None:
     grid = open_grid()
     first = grid.ids
     press = grid.page.keyboard.press
@@ -88,7 +88,7 @@ def test_keys_alone_choose_and_label(open_grid: OpenGrid, own: Services) -> None
     assert [row[0] for row in given(own, grid.annotator)] == ["label"] * 4 + ["undo"] * 4
 
 
-def test_all_but_these(open_grid: OpenGrid, own: Services) -> None:
+def test_the_selection_can_be_inverted(open_grid: OpenGrid, own: Services) -> None:
     grid = open_grid()
     ids = grid.ids
     exceptions = [ids[1], ids[4]]
@@ -106,7 +106,7 @@ def test_all_but_these(open_grid: OpenGrid, own: Services) -> None:
     assert own.get("/api/project")["images"]["flagged"] == 2
 
 
-def test_clicks_choose_and_a_larger_image_leads_to_its_own_address(open_grid: OpenGrid) -> None:
+def test_clicks_select_and_a_larger_image_links_to_its_own_address(open_grid: OpenGrid) -> None:
     grid = open_grid()
     ids = grid.ids
     grid.tile(ids[2]).click()
@@ -124,7 +124,7 @@ def test_clicks_choose_and_a_larger_image_leads_to_its_own_address(open_grid: Op
     expect(grid.part("large")).to_be_hidden()
 
 
-def test_only_what_is_in_sight_exists(labeler: Services, page: Page, annotator: str) -> None:
+def test_only_visible_tiles_are_in_the_page(labeler: Services, page: Page, annotator: str) -> None:
     grid = Grid(page, labeler, annotator).open("?status=any")
     assert grid.total() == len(
         [each for each in labeler.get("/api/images?limit=1000")["images"] if each["split"] == "train"]
@@ -173,7 +173,7 @@ def test_another_persons_labels_are_corrected_on_purpose(open_grid: OpenGrid, ow
     assert sorted(labeled) == sorted(train)
 
 
-def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid, own: Services) -> None:
+def test_filters_and_the_url_agree(open_grid: OpenGrid, own: Services) -> None:
     named = own.get("/api/grid?search=0004")["total"]
     assert 0 < named < 12
     grid = open_grid()
@@ -191,7 +191,7 @@ def test_search_and_the_page_s_address_say_the_same(open_grid: OpenGrid, own: Se
     wait_for(lambda: grid.total() == 90)
 
 
-def test_keys_are_the_pages_again_once_a_field_is_left(open_grid: OpenGrid, own: Services) -> None:
+def test_shortcuts_work_again_after_a_field_loses_the_focus(open_grid: OpenGrid, own: Services) -> None:
     grid = open_grid()
     press, message = grid.page.keyboard.press, grid.part("message")
     grid.part("search").click()
@@ -223,7 +223,7 @@ def test_keys_are_the_pages_again_once_a_field_is_left(open_grid: OpenGrid, own:
     assert given(own, grid.annotator) == []
 
 
-def test_with_many_classes_letters_look_for_one_as_on_the_page_label(open_grid: OpenGrid, own: Services) -> None:
+def test_with_many_classes_letters_search_as_on_the_page_label(open_grid: OpenGrid, own: Services) -> None:
     names = [*(f"shade {letter}" for letter in "abcdefgh"), "blueish", "sea blue"]
     for name in names:
         post(own, "/api/classes", {"name": name})
@@ -265,7 +265,7 @@ def test_with_many_classes_letters_look_for_one_as_on_the_page_label(open_grid: 
 
 
 @pytest.mark.provokes_errors
-def test_what_cannot_be_shown_is_said_with_what_to_do(open_grid: OpenGrid) -> None:
+def test_an_impossible_view_says_why_and_what_to_do(open_grid: OpenGrid) -> None:
     grid = open_grid("?predicted=1", empty=True)
     expect(grid.part("notice")).to_contain_text("The trainer cannot be reached")
     expect(grid.part("notice")).to_contain_text("flywheel trainer")
@@ -283,7 +283,7 @@ def test_what_cannot_be_shown_is_said_with_what_to_do(open_grid: OpenGrid) -> No
 
 
 @pytest.mark.provokes_errors  # 409 until there is a model
-def test_a_view_that_waits_for_a_model_comes_by_itself(
+def test_a_view_that_needs_a_model_appears_by_itself(
     untaught: Services, page: Page, request: pytest.FixtureRequest
 ) -> None:
     grid = Grid(page, untaught, "ann").open("?by=uncertainty", empty=True)
@@ -294,7 +294,7 @@ def test_a_view_that_waits_for_a_model_comes_by_itself(
 
 
 @pytest.mark.provokes_errors  # an undo with nothing left to take back
-def test_accepting_predictions_and_none_is_held_out(taught: Services, page: Page, annotator: str) -> None:
+def test_accepting_predictions_labels_no_held_out_image(taught: Services, page: Page, annotator: str) -> None:
     splits = {each["id"]: each["split"] for each in taught.get("/api/images?limit=1000")["images"]}
     names, ids = taught.names(), class_ids(taught)
     grid = Grid(page, taught, annotator).open(f"?predicted={ids['green']}")
@@ -330,9 +330,7 @@ def tiles(services: Services, image_ids: list[int]) -> list[dict[str, str]]:
     return list(services.get(f"/api/grid/images?ids={ids}")["images"])
 
 
-def test_a_group_is_labeled_at_once_and_what_is_like_an_image_is_found(
-    taught: Services, page: Page, annotator: str
-) -> None:
+def test_a_group_is_labeled_at_once_and_similar_images_are_found(taught: Services, page: Page, annotator: str) -> None:
     names = taught.names()
     grid = Grid(page, taught, annotator).open()
     page.get_by_text("Similar images", exact=True).click()

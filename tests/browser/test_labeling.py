@@ -57,7 +57,7 @@ def test_typing_25_keys_a_second_loses_doubles_and_misplaces_nothing(card: Card,
     assert _is_part_of([image for image, _ in labeled], painted)
 
 
-def test_keys_quicker_than_the_screen_wait_for_its_image_or_are_told(card: Card, labeler: Services) -> None:
+def test_keys_faster_than_the_screen_wait_for_their_image_or_are_refused(card: Card, labeler: Services) -> None:
     first = card.image_id
     # With no image behind it yet, the card would refuse both keys: there is nothing that they could mean.
     fetched = "performance.getEntriesByType('resource').filter(({ name }) => /images.\\d+.thumbnail/.test(name)).length"
@@ -78,7 +78,7 @@ def test_keys_quicker_than_the_screen_wait_for_its_image_or_are_told(card: Card,
     assert [(row["image_id"], row["label"]) for row in rows] == [(first, ids["red"]), (second, ids["green"])]
 
 
-def test_undo_gives_back_image_after_image(card: Card, labeler: Services) -> None:
+def test_undo_returns_one_image_after_another(card: Card, labeler: Services) -> None:
     images = [card.key("1"), card.key("2"), card.key("s")]
     for key, image in zip(["z", "Control+z", "Backspace"], reversed(images), strict=True):
         card.key(key)
@@ -158,7 +158,7 @@ NOTHING_MEANT = [
 """What is typed with many classes, then a key that means nothing, and what is said."""
 
 
-def test_with_many_classes_letters_look_for_one(card: Card, labeler: Services) -> None:
+def test_with_many_classes_letters_search_for_a_class(card: Card, labeler: Services) -> None:
     names = ["0", *(f"shade {letter}" for letter in "abcdefgh")]
     for name in names:
         post(labeler, "/api/classes", {"name": name})

@@ -87,7 +87,7 @@ def test_keys_wheel_and_mouse_zoom_and_move_and_the_next_image_is_whole(card: Ca
     expect(card.page.get_by_role("button", name="Reset")).to_be_hidden()
 
 
-def test_zoomed_in_the_file_itself_is_shown(start_labeler: StartLabeler, open_card: OpenCard, tmp_path: Path) -> None:
+def test_zoomed_in_the_original_file_is_shown(start_labeler: StartLabeler, open_card: OpenCard, tmp_path: Path) -> None:
     labeler = start_labeler(0, CLASSES)
     noise = np.random.default_rng(0).integers(0, 255, (900, 1_600, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "large.jpg")
@@ -102,7 +102,7 @@ def test_zoomed_in_the_file_itself_is_shown(start_labeler: StartLabeler, open_ca
     expect(image).to_have_attribute("alt", re.compile("to be labeled"))
 
 
-def test_every_class_shows_what_the_model_gives_it_and_why_the_image_is_asked(
+def test_every_class_shows_its_probability_and_the_image_its_reason(
     start_labeler: StartLabeler, open_card: OpenCard
 ) -> None:
     labeler = start_labeler(8, [*CLASSES, *(f"another {number}" for number in range(4, 11))])
@@ -195,7 +195,7 @@ WHEN_PAINTED = (
 )
 
 
-def test_whoever_hesitates_is_reminded_of_similar_labeled_images_and_all_see_how_far_the_budget_goes(
+def test_a_hesitating_person_sees_similar_labeled_images_and_everyone_the_budget_left(
     pair: Services, open_card: OpenCard
 ) -> None:
     card = open_card(pair)

@@ -64,7 +64,7 @@ def shown_in_the_grid(page: Page) -> set[int]:
     return set(ids)
 
 
-def test_what_is_drawn_around_opens_in_the_grid(taught: Services, page: Page) -> None:
+def test_a_region_drawn_on_the_map_opens_in_the_grid(taught: Services, page: Page) -> None:
     map_ = taught.get("/api/map")
     open_map(page, taught)
     x, y = np.array(map_["x"]), np.array(map_["y"])
@@ -87,7 +87,7 @@ def test_what_is_drawn_around_opens_in_the_grid(taught: Services, page: Page) ->
     assert shown_in_the_grid(page) <= named
 
 
-def test_colours_say_label_prediction_and_uncertainty(taught: Services, page: Page) -> None:
+def test_colours_show_label_prediction_and_uncertainty(taught: Services, page: Page) -> None:
     open_map(page, taught)
     legend, colour = page.get_by_test_id("legend"), page.get_by_test_id("colour")
     expect(legend).to_contain_text("no label")
@@ -112,7 +112,7 @@ def test_colours_say_label_prediction_and_uncertainty(taught: Services, page: Pa
         expect(mark).to_have_css("background-color", drawn)
 
 
-def test_pointing_shows_the_image_and_no_point_is_held_out(taught: Services, page: Page) -> None:
+def test_hovering_shows_the_image_and_no_point_is_a_held_out_image(taught: Services, page: Page) -> None:
     splits = {each["id"]: each["split"] for each in taught.get("/api/images?limit=1000")["images"]}
     train = sum(split == "train" for split in splits.values())
     with page.expect_response("**/api/map") as answer:
@@ -130,7 +130,7 @@ def test_pointing_shows_the_image_and_no_point_is_held_out(taught: Services, pag
     expect(tip).to_contain_text(names[map_["image_ids"][alone]])
 
 
-def test_keys_alone_choose_and_open(taught: Services, page: Page) -> None:
+def test_a_region_is_selected_and_opened_by_keyboard_alone(taught: Services, page: Page) -> None:
     open_map(page, taught)
     press = page.keyboard.press
     page.get_by_test_id("colour").dispatch_event("pointerdown")  # the list of choices is no part of the page
@@ -181,7 +181,7 @@ OPAQUE = """(canvas) => {
 }"""
 
 
-def test_a_colour_that_is_pointed_at_stands_out(taught: Services, page: Page) -> None:
+def test_a_hovered_colour_stands_out(taught: Services, page: Page) -> None:
     map_ = taught.get("/api/map")
     page.route("**/api/map", lambda route: route.fulfill(json=map_))  # a new one may come while colours are counted
     open_map(page, taught)
@@ -224,7 +224,7 @@ def test_a_hundred_thousand_points(taught: Services, page: Page) -> None:
     assert shown_in_the_grid(page)
 
 
-def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: Services, page: Page) -> None:
+def test_umap_is_offered_if_installed_and_pca_is_shown_until_it_is_ready(taught: Services, page: Page) -> None:
     pca = taught.get("/api/map")
     answers = iter(
         [
@@ -258,7 +258,7 @@ def test_umap_is_a_choice_where_it_is_there_and_pca_stands_in_meanwhile(taught: 
 
 
 @pytest.mark.provokes_errors  # 503, then 409 until something is embedded
-def test_without_a_trainer_the_map_says_so_and_comes_by_itself(page: Page) -> None:
+def test_without_a_trainer_the_map_says_so_and_appears_by_itself_later(page: Page) -> None:
     with running_services(images=60, start_trainer=False) as services:
         page.goto(f"{services.labeler.url}/map")
         expect(page.get_by_test_id("notice")).to_contain_text("The trainer cannot be reached")

@@ -21,7 +21,7 @@ Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 
 
-def test_an_absent_trainer_is_said_with_what_to_do(card: Card) -> None:
+def test_an_absent_trainer_is_reported_with_advice(card: Card) -> None:
     expect(card.part("trainer-state")).to_contain_text("Trainer not reachable")
     expect(card.part("error")).to_contain_text("cannot be reached")
     expect(card.part("error")).to_contain_text("start it with: flywheel trainer")

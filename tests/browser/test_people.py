@@ -45,7 +45,7 @@ def test_two_people_see_their_own_pace_and_the_shared_one(disputed: Services, pa
     expect(page.get_by_test_id("pace")).to_contain_text("you 0")
 
 
-def test_a_name_being_typed_outlives_the_page_being_drawn_anew(disputed: Services, page: Page) -> None:
+def test_a_half_typed_name_survives_a_redraw(disputed: Services, page: Page) -> None:
     page.goto(f"{disputed.labeler.url}/disagreements")
     expect(page.get_by_text("4 to settle")).to_be_visible()
     name = page.get_by_test_id("name")

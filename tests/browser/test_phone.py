@@ -97,7 +97,7 @@ def test_everything_fits_and_is_as_large_as_a_finger(swiped: Card) -> None:
         expect(part).to_be_in_viewport(ratio=1)
 
 
-def test_a_sweep_takes_the_suggestion_or_skips(suggesting: Services, swiped: Card) -> None:
+def test_a_swipe_accepts_the_suggestion_or_skips(suggesting: Services, swiped: Card) -> None:
     card = swiped
     finger, sweep = Finger(card), card.part("sweep")
     taken = card.image_id
@@ -121,7 +121,7 @@ def test_a_sweep_takes_the_suggestion_or_skips(suggesting: Services, swiped: Car
     ]
 
 
-def test_a_tap_right_after_a_quick_sweep_counts(suggesting: Services, swiped: Card) -> None:
+def test_a_tap_right_after_a_quick_swipe_counts(suggesting: Services, swiped: Card) -> None:
     card, classes = swiped, class_ids(suggesting)
     finger, red = Finger(card), card.class_button("red")
     for _ in range(4):

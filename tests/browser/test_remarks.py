@@ -12,7 +12,7 @@ from tests.services import Services
 pytestmark = pytest.mark.browser
 
 
-def test_a_note_goes_with_the_answer_and_is_there_when_the_image_comes_back(card: Card, labeler: Services) -> None:
+def test_a_note_is_saved_with_the_answer_and_shown_again(card: Card, labeler: Services) -> None:
     card.page.keyboard.press("n")
     expect(card.part("note")).to_be_focused()
     card.page.keyboard.type("12 a blurred edge")

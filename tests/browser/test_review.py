@@ -149,7 +149,7 @@ def test_each_key_does_what_it_says(review: Review, services: Services) -> None:
     assert not {each["image_id"] for each in doubts(services)["items"]} & said.keys()  # what was judged stays away
 
 
-def test_the_errors_are_found_before_anything_else(review: Review, services: Services) -> None:
+def test_wrong_labels_come_first(review: Review, services: Services) -> None:
     names = services.names()
     wrong = {uri for uri, label in given(services).items() if label != services.truth[uri]}
     fixed = {names[review.key("Enter")] for _ in range(WRONG)}
@@ -169,7 +169,7 @@ def test_undo_brings_the_image_back_one_verdict_at_a_time(review: Review, servic
     assert labels_of(services) == before
 
 
-def test_many_proposals_are_taken_and_undone_together(review: Review, services: Services) -> None:
+def test_many_proposals_are_accepted_and_undone_together(review: Review, services: Services) -> None:
     before, names = labels_of(services), services.names()
     sure = doubts(services)["acceptable"]["0.8"]
     assert 1 <= sure <= WRONG
@@ -187,7 +187,7 @@ def test_many_proposals_are_taken_and_undone_together(review: Review, services: 
     assert labels_of(services) == before
 
 
-def test_what_is_held_out_never_appears(looked_at: Services, page: Page, annotator: str) -> None:
+def test_held_out_images_never_appear(looked_at: Services, page: Page, annotator: str) -> None:
     review = Review(page, looked_at, annotator).open()
     split = {each["id"]: each["split"] for each in looked_at.get("/api/images?limit=1000")["images"]}
     assert {"validation", "test"} < set(split.values())
@@ -197,7 +197,7 @@ def test_what_is_held_out_never_appears(looked_at: Services, page: Page, annotat
     assert split[review.image_id] == "train"
 
 
-def test_how_it_looks(looked_at: Services, page: Page, annotator: str) -> None:
+def test_the_review_fits_and_has_contrast_on_laptop_and_phone(looked_at: Services, page: Page, annotator: str) -> None:
     review = Review(page, looked_at, annotator).open()
     expect(review.part("evidence").locator("img")).not_to_have_count(0)
     for size, viewport in (("laptop", page.viewport_size), ("phone", PHONE)):
@@ -271,7 +271,7 @@ def test_with_more_than_ten_classes_letters_choose(many_classes: Services, page:
     keep_picture(page, "review-many-phone-dark.png")
 
 
-def test_before_there_is_anything_to_judge_it_says_what_it_needs_and_how_far_it_is(
+def test_before_the_first_doubt_the_page_says_what_is_missing_and_how_far_it_is(
     hardly_labeled: Services, page: Page, annotator: str
 ) -> None:
     services = hardly_labeled

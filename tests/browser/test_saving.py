@@ -113,7 +113,7 @@ def test_too_many_unconfirmed_labels_make_the_card_wait(card: Card, labeler: Ser
     assert len(rows_of(labeler, card.annotator)) == most
 
 
-def test_what_the_labeler_refuses_is_told_and_the_rest_is_saved(card: Card, labeler: Services) -> None:
+def test_a_refused_answer_is_reported_and_the_rest_is_saved(card: Card, labeler: Services) -> None:
     doomed = post(labeler, "/api/classes", {"name": "doomed"})["id"]
     expect(card.class_button("doomed")).to_be_visible()
     card.page.route(POSTS, lambda route: route.abort())
@@ -148,7 +148,7 @@ def test_two_tabs_never_show_the_same_image_and_one_sends_what_the_other_left(
     assert len(rows) == 5
 
 
-def test_eight_tabs_at_once_lose_double_and_share_nothing(
+def test_eight_tabs_lose_no_label_double_none_and_share_no_image(
     start_labeler: StartLabeler, context: BrowserContext, annotator: str
 ) -> None:
     labeler = start_labeler(200, CLASSES)
@@ -167,7 +167,7 @@ def test_eight_tabs_at_once_lose_double_and_share_nothing(
         assert (rows[answer["id"]]["image_id"], rows[answer["id"]]["label"]) == (answer["image_id"], answer["label"])
 
 
-def test_labels_are_sent_on_while_another_page_is_open(card: Card, labeler: Services) -> None:
+def test_labels_are_sent_while_another_page_is_open(card: Card, labeler: Services) -> None:
     card.page.route(POSTS, lambda route: route.abort())
     image = card.key("1")
     card.page.get_by_role("link", name="Settings").click()

@@ -51,7 +51,7 @@ def pressed(card: Card) -> list[str]:
     return card.page.locator(".classes [aria-pressed=true] .name").all_inner_texts()
 
 
-def test_classes_are_switched_on_and_confirmed_and_what_was_answered_comes_back(
+def test_classes_are_switched_on_and_confirmed_and_an_earlier_answer_is_shown_again(
     choosing: Card, several: Services
 ) -> None:
     card = choosing
@@ -124,7 +124,7 @@ def test_quick_keys_confirm_each_image_with_its_own_classes(choosing: Card, seve
     assert all(len(row["answer"]["yes"] + row["answer"]["no"]) == 3 for row in rows)
 
 
-def test_suggestions_begin_switched_on_where_that_is_set(choosing: Card, several: Services) -> None:
+def test_suggested_classes_are_preselected_if_the_setting_says_so(choosing: Card, several: Services) -> None:
     settings = f"{several.labeler.url}/api/settings"
     httpx.patch(settings, json={"preselect_suggestions": True}, timeout=20).raise_for_status()
     try:

@@ -103,7 +103,7 @@ def assert_sound(names: dict[str, Any]) -> None:
         flywheel.import_labels("nowhere.csv")
 
 
-def test_what_cannot_start_is_said(tmp_path: Path) -> None:
+def test_a_failed_start_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FlywheelError, match="ended with code 2"):
         Flywheel.launch(tmp_path / "nowhere", tmp_path / "w")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -118,7 +118,7 @@ def test_what_cannot_start_is_said(tmp_path: Path) -> None:
                 Flywheel.launch(tmp_path, tmp_path / "w", labeler=labeler)
 
 
-def test_settings_reach_a_service_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_reach_a_service_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     pair = Pair(tmp_path, tmp_path / "w", ["a, b", "c"], {"port": port}, {"backbone_mean": [0.5, 0.5, 0.5]})
     assert pair.labeler == f"http://127.0.0.1:{port}"
@@ -136,7 +136,7 @@ def test_settings_reach_a_service_as_they_are(tmp_path: Path, monkeypatch: pytes
     assert (trainer.backbone_mean, trainer.labeler_url) == ([0.5] * 3, pair.labeler)
 
 
-def test_nobody_there_is_said() -> None:
+def test_a_missing_service_is_reported() -> None:
     with (
         Flywheel("http://127.0.0.1:9", "http://127.0.0.1:9") as flywheel,
         pytest.raises(FlywheelError, match="refused"),

@@ -50,7 +50,7 @@ def test_a_comparison_names_both_versions_whole(capsys: pytest.CaptureFixture[st
     assert max(map(len, shown.splitlines())) <= 80
 
 
-def test_words_give_way_to_names_and_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_narrow_tables_shorten_words_before_names_and_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     table = Listing({"job": "name", "started": "number", "": "words"})
     table.add_row("train-0123456789abcdef0123456789", "2026-11-26 18:22", "so many words " * 9)
     from rich.console import Console

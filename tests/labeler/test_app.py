@@ -20,7 +20,7 @@ from labeler.app import main
         (["stray"], "stray"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(
+def test_impossible_input_gives_one_sentence(
     argv: list[str],
     message: str,
     tmp_path: Path,

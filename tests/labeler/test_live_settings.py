@@ -66,7 +66,7 @@ def test_overlap_opens_images_again(tmp_path: Path) -> None:
         assert service.trainer.view().url == "http://127.0.0.1:10"
 
 
-def test_what_was_changed_holds_at_the_next_start(tmp_path: Path) -> None:
+def test_a_changed_setting_holds_at_the_next_start(tmp_path: Path) -> None:
     held = settings(tmp_path)
     RunningSettings(held, {}, lambda _: None).change({"buffer_size": 25, "blind_mode": True})
     begun = start(type(held), command_line={"workspace": str(held.workspace), "images": held.images})

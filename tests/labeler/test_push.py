@@ -74,7 +74,7 @@ def test_many_pages_share_what_they_are_told() -> None:
 @pytest.mark.parametrize(
     "said", ["[" * 100_000, '"\\ud800"', b"\xff\x00", b""], ids=["deep", "half a pair", "bytes", "nothing"]
 )
-def test_what_a_page_says_is_not_listened_to(said: str | bytes) -> None:
+def test_messages_from_a_page_are_ignored(said: str | bytes) -> None:
     state = Counting()
     events = Events()
     events.tell(state)
@@ -86,7 +86,7 @@ def test_what_a_page_says_is_not_listened_to(said: str | bytes) -> None:
         assert page.receive_json() == {"number": 1}
 
 
-def test_what_changed_while_nobody_listened_is_told_to_the_next_page() -> None:
+def test_a_change_without_an_open_page_is_told_to_the_next_page() -> None:
     state, events = Counting(), Events()
     events.tell(state)
     state.number = 2
@@ -95,7 +95,7 @@ def test_what_changed_while_nobody_listened_is_told_to_the_next_page() -> None:
         assert page.receive_json() == {"number": 2}
 
 
-def test_what_only_time_changes_is_told_too() -> None:
+def test_changes_that_come_with_time_alone_are_told_too() -> None:
     state, events = Counting(), Events(stale=0.2)
     events.tell(state)
     with TestClient(app(events)) as client, client.websocket_connect("/events") as page:

@@ -29,7 +29,7 @@ texts = st.text(st.sampled_from([*SIGNS, "'", ";", "|", "\n", " ", "\u3000", "a"
         ("", ""),
     ],
 )
-def test_what_could_be_a_formula_gets_an_apostrophe(text, cell):
+def test_text_that_could_be_a_formula_gets_an_apostrophe(text, cell):
     assert harmless(text) == cell
 
 

@@ -15,7 +15,7 @@ SHORT = {"trainer.jobs.challenge.EPOCHS": [3, 8]}
 TRAINED = {"model_fn": "tests.trainer.blind:network", "backbone": "auto", "input_size": 16, "challenger": "on"}
 
 
-def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_at_work(monkeypatch):
+def test_a_kill_at_any_stage_of_a_take_over_leaves_the_last_good_model_in_use(monkeypatch):
     monkeypatch.setenv(forks.CONSTANTS, json.dumps(SHORT))
     with running_services(images=180, trainer=TRAINED) as services:
         names = services.names()

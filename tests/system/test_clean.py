@@ -129,7 +129,7 @@ def test_versions_and_splits_of_a_running_labeler(tmp_path):
         assert (none.returncode, "no such" in none.stderr) == (2, True)
 
 
-def test_what_cannot_be_read_is_one_sentence(tmp_path):
+def test_an_unreadable_file_gives_one_sentence(tmp_path):
     (tmp_path / "empty").mkdir()
     done = flywheel(tmp_path, "clean", "empty")
     assert done.returncode == 2

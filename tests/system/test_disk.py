@@ -25,7 +25,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield made
 
 
-def test_a_full_disk_is_told_and_loses_nothing(disk: SmallDisk) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(disk: SmallDisk) -> None:
     workspace = disk.folder / "workspace"
     with (
         running_services(images=90, workspace=workspace, labeler={"buffer_size": 5}) as services,

@@ -69,7 +69,7 @@ def test_test_images_are_asked_blind(services):
     assert not [image_id for image_id in on_the_map if splits[image_id] == "test"]
 
 
-def test_an_active_test_weighs_its_answers(services):
+def test_an_active_test_weights_its_answers(services):
     change = httpx.patch(f"{services.labeler.url}/api/settings", json={"test_order": "active"}, timeout=20)
     change.raise_for_status()
 
@@ -104,7 +104,7 @@ def test_stop_saves_and_resume_goes_on(services):
     wait_for(lambda: services.status()["state"] == "training", "training")
 
 
-def test_tomorrow_everything_is_there(services):
+def test_everything_is_there_after_a_restart(services):
     wait_for(
         lambda: last_evaluation(services)["acked_seq"] == services.get("/api/project")["last_seq"], "the last round"
     )

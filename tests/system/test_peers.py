@@ -131,7 +131,7 @@ def test_a_database_that_an_older_copy_replaced_is_noticed_while_nobody_clicks()
         assert services.status()["acked_seq"] == services.get("/api/project")["last_seq"]
 
 
-def test_a_port_that_is_taken_is_one_sentence():
+def test_a_port_in_use_gives_one_sentence():
     with running_services(start_trainer=False) as services:
         services.trainer.port = services.labeler.port
         services.trainer.start(wait=False)
@@ -142,7 +142,7 @@ def test_a_port_that_is_taken_is_one_sentence():
         services.trainer.port = free_port()
 
 
-def test_a_second_labeler_is_refused_while_the_first_is_there_and_taken_once_it_is_gone():
+def test_a_second_labeler_is_refused_while_the_first_runs_and_followed_once_it_is_gone():
     with running_services() as one, running_services(images=30, start_trainer=False) as two:
         one.label(12)
         wait_for(one.caught_up, "the first project")

@@ -47,7 +47,7 @@ def test_the_trainer_learns_what_was_settled_and_forgets_it_when_taken_back():
         assert saved[names[image_id]] == truth
 
 
-def test_nothing_is_left_only_when_everybody_has_answered():
+def test_the_queue_is_empty_only_when_everybody_has_answered():
     with running_services(images=12, labeler={"overlap": 2, "test_set_frac": 0}) as services:
         names = services.names()
 

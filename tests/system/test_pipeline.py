@@ -83,7 +83,7 @@ def test_the_example_goes_from_splits_to_a_promoted_version(services, tmp_path):
     assert second["version"] not in {each["version"] for each in models["models"]}  # it was to be deleted
 
 
-def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path):
+def test_it_continues_after_a_kill_of_the_command_and_of_the_trainer(services, tmp_path):
     file = example(services, tmp_path / "kill.toml", name='"kill"', epochs="4")
     command = [sys.executable, HOME / "flywheel.py", "pipeline", file, "--skip", "split"]
     report = tmp_path / "kill.report.json"
@@ -110,7 +110,7 @@ def test_it_goes_on_after_a_kill_of_itself_and_of_the_trainer(services, tmp_path
     assert said["decision"] == "promoted"
 
 
-def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
+def test_a_failed_step_is_reported_and_run_again(services, tmp_path):
     file = example(services, tmp_path / "bad.toml", name='"bad"', architecture='"no_such_net"')
     flywheel(services, "pipeline", file, code=2)  # refused before a step changes anything
     assert not (tmp_path / "bad.report.json").exists()
@@ -128,7 +128,7 @@ def test_a_step_that_fails_is_told_and_taken_up_again(services, tmp_path):
     assert tomllib.loads(other.read_text())["train"]["architecture"] == "nor:this_net"
 
 
-def test_what_is_too_bad_is_discarded_uncompared(services, tmp_path):
+def test_a_version_below_the_required_figures_is_discarded_without_a_comparison(services, tmp_path):
     file = example(services, tmp_path / "low.toml", name='"low"', epochs="1", at_least="{ accuracy = 1.0 }")
     text = file.read_text().replace("learning_rate = 0.005", "learning_rate = 0.000001")
     file.write_text(text)

@@ -57,7 +57,7 @@ def children(process):
     return {child.cmdline()[3]: child for child in psutil.Process(process.pid).children()}
 
 
-def test_one_command_to_labels_and_a_clean_end(running, tmp_path):
+def test_one_command_starts_labeling_and_ends_cleanly(running, tmp_path):
     process, url, trainer_port, output = running
     assert {tuple(child.cmdline()[1:3]) for child in children(process).values()} == {("-P", "-m")}
     for asked in (f"{url}/api/project", f"http://127.0.0.1:{trainer_port}/status"):
@@ -134,7 +134,7 @@ def test_children_end_when_their_parent_is_killed(running):
         (["backup", "copy", "--workspace", "nowhere"], "nowhere"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(tmp_path, arguments, sentence):
+def test_impossible_input_gives_one_sentence(tmp_path, arguments, sentence):
     environment = {name: value for name, value in os.environ.items() if name != "FLYWHEEL_TOKEN"}
     ports = ["--port", "0", "--trainer-port", "0"] if arguments[0] == "up" else []
     done = forks.flywheel(*arguments, *ports, cwd=tmp_path, environment=environment)
@@ -147,7 +147,7 @@ def test_what_cannot_be_is_one_sentence(tmp_path, arguments, sentence):
         assert list(tmp_path.iterdir()) == []  # a start that cannot succeed leaves nothing that the next one misreads
 
 
-def test_a_port_in_use_is_said_before_anything_is_written(tmp_path):
+def test_a_port_in_use_is_reported_before_anything_is_written(tmp_path):
     write_photos(tmp_path / "photos", 3)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

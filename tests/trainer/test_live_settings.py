@@ -10,7 +10,7 @@ from trainer.service import strategy_list
 from trainer.tasks.registry import task_named
 
 
-def test_what_was_changed_holds_at_the_next_start(tmp_path: Path) -> None:
+def test_a_changed_setting_holds_at_the_next_start(tmp_path: Path) -> None:
     line = {"workspace": str(tmp_path / "w")}
     held = TrainerSettings.load(command_line=line)[0]
     applied: list[dict[str, object]] = []

@@ -69,7 +69,7 @@ def test_prometheus_text(client):
     assert 'flywheel_trainer_state{state="training"} 1.0' in text
 
 
-def test_what_a_full_disk_keeps_from_being_saved_is_refused_and_taken_later(client, trainer):
+def test_rows_that_a_full_disk_cannot_save_are_refused_and_accepted_later(client, trainer):
     teach(client, range(12))
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
@@ -109,7 +109,7 @@ def test_an_image_that_cannot_be_read_blocks_nothing(client, trainer, photos):
         ({"backbone": "no_such_net"}, "no_such_net"),
     ],
 )
-def test_what_cannot_be_stops_the_start_with_a_sentence(tmp_path, given, named):
+def test_an_impossible_setting_stops_the_start_with_one_sentence(tmp_path, given, named):
     with pytest.raises((SettingsError, ValueError), match=named):
         Trainer(*settings_for(tmp_path, tmp_path, **given))
 

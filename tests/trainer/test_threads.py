@@ -41,7 +41,7 @@ def test_a_trainer_computes_with_one_thread_fewer_than_cores(many_threads, tmp_p
         assert threads_of(many_threads) == {MOST}
 
 
-def test_whoever_asked_for_fewer_threads_has_fewer(many_threads):
+def test_a_lower_thread_limit_is_kept(many_threads):
     for library in many_threads:
         library.set_num_threads(1)
     torch.set_num_threads(1)

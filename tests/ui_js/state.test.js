@@ -84,7 +84,7 @@ function opened(context) {
   return { live, leave, told, sockets, reloads, requests, wait, touch: () => page.dispatchEvent(new Event("keydown")) };
 }
 
-test("news is laid over the project and told, several at once as one", async (context) => {
+test("news updates the project and is announced, several at once as one", async (context) => {
   const { told, sockets, wait, live } = opened(context);
   await wait(60);
   assert.deepEqual(told, [[1, false]]);
@@ -98,7 +98,7 @@ test("news is laid over the project and told, several at once as one", async (co
   assert.equal(live.project.log_id, "log");
 });
 
-test("a page that nobody touches is told once a second, and at once when it is touched", async (context) => {
+test("an idle page is told once a second, and at once when it is touched", async (context) => {
   const { told, sockets, wait, touch } = opened(context);
   await wait(60);
   await wait(6000);
@@ -111,7 +111,7 @@ test("a page that nobody touches is told once a second, and at once when it is t
   assert.deepEqual(told, [[5, false]]);
 });
 
-test("while the socket is down the project is polled, and the socket tried again, ever more slowly", async (context) => {
+test("while the socket is down, the project is polled and the socket is retried at growing intervals", async (context) => {
   const { sockets, requests, wait } = opened(context);
   await wait(60);
   const before = requests.length;
@@ -123,7 +123,7 @@ test("while the socket is down the project is polled, and the socket tried again
   assert.ok(requests.length >= before + 3);
 });
 
-test("another project at this address loads the page again, and its listener is not told", async (context) => {
+test("another project at this address reloads the page without telling its listeners", async (context) => {
   const { told, sockets, reloads, wait } = opened(context);
   await wait(60);
   told.length = 0;
@@ -132,7 +132,7 @@ test("another project at this address loads the page again, and its listener is 
   assert.deepEqual([told, reloads.length], [[], 1]);
 });
 
-test("the last listener that leaves closes the connection", async (context) => {
+test("the connection closes when the last listener leaves", async (context) => {
   const { live, leave, sockets } = opened(context);
   const other = live.subscribe(() => {});
   leave();
@@ -160,7 +160,7 @@ test("the strip holds the last dozen, newest first, without suggestions", () => 
   assert.deepEqual(made.entries[0].item.suggestions, []);
 });
 
-test("arrows walk back through the answers and forth to the queue", () => {
+test("arrows go back through the answers and forward to the queue", () => {
   const made = strip([1, 2, 3]);
   const [newest, middle, oldest] = made.entries;
   assert.equal(made.beside(undefined, -1), newest);
@@ -171,7 +171,7 @@ test("arrows walk back through the answers and forth to the queue", () => {
   assert.equal(made.beside(undefined, 1), undefined);
 });
 
-test("a corrected image keeps its place and its earlier answer, which an undo brings back", () => {
+test("a corrected image keeps its place, and an undo restores its earlier answer", () => {
   const made = strip([1, 2]);
   made.add(question(1), given("b1", 2));
   assert.deepEqual(order(made), [2, 1]);
@@ -219,7 +219,7 @@ async function doubts(ids) {
 
 const shown = ({ current, next }) => [current?.image_id, next.map(({ image_id }) => image_id)];
 
-test("a verdict shows the next doubt, and a new order leaves the next two in place", async () => {
+test("a verdict shows the next doubt, and a new order does not move the next two", async () => {
   const { made, listed } = await doubts([1, 2, 3, 4, 5]);
   assert.deepEqual(shown(made), [1, [2, 3, 4, 5]]);
   made.advance();
@@ -355,7 +355,7 @@ test("photos go in requests of at most twenty, and their folders are noted", asy
   );
 });
 
-test("a refused photo is named; a labeler in trouble is asked again and then said", async (context) => {
+test("a refused photo is named; a failing labeler is asked again and then reported", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   const refused = uploads(() => [413, { detail: "is too large" }]);
   refused.made.add([file("a.jpg")], LIMITS);
@@ -372,12 +372,12 @@ test("a refused photo is named; a labeler in trouble is asked again and then sai
   assert.equal(failing.made.photos.length, 1); // to be tried again
 });
 
-test("hidden files are nobody's photos", () => {
+test("hidden files are not photos", () => {
   for (const name of [".git/a.jpg", "a/.b.jpg", "a/Thumbs.db"]) assert.equal(hidden(name), true, name);
   assert.equal(hidden("a/b.jpg"), false);
 });
 
-test("the time left follows the pace so far, and begins anew when the work does", () => {
+test("the time left follows the pace so far, and starts again when the work does", () => {
   let now = 0;
   const pace = new Pace(() => now);
   assert.equal(pace.left(0.2), null);

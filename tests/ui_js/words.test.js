@@ -91,7 +91,7 @@ test("the bar says what further labels mean once the trainer stopped, and how fa
   assert.equal(paceOf(people, "eve", 30), "Labels per minute: you 0, all 2 people 30");
 });
 
-test("a full disk is said once where it is the same for both services", () => {
+test("a full disk that both services share is reported once", () => {
   const full = { kind: "full", folder: "/w", message: "The disk is full." };
   assert.equal(diskTrouble({ disk: null, trainer: { disk: null } }), undefined);
   assert.equal(diskTrouble({ disk: full, trainer: { disk: full } }), "The disk is full.");
@@ -158,7 +158,7 @@ test("the card says why an image is asked, how far the goal is, and whether all 
   assert.equal(outbox([1], null, false), "1 not saved yet, and this browser cannot store them: keep the page open");
 });
 
-test("the review says how many errors there are, and when going on finds little", () => {
+test("the review says how many errors there are, and when to stop", () => {
   const page = (more) => foundOf({ errors: 12, expected_low: 15, expected_high: 21, enough: true, ...more }, true);
   assert.equal(page({}), "12 errors found, 3 to 9 more expected (95% interval)");
   assert.equal(page({ errors: 0 }), "No error found yet, 15 to 21 expected (95% interval)");
@@ -209,7 +209,7 @@ test("the review says why there is nothing to judge", () => {
   assert.equal(away.text, "Away. Start it with: x");
 });
 
-test("pages say how far the trainer is with the images, and what is held out", () => {
+test("pages say how far the trainer is with the images, and how many are held out", () => {
   const project = (embedding) => ({ embedding });
   assert.equal(
     embedded(project({ done: 1200, total: 3000, seconds_left: 59 })),
@@ -252,7 +252,7 @@ test("a download says how far it is", () => {
   assert.match(downloadWords({ ...file, state: "making" }), /in preparation for 4 s/);
 });
 
-test("a label file says what it would do, and what it did", () => {
+test("a label file shows what its import would do, and what it did", () => {
   const file = {
     state: "looked",
     rows: 1200,
@@ -300,12 +300,12 @@ test("a label file says what it would do, and what it did", () => {
   assert.deepEqual(newClasses({ new_classes: {}, misspelled: {} }), []);
 });
 
-test("a sentence begins with a capital, and an unknown time is not said", () => {
+test("a sentence begins with a capital, and an unknown time is left out", () => {
   assert.equal(capital("connection lost"), "Connection lost");
   assert.deepEqual([timeLeft(null), timeLeft(undefined), timeLeft(200)], ["", "", "about 3 min left"]);
 });
 
-test("a long name may go on behind the marks within it, and is not written again", () => {
+test("a long name may wrap at its separators, and is not drawn again if unchanged", () => {
   globalThis.document = { createElement: (tag) => `<${tag}>` };
   const written = [];
   const node = { textContent: "", replaceChildren: (...parts) => written.push(parts.join("")) };

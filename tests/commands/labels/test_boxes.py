@@ -96,7 +96,7 @@ def test_the_command_and_python_import_label_and_export(tmp_path: Path) -> None:
             run("export", tmp_path / "out", "--files", "copy", "--labeler-url", url)
 
 
-def test_a_simulated_person_uses_suggestions_and_counts_what_that_takes(tmp_path: Path) -> None:
+def test_a_simulated_person_uses_suggestions_and_counts_actions(tmp_path: Path) -> None:
     for number in range(3):
         photo(tmp_path / "photos" / f"{number:04d}.png", number, SIZE)
     objects: list[tuple[str, list[float]]] = [("cat", [2, 2, 20, 20]), ("dog", [30, 5, 20, 30])]

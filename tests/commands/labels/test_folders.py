@@ -123,7 +123,7 @@ def test_a_folder_for_yolo(tmp_path: Path) -> None:
         assert sorted(path.name for path in (tmp_path / "out" / split).iterdir()) == ["a%2Fb", "cat"]
 
 
-def test_what_cannot_be_done_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+def test_an_impossible_export_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     with labeled(tmp_path):
         (tmp_path / "photos" / "0001.png").write_bytes(b"another")
     at_rest = ["--workspace", tmp_path / "workspace", "--images", tmp_path / "photos"]

@@ -72,7 +72,7 @@ def test_by_a_column(service: Service, url: str, tmp_path: Path, kind: str, besi
     assert len(found["test"] & found["train"]) <= 1  # of the patient whose image is in no group
 
 
-def test_what_cannot_be_is_said(service: Service, url: str, tmp_path: Path) -> None:
+def test_impossible_input_is_refused_with_a_reason(service: Service, url: str, tmp_path: Path) -> None:
     table = tmp_path / "photos" / "t.csv"
     table.write_text("uri,label,group\n0-p0.png,cat,a\n1-p1.png,cat,\n")
     (tmp_path / "two.csv").write_text("uri,label,group\n0-p0.png,cat,a\n0-p0.png,cat,b\n")
@@ -93,7 +93,7 @@ def test_what_cannot_be_is_said(service: Service, url: str, tmp_path: Path) -> N
     assert service.log.last_seq == end
 
 
-def test_names_that_are_written_otherwise(service: Service, url: str, tmp_path: Path) -> None:
+def test_names_may_be_spelled_differently(service: Service, url: str, tmp_path: Path) -> None:
     table = tmp_path / "patients.csv"
     table.write_text(
         "ID;patient\n" + "".join(f"old\\{n}-p{n % PATIENTS};p{n % PATIENTS}\n" for n in range(PATIENTS * 3))

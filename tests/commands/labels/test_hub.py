@@ -90,7 +90,7 @@ def test_from_python(tmp_path: Path, shards: Path) -> None:
         flywheel.Flywheel.fetch(str(shards), tmp_path / "big", config="small")
 
 
-def test_what_cannot_be_is_said_and_leaves_nothing(tmp_path: Path, shards: Path) -> None:
+def test_impossible_input_is_refused_and_leaves_no_file(tmp_path: Path, shards: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "file").touch()
     for words, said in [
@@ -110,7 +110,7 @@ def test_what_cannot_be_is_said_and_leaves_nothing(tmp_path: Path, shards: Path)
     assert write(load(str(shards), "small"), out) == 3
 
 
-def test_without_the_hub_it_is_said(tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_reported(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flywheel", "fetch", "hf://nobody/nothing", str(tmp_path / "out")],
         cwd=HOME,

@@ -78,7 +78,7 @@ def test_which_label_is_kept_and_by_whom(first: Side, second: Side, prefer: Pref
         assert record["split"] == max(told or [split, its], key=ORDER.index)
 
 
-def test_spellings_of_one_class_are_no_difference() -> None:
+def test_spellings_of_one_class_do_not_differ() -> None:
     spellings = Spellings()
     (image,) = merge([row("a", "Coat", "ann")], [row("a", "coat", "bob")], spellings)
     assert not image.conflict
@@ -86,7 +86,7 @@ def test_spellings_of_one_class_are_no_difference() -> None:
     assert spellings.taken == {"coat": "Coat"}
 
 
-def test_a_name_that_the_other_side_writes_otherwise_is_the_same_image() -> None:
+def test_a_differently_spelled_name_is_the_same_image() -> None:
     nfc, nfd = (unicodedata.normalize(form, "été.png") for form in ("NFC", "NFD"))
     mine = [row(nfc, "cat", "ann"), row("s/a.png", "cat", "ann")]
     assert len(merge(mine, [row(nfd, "cat", "bob"), row("s\\a.png", "dog", "bob")])) == 2
@@ -95,7 +95,7 @@ def test_a_name_that_the_other_side_writes_otherwise_is_the_same_image() -> None
 
 
 @given(side=SIDES, prefer=st.sampled_from(get_args(Prefer)))
-def test_with_itself_or_nothing_every_answer_is_kept_and_read_again(side: Side, prefer: Prefer) -> None:
+def test_a_merge_with_itself_or_nothing_keeps_every_answer(side: Side, prefer: Prefer) -> None:
     for second in (side, {}):
         images = merge(rows(side), rows(second))
         assert [image.kept(prefer) for image in images] == [answers for answers, _ in side.values()]
@@ -184,7 +184,7 @@ def test_tables_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         Flywheel.merge(merged, merged, prefer="third")
 
 
-def test_what_one_side_leaves_open_stays_open(tmp_path: Path) -> None:
+def test_an_image_that_one_side_left_open_stays_open(tmp_path: Path) -> None:
     said = [
         {"action": "label", "label": label, "annotator": who, "counts": counts}
         for label, who, counts in (("cat", "ann", True), ("dog", "bob", True), ("dog", "cem", False))
@@ -202,7 +202,7 @@ def test_what_one_side_leaves_open_stays_open(tmp_path: Path) -> None:
     assert list(again["history"].fillna("")) == [merged["history"][0], ""]
 
 
-def test_a_project_of_boxes_is_no_file_of_one_class_per_image(tmp_path: Path) -> None:
+def test_boxes_cannot_be_merged_as_one_class_per_image(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path, task="detection"):
         pass

@@ -90,7 +90,7 @@ def test_two_workspaces_become_one_file_that_a_third_imports(tmp_path: Path, tas
     assert ("boxes" in table.columns, "absent" in table.columns) == (task == "detection", task == "multilabel")
 
 
-def test_with_itself_every_answer_is_kept_once(tmp_path: Path) -> None:
+def test_a_merge_with_itself_keeps_every_answer_once(tmp_path: Path) -> None:
     first, _ = workspaces(tmp_path, "detection")
     run(first, first, tmp_path / "merged.jsonl", "neither")
     rows = [json.loads(line) for line in (tmp_path / "merged.jsonl").read_text().splitlines()]
@@ -102,7 +102,7 @@ def counted(annotator: str, number: str) -> ImportedAnswer:
     return ImportedAnswer(action="label", label=number, annotator=annotator)
 
 
-def test_a_task_that_the_merge_has_never_met_combines_its_own_answers() -> None:
+def test_a_new_task_combines_its_own_answers() -> None:
     mine = [Row("a.png", [counted("ann", "3"), counted("bob", "5")]), Row("b.png", [counted("ann", "7")])]
     theirs = [Row("a.png", [counted("cid", "4")])]
     first, second = records(merge(mine, theirs, task=COUNT), "neither")
@@ -111,7 +111,7 @@ def test_a_task_that_the_merge_has_never_met_combines_its_own_answers() -> None:
         merge([Row("a.png", [counted("ann", "many")])], [], task=COUNT)
 
 
-def test_what_cannot_be_merged_is_said(tmp_path: Path) -> None:
+def test_an_impossible_merge_is_refused_with_a_reason(tmp_path: Path) -> None:
     first, _ = workspaces(tmp_path, "detection")
     (tmp_path / "labels.csv").write_text("file,label\n0000.png,cat\n")
     (tmp_path / "shares.csv").write_text("file,label,x,y,w,h\n0000.png,cat,0.1,0.1,0.5,0.5\n")

@@ -47,7 +47,7 @@ def test_an_import_says_how_the_table_is_read(tmp_path: Path) -> None:
         ]
 
 
-def test_the_truth_of_a_simulation_is_such_a_table(tmp_path: Path) -> None:
+def test_a_simulation_reads_its_true_labels_from_such_a_table(tmp_path: Path) -> None:
     path = tmp_path / "truth.csv"
     path.write_bytes("image_id;class\nsub\\a;cat\nté.png;dog\n1.png;cat\n".encode("utf-16"))
     truth = read_truth(path)

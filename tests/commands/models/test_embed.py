@@ -63,7 +63,7 @@ def run(workspace: Path, images: Path | None = None) -> str:
     return said.getvalue()
 
 
-def test_only_train_photos_are_opened_by_the_splits_of_now(tmp_path, photos, opened):
+def test_only_photos_that_are_now_in_the_train_split_are_opened(tmp_path, photos, opened):
     with labeler(tmp_path, test_set_frac=0.2, validation_set_frac=0.2) as service:
         entries = service.catalog.entries(0, COUNT)
         first, second = [entry for entry in entries if entry.split == "train"][:2]
@@ -79,7 +79,7 @@ def test_only_train_photos_are_opened_by_the_splits_of_now(tmp_path, photos, ope
     assert f"Training on {len(train)} photos. {COUNT - 1 - len(train)} are kept for measuring" in said
 
 
-def test_the_line_that_is_printed_is_one_that_the_trainer_takes(tmp_path, photos):
+def test_the_printed_command_starts_a_trainer(tmp_path, photos):
     with labeler(tmp_path):
         pass
     said = run(tmp_path / "workspace", photos)

@@ -55,7 +55,7 @@ def test_another_configuration_has_another_fingerprint_and_skipping_changes_none
         ("name = ", "cannot be read"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_that_names_it(tmp_path, text, said):
+def test_an_invalid_value_gives_one_sentence_that_names_it(tmp_path, text, said):
     path = tmp_path / "p.toml"
     path.write_text(text)
     with pytest.raises(SettingsError) as refused:
@@ -64,6 +64,6 @@ def test_what_cannot_be_is_one_sentence_that_names_it(tmp_path, text, said):
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(SettingsError, match=r"The pipeline file .* does not exist"):
         read_pipeline(tmp_path / "p.toml", [])

@@ -53,7 +53,7 @@ def test_the_images_of_an_archive(url, tmp_path):
         ]
 
 
-def test_what_cannot_be_is_a_sentence_and_leaves_no_file(url, tmp_path):
+def test_impossible_input_gives_one_sentence_and_leaves_no_file(url, tmp_path):
     target = tmp_path / "out.csv"
     gone = run(tmp_path / "gone", "-o", target, "--trainer-url", url)
     assert "There is no file or folder" in str(gone.exception)

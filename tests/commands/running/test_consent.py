@@ -16,7 +16,7 @@ from tests.labeler.projects import answer, labeler, photos
 
 
 @pytest.mark.parametrize(("watched", "yes", "asked"), [(True, False, True), (True, True, False), (False, False, False)])
-def test_only_somebody_at_a_terminal_is_asked(
+def test_only_a_person_at_a_terminal_is_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], watched: bool, yes: bool, asked: bool
 ) -> None:
     monkeypatch.setattr(sys.stdin, "isatty", lambda: watched, raising=False)
@@ -29,7 +29,7 @@ def test_only_somebody_at_a_terminal_is_asked(
     assert capsys.readouterr().out == "412 labels go.\n"
 
 
-def test_a_backup_says_what_gives_way_to_what(tmp_path: Path) -> None:
+def test_a_restore_says_which_project_replaces_which(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     with labeler(tmp_path) as service:
         service.annotate([answer(1)])

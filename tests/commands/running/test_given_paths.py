@@ -172,7 +172,7 @@ def test_a_path_of_the_wrong_kind_is_one_sentence(command: str, name: str, parse
 
 
 @pytest.mark.parametrize(("command", "name"), TEXTS)
-def test_an_empty_argument_is_refused_whatever_it_would_mean(command: str, name: str) -> None:
+def test_an_empty_argument_is_always_refused(command: str, name: str) -> None:
     run = dict(every_command())[command]
     words = line(command, run, name, " ")
     assert problem(words).endswith("is empty: give it a value, or leave it out.")

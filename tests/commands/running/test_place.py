@@ -113,7 +113,7 @@ def test_the_workspace_leads_to_its_services(tmp_path: Path, monkeypatch: pytest
             assert f"The labeler at {elsewhere} belongs to another project" in str(mixed.exception)
 
 
-def test_a_project_that_does_not_run_is_said_with_what_starts_it(tmp_path: Path) -> None:
+def test_a_stopped_project_is_reported_with_the_command_that_starts_it(tmp_path: Path) -> None:
     with project(tmp_path / "clothes") as (_, workspace, url):
         pass
     announce(workspace, "labeler", url)  # as a kill leaves it
@@ -156,7 +156,7 @@ def test_without_a_workspace_the_usual_ports_are_asked() -> None:
         find(None, "localhost:3334")
 
 
-def test_who_is_no_labeler_is_told_apart() -> None:
+def test_another_program_on_the_port_is_not_taken_for_a_labeler() -> None:
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -174,7 +174,7 @@ def test_who_is_no_labeler_is_told_apart() -> None:
         server.shutdown()
 
 
-def test_a_simulated_person_labels_no_project_that_its_truth_does_not_fit(tmp_path: Path) -> None:
+def test_a_simulated_person_refuses_a_project_without_true_labels(tmp_path: Path) -> None:
     def table(name: str, rows: dict[str, str]) -> Path:
         path = tmp_path / name
         path.write_text("filename,label\n" + "".join(f"{file},{label}\n" for file, label in rows.items()))

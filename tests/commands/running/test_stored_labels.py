@@ -42,7 +42,7 @@ def test_a_merge(stopped: Path, tmp_path: Path) -> None:
     assert len(both) == 3
 
 
-def test_the_photos_of_a_network_without_labels(stopped: Path) -> None:
+def test_flywheel_embed_finds_the_photos(stopped: Path) -> None:
     assert [entry.uri for entry in _from_database(stopped)] == ["0000.png", "0001.png", "0002.png"]
 
 

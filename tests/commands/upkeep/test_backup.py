@@ -32,7 +32,7 @@ def test_a_restored_project_stays_stopped_with_its_network(tmp_path: Path) -> No
     assert (tmp_path / "again" / "trainer" / "serving.json").is_file()
 
 
-def test_labels_in_a_server_are_in_the_backup_and_go_back_there(tmp_path: Path) -> None:
+def test_labels_in_a_database_server_are_backed_up_and_restored_there(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     database = server().new_database()
     workspace = tmp_path / "workspace"

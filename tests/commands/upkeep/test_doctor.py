@@ -94,7 +94,7 @@ def stamps(workspace: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
 
 
-def test_a_whole_workspace_is_healthy_and_stays_as_it_is(workspace: Path) -> None:
+def test_an_intact_workspace_is_healthy_and_stays_unchanged(workspace: Path) -> None:
     before = stamps(workspace)
     code, said = doctor(workspace)
     assert (code, said["healthy"], said["findings"]) == (0, True, [])
@@ -175,7 +175,7 @@ def unreadable_wish(workspace: Path) -> None:
     ],
     ids=lambda each: getattr(each, "__name__", each),
 )
-def test_what_can_be_mended_is_mended_as_said(workspace: Path, damage: Callable[[Path], None], check: str) -> None:
+def test_a_repair_does_exactly_what_was_announced(workspace: Path, damage: Callable[[Path], None], check: str) -> None:
     with closing(sqlite3.connect(workspace / DATABASE)) as database:
         rows = database.execute("SELECT * FROM annotation ORDER BY seq").fetchall()
     damage(workspace)
@@ -253,7 +253,7 @@ def bad_project_file(workspace: Path) -> None:
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
-def test_what_cannot_be_mended_is_told_with_what_to_do(
+def test_unrepairable_damage_is_reported_with_advice(
     workspace: Path, damage: Callable[[Path], None], check: str, words: str
 ) -> None:
     damage(workspace)
@@ -270,7 +270,7 @@ def test_what_cannot_be_mended_is_told_with_what_to_do(
     assert "What to do:" in told
 
 
-def test_with_a_service_running_it_only_looks(tmp_path: Path) -> None:
+def test_nothing_is_changed_while_a_service_runs(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     remember(settings(tmp_path))
     with labeler(tmp_path) as service:
@@ -299,7 +299,7 @@ def test_a_workspace_of_another_task_is_healthy(tmp_path: Path, task: str) -> No
     assert len(place.fold.labels) == 2
 
 
-def test_what_is_no_workspace_is_not_looked_at(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_workspace_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is not a Flywheel workspace"):
         doctor(tmp_path)
 
@@ -339,7 +339,7 @@ def test_the_log_in_a_server_is_checked_like_one_in_a_file(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("address", ["postgres", "postgresql+psycopg://ann:***@host:port/labels"])
-def test_an_address_that_is_none_is_said(tmp_path: Path, address: str) -> None:
+def test_an_invalid_database_address_is_reported(tmp_path: Path, address: str) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path) as service:
         remember(service.settings)

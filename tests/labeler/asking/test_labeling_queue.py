@@ -98,7 +98,7 @@ def test_a_list_goes_first_and_the_rest_keeps_its_order(tmp_path: Path) -> None:
     assert list(project.queue.ranked()) == [2, 5, 7, 3, 1, 4, 6, 8]
 
 
-def test_what_a_page_holds_stays_and_is_not_given_again(tmp_path: Path) -> None:
+def test_images_held_by_a_page_stay_there_and_go_to_nobody_else(tmp_path: Path) -> None:
     project = Project(tmp_path, train(6))
     assert project.ask("tab", 2) == [1, 2]
     project.queue.push(project.push([6, 2, 5]))
@@ -144,7 +144,7 @@ def test_a_list_that_has_seen_less_is_refused(tmp_path: Path) -> None:
     assert project.ask() == [4]
 
 
-def test_what_is_said_about_an_image(tmp_path: Path) -> None:
+def test_score_reason_and_suggestions_of_an_image_survive_a_restart(tmp_path: Path) -> None:
     project = Project(tmp_path, train(2))
     said = Query(image_id=2, score=0.5, reason="unlike the rest", suggestions=[Suggestion(label=1, confidence=0.7)])
     project.queue.push(project.push([], queries=[said]))
@@ -154,7 +154,7 @@ def test_what_is_said_about_an_image(tmp_path: Path) -> None:
     assert (place.score, place.reason, place.suggestions) == (0.5, said.reason, tuple(said.suggestions))
 
 
-def test_what_asked_for_an_image_is_kept_after_its_answer(tmp_path: Path) -> None:
+def test_the_reason_for_asking_is_kept_after_the_answer(tmp_path: Path) -> None:
     """Model, labels that it had seen, gain, place and strategy: what an analysis of the queries needs."""
     project = Project(tmp_path, train(6))
     project.label(6)

@@ -70,7 +70,7 @@ def test_as_a_table_of_expiry_times(actions: list[tuple[str, int, str]]) -> None
 
 
 @pytest.mark.usefixtures("both_stores")
-def test_what_pages_hold_is_held_after_a_restart(tmp_path: Path) -> None:
+def test_leases_survive_a_restart(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 8)
     with labeler(tmp_path) as service:
         held = [item.image_id for item in service.serve("ann", "her page", 3).items]

@@ -23,7 +23,7 @@ from tests.labeler.projects import answer, labeler, photo, photos, pushed
 from tests.services import wait_for
 
 
-def test_what_is_to_be_labeled_comes_in_the_order_of_the_queue(tmp_path: Path) -> None:
+def test_unlabeled_images_come_in_the_order_of_the_queue(tmp_path: Path) -> None:
     with gallery(tmp_path, 6) as (service, _):
         service.push(pushed(service, [4, 2]))
         assert listed(service)[:2] == [4, 2]

@@ -79,7 +79,7 @@ def test_no_image_is_lost_between_two_parts_while_people_answer(tmp_path: Path) 
 @pytest.mark.parametrize(
     "view", [{"search": ".png", "status": "unlabeled"}, {"by": "confidence"}, {"predicted": CAT}], ids=str
 )
-def test_what_leaves_a_view_between_two_parts_shifts_no_place(tmp_path: Path, view: dict[str, Any]) -> None:
+def test_images_that_leave_a_view_between_two_parts_shift_no_place(tmp_path: Path, view: dict[str, Any]) -> None:
     """Images of the first part get a label, and the model predicts otherwise, before the second part is asked for."""
     with gallery(tmp_path, 12) as (service, follower):
         whole = listed(service, **view)

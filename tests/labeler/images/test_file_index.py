@@ -15,7 +15,7 @@ def files(tmp_path: Path) -> Files:
     return Files({"images": tmp_path / "photos", "uploads": tmp_path / "uploads"}, LIMITS)
 
 
-def test_what_is_wrong_with_a_file(tmp_path: Path) -> None:
+def test_each_problem_of_a_file_has_its_reason(tmp_path: Path) -> None:
     photo(tmp_path / "photos" / "large.png", 1, (100, 100))
     photo(tmp_path / "photos" / "good.png", 1)
     looked_at = files(tmp_path)
@@ -68,7 +68,7 @@ def test_an_upload_keeps_its_name(tmp_path: Path) -> None:
     assert not any(path.name == "key" for path in tmp_path.iterdir())
 
 
-def test_what_the_labeler_wrote_is_not_listed(tmp_path: Path) -> None:
+def test_files_that_the_labeler_wrote_are_not_listed(tmp_path: Path) -> None:
     for name in ("a.png", "workspace/thumbnails/t.png", "workspace2/b.png"):
         photo(tmp_path / name, 1)
     files = Files({"images": tmp_path}, LIMITS, tmp_path / "workspace")

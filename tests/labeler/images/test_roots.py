@@ -113,7 +113,7 @@ def test_a_missing_further_folder_keeps_its_labels(tmp_path: Path) -> None:
         ("workspace/uploads", "is inside .*workspace"),
     ],
 )
-def test_what_cannot_be_added(tmp_path: Path, folder: str, sentence: str) -> None:
+def test_a_folder_that_cannot_be_added_is_refused_with_a_reason(tmp_path: Path, folder: str, sentence: str) -> None:
     project(tmp_path)
     (tmp_path / "photos" / "inside").mkdir()
     with labeler(tmp_path, watch=False) as service, pytest.raises(Invalid, match=sentence):
@@ -127,7 +127,7 @@ def test_the_demo_takes_no_folder(tmp_path: Path) -> None:
         add_folder(tmp_path / "workspace", tmp_path / "mine")
 
 
-def test_whoever_reads_beside_the_labeler_knows_the_folders(tmp_path: Path) -> None:
+def test_other_readers_of_the_workspace_know_the_folders(tmp_path: Path) -> None:
     folders = ImageFolders(tmp_path / "workspace")
     assert list(folders.places("a.png")) == []
     project(tmp_path)

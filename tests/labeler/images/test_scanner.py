@@ -70,7 +70,7 @@ def test_a_missing_folder_stops_the_first_start(tmp_path: Path) -> None:
         Service(settings(tmp_path))
 
 
-def test_a_failing_step_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_step_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     photos(tmp_path / "photos", 2)
     with labeler(tmp_path) as service:
 

@@ -66,7 +66,7 @@ def test_each_class_in_the_same_shares_and_recorded(tmp_path: Path) -> None:
         assert service.splitting.draw(post).moved == 0  # the same seed draws the same
 
 
-def test_what_was_answered_here_stays_where_it_is(tmp_path: Path) -> None:
+def test_images_answered_here_stay_in_their_split(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 30)
     with labeler(tmp_path) as service:
         service.catalog.move([1, 2], "test")

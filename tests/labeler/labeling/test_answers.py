@@ -273,7 +273,7 @@ def test_a_step_is_one_step_after_a_restart_and_by_any_of_its_answers(tmp_path: 
         assert service.log.fold.labels == {}
 
 
-def test_what_of_a_step_was_taken_back_before_is_not_taken_back_again(tmp_path: Path) -> None:
+def test_an_answer_undone_before_is_not_undone_again_with_its_step(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     with labeler(tmp_path) as service:
         bulk(service, [1, 2, 3])
@@ -282,7 +282,7 @@ def test_what_of_a_step_was_taken_back_before_is_not_taken_back_again(tmp_path: 
         assert service.undo(undo()).undone == 2
 
 
-def test_what_others_answered_meanwhile_is_left_out_and_told(tmp_path: Path) -> None:
+def test_images_that_others_answered_meanwhile_are_left_out_and_reported(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 5)
     with labeler(tmp_path) as service:
         bulk(service, [5], "dog", annotator="bob")
@@ -295,7 +295,7 @@ def test_what_others_answered_meanwhile_is_left_out_and_told(tmp_path: Path) -> 
         assert label_of(service, 5) == "cat"
 
 
-def test_what_is_on_someone_elses_screen_is_left_out_and_told(tmp_path: Path) -> None:
+def test_images_on_another_screen_are_left_out_and_reported(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
     with labeler(tmp_path) as service:
         shown = service.serve("bob", "his tab", 1).items[0].image_id

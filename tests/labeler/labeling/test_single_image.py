@@ -25,7 +25,7 @@ def test_an_open_image_is_leased_and_asked_as_the_queue_would(tmp_path: Path) ->
         assert page.items[0].uri == "0002.png"
 
 
-def test_what_is_on_another_screen_stays_there(tmp_path: Path) -> None:
+def test_an_image_on_another_screen_stays_there(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path) as service:
         service.serve("bob", "his", 1)

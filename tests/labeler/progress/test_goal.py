@@ -102,7 +102,7 @@ def test_nobody_at_work_gives_no_time_and_what_is_passed_is_not_negative() -> No
     assert found(status(50), None).labels == found(None, FORECAST, trained=300).labels == 0
 
 
-def test_what_the_images_without_a_label_cannot_reach_is_no_goal() -> None:
+def test_a_goal_beyond_the_images_left_is_no_goal() -> None:
     assert found(status(500), FORECAST, left=79) is None
     ahead = found(status(500), FORECAST, left=80)
     assert (ahead.accuracy, ahead.labels) == (0.9, 80)

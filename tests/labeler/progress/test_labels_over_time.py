@@ -45,7 +45,7 @@ def test_people_who_disagree_give_no_label(tmp_path: Path) -> None:
         assert service.history()[-1].labels == service.progress().labels == 2  # the first is a tie
 
 
-def test_what_was_taken_back_or_brought_along_is_left_out(tmp_path: Path) -> None:
+def test_undone_and_imported_labels_are_left_out(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 4)
     with labeler(tmp_path) as service:
         service.annotate([answer(1), answer(2, source="import"), answer(3, None, action="skip"), answer(4, "dog")])

@@ -107,7 +107,7 @@ def test_it_comes_back_when_something_is_proposed_that_nobody_weighed(tmp_path: 
         assert not {7, 8} & set(shown(service))
 
 
-def test_what_cannot_tell_leaves_ones_own_label_too(tmp_path: Path) -> None:
+def test_a_verdict_of_unsure_keeps_ones_own_label_too(tmp_path: Path) -> None:
     with reviewed(tmp_path) as (service, _):
         service.annotate([verdict(8, "unsure", annotator="them")])
         assert service.log.fold.state(8).label == CAT
@@ -139,7 +139,7 @@ def test_only_the_sure_and_confident_are_taken_at_once(tmp_path: Path) -> None:
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moved=st.dictionaries(st.integers(1, 8), st.sampled_from(["validation", "test"]), max_size=8))
-def test_what_is_held_out_is_neither_shown_nor_evidence_nor_answered(
+def test_held_out_images_are_neither_shown_nor_evidence_nor_answered(
     tmp_path_factory: pytest.TempPathFactory, moved: dict[int, Any]
 ) -> None:
     with reviewed(tmp_path_factory.mktemp("review")) as (service, _):

@@ -31,7 +31,7 @@ def looked(service: Service) -> Oddities:
     return service.oddities.lists()
 
 
-def test_what_differs_from_the_others_is_listed(tmp_path: Path) -> None:
+def test_images_unlike_the_others_are_listed(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     for number in range(ORDINARY):
         write(photos, f"ordinary {number:02d}.png")

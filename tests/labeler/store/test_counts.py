@@ -68,7 +68,7 @@ def written(fold: Fold, **content: Any) -> Row:
 @every_task
 @settings(max_examples=40)
 @given(events=EVENTS)
-def test_what_is_kept_row_by_row_equals_a_fold_from_scratch(
+def test_counts_updated_row_by_row_equal_those_from_scratch(
     task: str, events: list[tuple[str, int, Split | None]]
 ) -> None:
     kept = Kept(Fold((), task_named(task)))

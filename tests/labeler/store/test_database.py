@@ -17,7 +17,7 @@ def test_the_revisions_lead_to_the_tables(tmp_path: Path) -> None:
     store.close()
 
 
-def test_what_is_settled_stays(tmp_path: Path) -> None:
+def test_a_value_once_settled_stays(tmp_path: Path) -> None:
     for value in ("first", "second"):
         store = Store(settings(tmp_path))
         assert store.settled("salt", value) == "first"

@@ -164,7 +164,7 @@ def test_a_commit_of_which_nothing_is_known(
     assert stored(database) == [1]
 
 
-def test_what_the_server_cannot_store_is_a_sentence(tmp_path: Path, database: str) -> None:
+def test_a_value_that_the_server_cannot_store_gives_one_sentence(tmp_path: Path, database: str) -> None:
     photos(tmp_path / "photos", 2)
     with labeler(tmp_path, database_url=database) as running:
         with pytest.raises(Invalid, match="cannot store this: PostgreSQL text fields cannot contain NUL"):

@@ -249,7 +249,7 @@ def test_a_failure_delays_nobody_who_asked_during_it(tmp_path: Path, monkeypatch
         assert flushed == [True]
 
 
-def test_what_is_shown_at_any_moment_belongs_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_figures_shown_at_any_moment_belong_together(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever looks while a failure or a recovery is being noted sees all of it or none."""
     photos(tmp_path / "photos", 2)
     seen: list[tuple[str, bool, str | None]] = []

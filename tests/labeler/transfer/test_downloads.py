@@ -44,7 +44,7 @@ def test_as_many_images_are_told_as_are_exported(service: Service) -> None:
         assert (counted.images, counted.labeled) == (len(rows), sum(row["label"] is not None for row in rows)), wanted
 
 
-def test_a_class_that_is_not_there_is_said(service: Service) -> None:
+def test_an_unknown_class_is_reported(service: Service) -> None:
     with pytest.raises(Invalid, match="There is no class 'bear'"):
         service.exports.count(Wanted(label="bear"))
 
@@ -61,7 +61,7 @@ def test_how_far_an_export_is(service: Service) -> None:
     assert (now["state"], now["done"]) == ("done", 8)
 
 
-def test_what_breaks_off_is_told() -> None:
+def test_a_broken_download_is_reported() -> None:
     downloads = Downloads()
 
     def failing() -> Iterator[int]:

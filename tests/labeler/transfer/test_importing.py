@@ -113,7 +113,7 @@ def test_labels_that_contradict_leave_the_image_open_until_somebody_decides(tmp_
         assert labels(service) == {"a.png": "dog"}
 
 
-def test_what_was_answered_stays_gives_way_or_is_open_again_as_the_import_says(tmp_path: Path) -> None:
+def test_an_import_keeps_replaces_or_reopens_answers_as_it_is_told(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 7)
     names = [f"{n:04d}.png" for n in range(7)]
     rows = [row(uri, "cat", line) for line, uri in enumerate(names)]
@@ -203,7 +203,7 @@ def test_a_skip_or_flag_counts_only_where_nobody_answered(tmp_path: Path) -> Non
         assert take(service, *rows).labels == 0
 
 
-def test_what_measures_keeps_no_given_label_unless_its_row_says_so(tmp_path: Path) -> None:
+def test_a_held_out_image_keeps_no_imported_label_unless_its_row_names_the_split(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 40)
     with labeler(tmp_path, test_set_frac=0.5) as service:
         split = {entry.uri: entry.split for entry in service.catalog.entries(0, 100)}
@@ -228,7 +228,7 @@ def test_an_answered_test_image_is_never_moved_where_it_would_be_learned_from(tm
         assert service.tally.splits[entry.id] == "test"
 
 
-def test_what_was_answered_here_with_a_suggestion_beside_it_measures_nothing(tmp_path: Path) -> None:
+def test_an_image_answered_with_a_suggestion_cannot_become_a_test_image(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 2)
     with labeler(tmp_path, test_set_frac=0) as service:
         service.annotate([answer(1)])

@@ -95,7 +95,7 @@ def test_folders_of_uploads_are_classes(tmp_path: Path) -> None:
                 service.label_files.add_folder(outside)
 
 
-def test_what_holds_no_label_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_file_without_labels_says_what_is_missing(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path) as service:
         for name, text, said in [

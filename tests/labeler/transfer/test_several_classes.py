@@ -226,7 +226,7 @@ def test_an_empty_list_is_none_of_these_and_null_is_nothing(tmp_path: Path) -> N
         assert told(service) == {1: (set(), {"cat"}), 3: ({"cat"}, set())}
 
 
-def test_columns_of_1_and_0_are_classes_and_an_odd_cell_is_told(tmp_path: Path) -> None:
+def test_columns_of_1_and_0_are_classes_and_an_odd_cell_is_reported(tmp_path: Path) -> None:
     table = "Image,split,cat,Dog,note\n0000.png,train,1,0,x\n0001.png,,TRUE,,y\n0002.png,train,,-1,z\n0003.png,,0,0,\n"
     (tmp_path / "labels.csv").write_text(table, encoding="utf-8")
     source = open_source(tmp_path / "labels.csv", task="multilabel")

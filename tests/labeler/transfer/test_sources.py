@@ -57,7 +57,7 @@ def test_when_a_label_was_given(tmp_path: Path) -> None:
     assert "a time between 1970 and now is needed" in issues(path)[1][1]
 
 
-def test_what_csv_export_made_harmless_reads_as_it_was(tmp_path: Path) -> None:
+def test_text_that_the_csv_export_escaped_is_read_as_it_was(tmp_path: Path) -> None:
     names = ["=cmd", "'=quoted", "-b", "plain", "'plain"]
     exported = [ExportRow(n, name, "", "train", name, "labeled") for n, name in enumerate(names)]
     path = tmp_path / "labels.csv"
@@ -142,7 +142,7 @@ def test_cvat(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.parquet", "labels.txt", "none.csv", "empty"])
-def test_what_holds_no_labels_is_said(tmp_path: Path, name: str) -> None:
+def test_a_file_without_labels_is_reported(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     if name != "none.csv" and name != "empty":
         (tmp_path / name).write_text("a,b\n1,2\n")

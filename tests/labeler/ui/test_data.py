@@ -15,7 +15,7 @@ def page() -> None:
     data.page()
 
 
-def test_what_became_of_files_is_said_on_the_page(tmp_path: Path) -> None:
+def test_the_page_shows_what_happened_to_files(tmp_path: Path) -> None:
     folder = photos(tmp_path / "photos", 3)
     (folder / "__MACOSX").mkdir()
     (folder / "a *b*.psd").write_bytes(b"8BPS\0\1")

@@ -135,7 +135,7 @@ def test_later_goes_on_and_comes_round_again(service: Service) -> None:
     assert "later-1" in buttons(page)
 
 
-def test_how_far_people_agree_is_said(service: Service) -> None:
+def test_agreement_is_shown(service: Service) -> None:
     disagree(service, 1)
     service.annotate([answer(2, "cat", annotator="ann"), answer(2, "cat", annotator="bob")])
     page = opened()
@@ -162,7 +162,7 @@ def test_nothing_to_settle_says_why(
     assert words in said.value
 
 
-def test_all_settled_is_said(service: Service) -> None:
+def test_the_page_says_when_all_is_settled(service: Service) -> None:
     disagree(service, 1)
     service.annotate([answer(1, "cat", action="settle", annotator="boss")])
     assert [each.value for each in opened().info] == ["Every disagreement is settled."]

@@ -122,7 +122,7 @@ def test_disagreements_come_first_among_what_is_next(pair: tuple[Service, Follow
     assert "Annotators disagree on 1 image:" in words(opened())
 
 
-def test_an_absent_trainer_is_said(tmp_path: Path) -> None:
+def test_an_absent_trainer_is_reported(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 1)
     with labeler(tmp_path):
         page = opened()

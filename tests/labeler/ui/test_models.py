@@ -34,7 +34,7 @@ def test_a_prediction_in_words(said: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     ("task", "words"), [("classification", "2 labels"), ("multilabel", "2 labels"), ("detection", "2 labeled images")]
 )
-def test_what_a_deleted_version_learned_from_is_counted_in_the_words_of_the_task(task: str, words: str) -> None:
+def test_a_deletion_counts_the_labels_in_the_words_of_the_task(task: str, words: str) -> None:
     version = ModelVersion(
         version="one",
         learner="detector",

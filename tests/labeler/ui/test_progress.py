@@ -184,7 +184,7 @@ def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> No
         ("training", 10, "wandb", "It is retried; the figures here are complete"),
     ],
 )
-def test_why_nothing_new_comes_is_said(
+def test_the_page_says_why_nothing_new_comes(
     service: Service, state: TrainerState, done: int, error: str | None, said: str
 ) -> None:
     download = Downloading(name="vit", done_bytes=23_000_000, total_bytes=88_000_000) if done < 0 else None

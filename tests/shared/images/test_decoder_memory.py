@@ -89,7 +89,7 @@ HONEST = {
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="measures in a fork, which this system does not have")
-def test_what_a_decoder_takes_is_known_from_the_header(tmp_path: Path) -> None:
+def test_the_memory_of_a_decoder_is_known_from_the_header(tmp_path: Path) -> None:
     side = 2_500
     limits = ImageLimits(100_000_000, 100_000_000)
     files = {name: encoded(picture(mode, side), form, **more) for name, (mode, form, more) in HONEST.items()}
@@ -106,7 +106,7 @@ def test_a_tile_counts_as_its_pixels_do() -> None:
             check(data, ImageLimits(1_000_000, 100_000_000))
 
 
-def test_what_takes_too_much_is_told_how_to_be_saved() -> None:
+def test_an_image_that_takes_too_much_memory_is_refused_with_advice() -> None:
     data = encoded(picture("RGB", 400), "JPEG2000")
     with pytest.raises(
         ImageProblem, match="takes 3 MB to decode, more than the 2 MB that max_image_pixels allows: save"

@@ -42,7 +42,7 @@ def test_who_came_first_goes_first_however_large() -> None:
     assert order == ["large", "small"]
 
 
-def test_what_is_larger_than_the_lane_goes_alone() -> None:
+def test_an_image_larger_than_the_limit_is_decoded_alone() -> None:
     lane = Lane()
     with lane.room(25, 10), pytest.raises(NoRoom), lane.room(1, 10, wait=0.01):
         pass

@@ -59,7 +59,7 @@ def test_walking_takes_a_folder_at_a_time(tmp_path: Path) -> None:
     assert list(found) == ["1/x.jpg", "2/later.jpg", "2/x.jpg"]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ImageProblem, match="is not a folder"):
         list(find_images(tmp_path / "nowhere"))
 
@@ -131,7 +131,7 @@ def test_a_file_is_an_image_by_its_content(tmp_path: Path, name: str) -> None:
     assert is_image_file(tmp_path / name)
 
 
-def test_what_is_no_image_is_counted_by_its_ending(tmp_path: Path) -> None:
+def test_other_files_are_counted_by_their_ending(tmp_path: Path) -> None:
     for name in ("a.txt", "b.txt", "c.json", "README", "d.bin"):
         (tmp_path / name).write_bytes(b"no image")
     (tmp_path / "empty").touch()
@@ -154,7 +154,7 @@ def test_an_image_that_cannot_be_read_is_listed_to_be_named(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "name", ["__MACOSX", "__macosx", "@eaDir", "#recycle", "$RECYCLE.BIN", "Thumbs", ".thumbnails"]
 )
-def test_what_storage_boxes_leave_is_left_out_and_counted(tmp_path: Path, name: str) -> None:
+def test_files_of_storage_devices_are_left_out_and_counted(tmp_path: Path, name: str) -> None:
     for folder in (tmp_path / name, tmp_path / "cat" / name):
         folder.mkdir(parents=True)
         (folder / "1.jpg").write_bytes(FORMS["JPEG"])
@@ -221,7 +221,7 @@ def test_a_name_that_is_not_utf_8_is_listed_and_refused_with_advice(tmp_path: Pa
         read(uri, tmp_path, LIMITS)
 
 
-def test_a_file_that_vanished_was_emptied_or_grew_is_told(tmp_path: Path) -> None:
+def test_a_file_that_vanished_was_emptied_or_grew_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(FORMS["JPEG"])
     assert read("a.jpg", tmp_path, LIMITS) == FORMS["JPEG"]

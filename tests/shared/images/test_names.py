@@ -61,7 +61,7 @@ def test_the_least_difference_counts(name: str, difference: str | None, file: st
     assert (found, [FILES[at] for at in places]) == (difference, [file])
 
 
-def test_what_may_be_several_is_said_with_all_of_them() -> None:
+def test_an_ambiguous_name_is_reported_with_all_candidates() -> None:
     names = NamesInList(FILES)
     assert [FILES[at] for at in names.find("a.png")[1]] == ["cat/a.png", "dog/a.png"]
     assert [FILES[at] for at in names.find("old/a")[1]] == ["cat/a.png", "dog/a.png"]

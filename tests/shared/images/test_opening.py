@@ -247,7 +247,7 @@ def png_header(width: int, height: int) -> bytes:
         (bytes(LIMITS.max_bytes + 1), "has more than 1,000,000 bytes"),
     ],
 )
-def test_what_is_no_usable_image_is_told_in_words(check: object, data: bytes, problem: str) -> None:
+def test_each_problem_of_an_image_is_a_sentence(check: object, data: bytes, problem: str) -> None:
     with pytest.raises(ImageProblem, match=problem):
         check(data, LIMITS)
 

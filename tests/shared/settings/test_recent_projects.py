@@ -27,7 +27,7 @@ def test_the_latest_is_first_and_none_is_twice(tmp_path: Path) -> None:
     assert project.name == "a"
 
 
-def test_what_is_gone_is_not_listed(tmp_path: Path) -> None:
+def test_deleted_projects_are_not_listed(tmp_path: Path) -> None:
     for name in ("a", "b"):
         started(tmp_path / name)
     (tmp_path / "a" / "project.toml").unlink()

@@ -21,6 +21,6 @@ def test_a_number_holds_throughout(share, labels):
 
 
 @pytest.mark.parametrize("wrong", ["", "0.1", "0:x", "0:0.1,", "5:0.1, 5:0.2", "9:0.1, 5:0.2", "-1:0", "0:2", "0:nan"])
-def test_what_is_no_schedule_is_refused(wrong):
+def test_an_invalid_schedule_is_refused(wrong):
     with pytest.raises(ValueError, match=r"^(must|has) "):
         read_steps(wrong)

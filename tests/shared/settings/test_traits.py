@@ -38,6 +38,6 @@ def test_settings_have_the_traits_that_files_and_versions_on_disk_rely_on(
     assert set(settings_with(trait, settings)) == names
 
 
-def test_what_makes_a_project_cannot_change_while_it_runs() -> None:
+def test_settings_that_define_a_project_cannot_change_while_it_runs() -> None:
     for settings in (LabelerSettings, TrainerSettings):
         assert not {*settings_with(MAKES_PROJECT, settings)} & {*settings_with(CHANGEABLE, settings)}

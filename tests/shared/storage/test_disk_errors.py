@@ -87,7 +87,7 @@ CASES: list[tuple[Callable[[Path], None], DiskKind]] = [
 
 
 @pytest.mark.parametrize(("act", "kind"), CASES, ids=[each.__name__ for each, _ in CASES])
-def test_what_is_wrong_is_known_said_and_over(
+def test_each_disk_error_is_recognised_reported_and_ends(
     act: Callable[[Path], None], kind: DiskKind, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     disk = Disk(tmp_path, look_seconds=0.01)

@@ -20,7 +20,7 @@ from shared.storage.whole_files import write_whole
         *("tab\there", "100%", "..", "<a>", "bell\x07", "del\x7f", "\ud800x"),
     ],
 )
-def test_what_a_system_does_not_take_is_written_as_in_a_url(name: str) -> None:
+def test_names_that_a_system_refuses_are_written_as_in_a_url(name: str) -> None:
     text = escaped(name)
     assert text != name
     assert not set(text) & set('<>:"/\\|?*\t\x07\x7f')
@@ -34,7 +34,7 @@ def test_what_a_system_does_not_take_is_written_as_in_a_url(name: str) -> None:
     "name",
     ["cat", "console", "nullable.txt", "com10", "größe", "写真", "a.b", "C-3PO", "50%20off", "100%Baumwolle", "5%C3"],
 )
-def test_what_every_system_takes_stays(name: str) -> None:
+def test_names_that_every_system_takes_stay(name: str) -> None:
     assert meant(escaped(name)) == name
     if "%" not in name:
         assert escaped(name) == name

@@ -53,7 +53,7 @@ def client(api: FastAPI) -> TestClient:
     ],
     ids=["numbers", "pair", "backslash", "nested"],
 )
-def test_what_json_says(text: bytes, said: object) -> None:
+def test_json_is_parsed(text: bytes, said: object) -> None:
     assert strict_json(text) == said
 
 
@@ -75,7 +75,7 @@ def test_a_whole_number_is_an_int() -> None:
         b"",
     ],
 )
-def test_what_nothing_could_store_is_no_json(client: TestClient, text: bytes) -> None:
+def test_values_that_nothing_can_store_are_refused(client: TestClient, text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         strict_json(text)
     answer = client.post("/things", content=text, headers={"content-type": "application/json"})

@@ -90,7 +90,7 @@ def test_few_addresses_are_remembered(waits: list[float]) -> None:
     assert len(attempts._wrong) == MOST_ADDRESSES
 
 
-def test_what_counts_as_one_address() -> None:
+def test_which_addresses_count_as_one() -> None:
     assert network_of(("2001:db8:1:2:3::4", 1)) == network_of(("2001:db8:1:2::9", 2)) == "2001:db8:1:2::"
     assert network_of(("2001:db8:1:3::9", 2)) == "2001:db8:1:3::"
     assert network_of(("::ffff:192.0.2.1", 1)) == network_of(("192.0.2.1", 2)) == "192.0.2.1"

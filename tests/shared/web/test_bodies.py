@@ -26,7 +26,7 @@ def test_a_body_in_chunks_is_counted(path: str) -> None:
     assert status_of(guard, path=path, chunks=[b"x" * 6, b"x" * 5, b"x"]) == 413
 
 
-def test_what_is_no_form_has_a_limit_of_its_own() -> None:
+def test_a_body_that_is_no_form_has_a_limit_of_its_own() -> None:
     client = local(max_request_bytes=1_000, max_json_bytes=100)
     assert client.post("/stop", json=["x" * 50]).status_code == 200
     for kind in ("application/json", "text/plain", "application/octet-stream", "application/x-www-form-urlencoded", ""):

@@ -23,7 +23,7 @@ def test_a_port_in_use_names_the_option_that_chooses_another(monkeypatch):
             assert f"with {option}" in str(refused.value)
 
 
-def test_an_address_of_another_machine_is_said():
+def test_an_address_of_another_machine_is_reported():
     with pytest.raises(SettingsError, match=r"'192\.0\.2\.1' is not an address of this machine"):
         bind("192.0.2.1", 0)
     with pytest.raises(SettingsError, match="not an address of this machine"):

@@ -19,7 +19,7 @@ from trainer.columns.spread_rows import over
 IDS = st.integers(0, 300) | st.sampled_from([10**6, 10**9, 2**40])
 
 
-def test_what_a_reader_holds_stays_while_an_array_grows():
+def test_what_a_reader_holds_does_not_change_while_an_array_grows():
     numbers = Growing[np.int64](np.int64)
     numbers.append([1, 2, 3])
     before = numbers.values
@@ -129,7 +129,7 @@ def test_pending_images_come_in_the_order_of_their_hashes(steps):
         assert [pending.among(as_ids(range(61)), n).tolist() for n in (0, 3, 61)] == [ordered[:n] for n in (0, 3, 61)]
 
 
-def test_images_that_wait_again_and_again_take_no_more_room():
+def test_retried_images_take_no_more_memory():
     """Those with a problem are tried again every half minute, for as long as others are embedded."""
     pending, images = Pending(), Images.of([entry(number, sha256=digest(number)) for number in range(1_000)])
     pending.add(images)

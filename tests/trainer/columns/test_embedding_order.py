@@ -54,7 +54,7 @@ def test_images_with_imported_labels_take_turns_with_those_to_be_asked():
     assert found == list(dict.fromkeys(chain(*turns)))
 
 
-def test_the_order_of_an_import_has_no_say():
+def test_the_order_of_an_import_does_not_matter():
     """Its rows are often sorted by class."""
     for split in ({"train": range(100)}, {"train": [], "test": range(100)}):
         found = first(order_of(**split), 10, range(100))

@@ -28,7 +28,7 @@ def rows_of(count, seed=0):
 
 
 @given(st.lists(st.integers(0, 40), max_size=8))
-def test_large_ones_are_what_was_appended_to_eleven_bits(tmp_path_factory, counts):
+def test_large_pools_keep_rows_to_eleven_bits(tmp_path_factory, counts):
     store, expected = RowStore(DIM, tmp_path_factory.getbasetemp(), in_memory=20 * DIM), np.empty((0, DIM), np.float32)
     views = []
     for seed, count in enumerate(counts):
@@ -70,7 +70,7 @@ def test_a_full_disk_is_an_error_and_changes_nothing(tmp_path, monkeypatch):
     np.testing.assert_allclose(store.first(20)[10:], rows_of(10, 1), rtol=2**-11, atol=1e-7)
 
 
-def test_they_serve_where_an_array_does(tmp_path):
+def test_they_can_replace_an_array(tmp_path):
     plain = rows_of(20_000)
     plain /= np.linalg.norm(plain, axis=1, keepdims=True)
     store = RowStore(DIM, tmp_path, in_memory=0)

@@ -17,7 +17,7 @@ def picked(*found):
     return pick(torch.tensor([scores for _, scores in found]), torch.tensor([box for box, _ in found]), CLASSES, CANVAS)
 
 
-def test_a_box_is_where_the_points_that_found_it_say_in_the_mean():
+def test_a_box_is_at_the_mean_place_of_the_points_that_found_it():
     truth = (20, 20, 40, 40)
     shown = picked(
         ((23.0, 23.0, 63.0, 63.0), (0.9, 0.0)),  # the most confident box is too far to the lower right
@@ -31,7 +31,7 @@ def test_a_box_is_where_the_points_that_found_it_say_in_the_mean():
     assert overlap(shown.boxes[0], truth) > 0.85
 
 
-def test_other_objects_and_other_classes_have_no_say():
+def test_other_objects_and_classes_do_not_move_a_box():
     alone = picked(((20.0, 20.0, 60.0, 60.0), (0.9, 0.0)))
     assert alone.boxes == pytest.approx(np.array([[20, 20, 40, 40]]))
     crowded = picked(

@@ -48,7 +48,7 @@ def test_it_stops_when_asked_and_leaves_the_earlier_detector_alone(tmp_path):
     assert all(before.weights[name].equal(each) for name, each in kept.items())
 
 
-def test_without_any_box_there_is_nothing_to_learn_and_gone_classes_go(tmp_path):
+def test_without_boxes_nothing_is_learned_and_deleted_classes_disappear(tmp_path):
     album = Album()
     maps = album.maps(tmp_path)
     with pytest.raises(ValueError, match="at least one box"):
@@ -159,7 +159,7 @@ def test_boxes_cut_by_the_edge_and_tiny_boxes_do_no_harm(tmp_path):
     assert all(np.isfinite(each.numpy()).all() for each in detector.weights.values())
 
 
-def test_a_broken_detector_is_not_gone_on_with(tmp_path):
+def test_training_does_not_continue_from_a_broken_detector(tmp_path):
     album = Album()
     maps = album.maps(tmp_path)
     examples = [album.squares(seed) for seed in range(2)]

@@ -75,7 +75,7 @@ def test_images_of_any_mode(tmp_path, mode):
     assert np.isfinite(album.maps(tmp_path).plain(sha256).maps[0].float().numpy()).all()
 
 
-def test_what_cannot_be_read_is_said(tmp_path):
+def test_an_unreadable_image_is_reported(tmp_path):
     album = Album()
     sha256 = album.squares(0).sha256
     album.files[sha256] = b"no image"
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_said(tmp_path):
     seed=st.integers(0, 999),
     part=st.tuples(*[st.floats(0.1, 0.45)] * 2, *[st.floats(0.05, 0.5)] * 2),
 )
-def test_boxes_go_onto_the_canvas_and_back(width, height, seed, part):
+def test_boxes_are_placed_on_the_canvas_and_mapped_back(width, height, seed, part):
     box = np.array([[part[0] * width, part[1] * height, part[2] * width, part[3] * height]], np.float32)
     for placement in (
         Placement.letterbox(width, height, 320),

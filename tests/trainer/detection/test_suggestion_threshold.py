@@ -44,7 +44,7 @@ def test_of_two_boxes_in_one_place_the_better_is_shown():
     assert actions(judged([(0, 1, 0.9), (1, 2, 0.8)], [(0, 1)]), 0.5) == Actions(accepted=1)
 
 
-def test_it_begins_in_the_middle_and_follows_the_answers():
+def test_it_begins_at_one_half_and_follows_the_answers():
     sure = judged([(0, 1, 0.3), (100, 1, 0.32)], [(0, 1), (100, 1)])
     assert least_costly([]) == 0.5
     assert least_costly([sure] * 2) == 0.5

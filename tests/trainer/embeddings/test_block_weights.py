@@ -51,7 +51,7 @@ def test_both_count_when_both_are_needed():
     assert 0.25 < shares[1] < 0.6
 
 
-def test_labels_speak_for_neighbours_of_their_class_and_against_others():
+def test_the_evidence_tells_whether_neighbours_share_a_class():
     """Letters in bright colours: neighbours share the colour."""
     rng = np.random.default_rng(0)
     colours, letters = rng.integers(0, 40, 600), rng.integers(0, 20, 600)
@@ -62,7 +62,7 @@ def test_labels_speak_for_neighbours_of_their_class_and_against_others():
     assert evidence_for(near, 0.5, rows[:150], np.eye(40)[colours[:150]]) > 100
 
 
-def test_few_labels_that_say_nothing_leave_the_shares_alone():
+def test_few_uninformative_labels_do_not_change_the_shares():
     X, _ = pool()
     projection = projected(X)
     rows = projection.transform(X[:5])
@@ -92,7 +92,7 @@ def test_neither_the_order_of_labels_nor_the_present_shares_matter(seed, n, now)
     assert found[0][1] == pytest.approx(found[1][1], abs=0.051)  # a smaller change is left out
 
 
-def test_three_blocks_are_weighed_one_after_the_other():
+def test_three_blocks_are_weighted_one_after_the_other():
     X, groups = pool()
     noise = np.random.default_rng(1).standard_normal((len(X), 20)).astype(np.float32)
     X = np.hstack([X, noise / np.linalg.norm(noise, axis=1, keepdims=True)])
@@ -111,14 +111,14 @@ def test_photos_that_are_aligned_begin_with_more_layout():
     assert starting_shares((scattered + offset).astype(np.float32), BLOCKS) == pytest.approx((0.6, 0.4))
 
 
-def test_many_labels_are_represented_by_some():
+def test_many_labels_are_represented_by_a_sample():
     X, groups = pool(n=3_000)
     projection = projected(X)
     shares = learned_shares(projection.transform(X), one_hot(groups[1]), projection, START)
     assert shares[1] > 0.5
 
 
-def test_the_evidence_is_what_the_eigenvalues_of_the_kernel_say():
+def test_the_evidence_equals_that_from_the_eigenvalues_of_the_kernel():
     """Rasmussen & Williams 2006, equation 5.8, with the noise that fits best; also with copies of an image."""
     X, groups = pool(n=120)
     rows = unit(X[:, :40])

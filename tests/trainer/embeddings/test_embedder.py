@@ -52,9 +52,7 @@ def test_a_step_is_one_batch_and_the_next_one_is_already_under_way(photos: Photo
     assert embedder.step(entries[4:], more_coming=False) == entries[4:8]
 
 
-def test_an_image_that_comes_slowly_keeps_no_other_waiting(
-    photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_image_does_not_delay_others(photos: Photos, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.FETCH_SECONDS", 0.2)
     entries, arrives = photos.add(4), threading.Event()
 
@@ -129,7 +127,7 @@ def test_two_images_of_the_same_content_both_get_its_vector(photos: Photos, open
 # ---------------------------------------------------------------- problems
 
 
-def test_what_cannot_be_read_is_a_problem_with_a_reason_and_blocks_nothing(photos: Photos, opened: Opened) -> None:
+def test_an_unreadable_image_is_a_problem_with_a_reason_and_blocks_nothing(photos: Photos, opened: Opened) -> None:
     entries = photos.add(9)
     (photos.root / "2.png").unlink()
     (photos.root / "4.png").write_bytes(photos.png(99))
@@ -160,7 +158,7 @@ def test_a_fetcher_that_fails_in_its_own_way_stops_nothing(photos: Photos, opene
     assert "could not be fetched" in embedder.problems[2]
 
 
-def test_a_vector_that_is_not_finite_is_that_image_s_problem_alone(photos: Photos, opened: Opened) -> None:
+def test_a_vector_that_is_not_finite_affects_only_its_own_image(photos: Photos, opened: Opened) -> None:
     white = BytesIO()
     Image.new("RGB", (8, 8), "white").save(white, "PNG")
     entries = [*photos.add(2), photos.entry(3, white.getvalue())]
@@ -189,7 +187,7 @@ def test_pixels_waits_for_train_images_and_is_fitted_on_no_others(photos: Photos
     assert again.has(test[0].sha256)
 
 
-def test_what_pixels_is_fitted_on_does_not_depend_on_held_out_images(tmp_path: Path, photos: Photos) -> None:
+def test_the_images_that_pixels_is_fitted_on_do_not_depend_on_held_out_images(tmp_path: Path, photos: Photos) -> None:
     train, held_out = photos.add(8), photos.add(8, split="test", first=50) + photos.add(8, split="validation", first=70)
     settings = TrainerSettings.load(command_line={"backbone": "pixels", "input_size": 8})[0]
     keys = set()
@@ -261,7 +259,7 @@ def test_an_uploaded_image_is_read_when_its_turn_comes(photos: Photos, opened: O
     assert [*parts[1:]] == [photos.png(8), photos.png(9)]
 
 
-def test_progress_says_how_far_and_how_long(photos: Photos, opened: Opened) -> None:
+def test_progress_tells_the_share_done_and_the_time_left(photos: Photos, opened: Opened) -> None:
     entries = photos.add(12)
     (photos.root / "3.png").unlink()
     embedder = opened()
@@ -295,7 +293,7 @@ def test_vectors_of_one_s_own_are_taken_without_opening_an_image(photos: Photos,
     assert (photos.fetched, embedder.dim, embedder.banner, embedder.progress(30).done) == ([], 2, None, 30)
 
 
-def test_an_image_that_the_file_does_not_know_is_a_problem_and_blocks_nothing(photos: Photos, opened: Opened) -> None:
+def test_an_image_without_a_vector_in_the_file_is_a_problem_and_blocks_nothing(photos: Photos, opened: Opened) -> None:
     entries = photos.add(9)
     embedder = opened(**from_file(photos, [1, 2, 3, 5, 6, 7, 8, 9]))
     assert len(run(embedder, entries)) == 8

@@ -14,7 +14,7 @@ def digits():
     return unit((X[:1_200] - X[:1_200].mean(axis=0)).astype(np.float32)), y[:1_200]
 
 
-def test_coordinates_are_near_where_neighbours_lead_and_far_elsewhere():
+def test_coordinates_are_close_along_chains_of_neighbours_and_far_elsewhere():
     rng = np.random.default_rng(0)
     angles = np.concatenate([rng.uniform(0, 2, 300), rng.uniform(3, 5, 300)])  # two arcs, with a gap between them
     pool = unit(np.stack([np.cos(angles), np.sin(angles), np.ones(600)], axis=1).astype(np.float32))

@@ -104,7 +104,7 @@ def nan_in_row_2(path: Path) -> Path:
         (lambda folder: nan_in_row_2(folder / "v.npy"), "in row 2"),
     ],
 )
-def test_what_does_not_fit_is_one_sentence_that_names_the_setting(tmp_path, images, make, sentence):
+def test_a_file_that_does_not_fit_gives_one_sentence_that_names_the_setting(tmp_path, images, make, sentence):
     with pytest.raises(SettingsError, match=f"'embeddings' names .*{sentence}") as told:
         load(make(tmp_path), images)
     assert "\n" not in str(told.value)

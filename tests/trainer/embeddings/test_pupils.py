@@ -29,7 +29,7 @@ def digits(monkeypatch):
     return pool, y[:800].astype(np.int64)
 
 
-def test_they_are_those_of_the_graph_however_many_of_them_were_labeled(digits):
+def test_kept_values_equal_those_of_the_graph_however_many_images_are_labeled(digits):
     pool, _ = digits
     rows = pool.train.rows
     around = Neighbourhood.of(rows, seed=0)

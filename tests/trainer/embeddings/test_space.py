@@ -170,7 +170,7 @@ def test_in_a_large_pool_a_removal_costs_what_it_changes(large, vectors):
     assert len(pool.train.ids) == len(pool.space().train.ids) == 170
 
 
-def test_what_a_reader_saw_before_a_removal_is_not_kept_after_it(large, monkeypatch):
+def test_values_read_before_a_removal_are_not_kept_after_it(large, monkeypatch):
     pool, _ = large
     pool.drop(np.array([7]))
     splits_of = pool._images.splits_of

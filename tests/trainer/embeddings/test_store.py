@@ -53,7 +53,7 @@ def test_vectors_are_there_after_opening_again(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_vector_once_kept_stays(store: EmbeddingStore) -> None:
+def test_a_stored_vector_is_never_replaced(store: EmbeddingStore) -> None:
     store.append([hashed(1)], vectors(1))
     store.append([hashed(1), hashed(2), hashed(2)], vectors(9, 2, 2))
     assert store.read([hashed(1), hashed(2)])[:, 0].tolist() == [1, 2]
@@ -62,7 +62,7 @@ def test_a_vector_once_kept_stays(store: EmbeddingStore) -> None:
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, 70_000.0])
-def test_what_float16_cannot_hold_is_refused_whole(store: EmbeddingStore, number: float) -> None:
+def test_vectors_that_float16_cannot_hold_are_refused(store: EmbeddingStore, number: float) -> None:
     rows = vectors(1, 2)
     rows[1, 3] = number
     with pytest.raises(ValueError, match="float16"):
@@ -84,7 +84,7 @@ def test_a_vector_that_is_not_there_is_a_key_error(store: EmbeddingStore) -> Non
 
 
 @given(rows_cut=st.integers(0, 40 * 2 * DIM), hashes_cut=st.integers(0, 40 * HASH_BYTES), junk=st.binary(max_size=9))
-def test_whatever_a_crash_leaves_whole_rows_are_right_and_the_rest_is_cut(
+def test_after_a_crash_complete_rows_are_right_and_the_rest_is_cut(
     tmp_path_factory: pytest.TempPathFactory, rows_cut: int, hashes_cut: int, junk: bytes
 ) -> None:
     folder = tmp_path_factory.mktemp("torn")

@@ -21,7 +21,7 @@ def test_rows_are_of_unit_length_and_no_longer_than_need_be(n, dim):
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
 
 
-def test_what_varies_much_weighs_more():
+def test_directions_of_large_variance_weigh_more():
     X = raw(500, 20)
     axes = fit_projection(X.mean(axis=0), X).axes
     lengths = np.linalg.norm(axes, axis=0)

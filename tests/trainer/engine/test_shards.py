@@ -80,7 +80,7 @@ def test_the_numbers_do_not_depend_on_the_number_of_workers(rows, head, count, s
     assert crew.asked > 0 or not len(which)
 
 
-def test_nor_on_the_number_of_threads_here(rows, head, monkeypatch):
+def test_the_numbers_do_not_depend_on_the_number_of_threads_here(rows, head, monkeypatch):
     alone = over(rows, head.predict_proba)
     monkeypatch.setattr("os.cpu_count", lambda: 5)
     np.testing.assert_array_equal(over(rows, head.predict_proba), alone)
@@ -137,7 +137,7 @@ def test_a_worker_that_was_lost_is_sent_its_rows_again(rows, head):
     assert crew.asked == before + 2
 
 
-def test_a_worker_that_began_anew_unnoticed_says_that_it_has_nothing(rows, head):
+def test_a_worker_that_restarted_unnoticed_reports_that_it_has_no_rows(rows, head):
     crew = InProcess(2)
     shards = Shards(crew, least=1)
     shards.feed(spread(rows, shards))

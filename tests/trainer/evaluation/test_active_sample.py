@@ -87,7 +87,7 @@ def test_every_sample_has_an_interval_that_contains_its_value(hits, n, seed):
     assert found.n == n
 
 
-def test_few_errors_are_never_sharper_than_counted_ones():
+def test_with_few_errors_the_interval_is_never_narrower_than_the_plain_one():
     right = np.arange(100) >= 2
     found = accuracy(right, np.linspace(0.5, 1, 100), np.linspace(0.9, 0.1, 100), still_open=np.full(900, 0.99))
     plain = wilson(98, 100)

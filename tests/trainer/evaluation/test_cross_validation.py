@@ -98,7 +98,7 @@ def test_progress_goes_from_zero_towards_one():
 
 @settings(max_examples=40)  # each fits some thirty heads
 @given(st.lists(st.integers(0, 3), max_size=14))
-def test_how_many_labels_are_lacking_is_never_too_many(labels):
+def test_the_number_of_missing_labels_is_never_too_high(labels):
     """Adding that many labels of the right classes is enough; adding one fewer never is."""
     given_ = np.array(labels, np.int64)
     wanted = lacking(given_)

@@ -42,7 +42,7 @@ def test_kappa_is_cohens():
     assert kappa(np.ones(5, dtype=int), np.ones(5, dtype=int)) == 1
 
 
-def test_stable_wants_three_that_agree():
+def test_stable_needs_three_models_that_agree():
     assert not stable([1.0, 1.0])
     assert stable([0.5, 0.99, 0.99, 0.995])
     assert not stable([0.99, 0.99, 0.95])
@@ -74,14 +74,14 @@ def test_a_larger_test_sample_narrows_the_band():
     assert many.high - many.low < few.high - few.low
 
 
-def test_labels_needed_is_where_the_curve_gets_there():
+def test_labels_needed_is_where_the_curve_reaches_the_goal():
     needed = labels_needed(POWER, 0.9)
     true = (2.0 / 0.05) ** (1 / 0.6) - 300
     assert needed.labels == pytest.approx(true, rel=0.15)
     assert needed.low <= needed.labels
 
 
-def test_a_goal_beyond_the_curve_is_said_to_be_so():
+def test_a_goal_beyond_the_curve_is_reported_as_such():
     needed = labels_needed(curve(lambda labels: 0.3, n=2_000), 0.99)
     assert needed.labels is None
     assert needed.high is None

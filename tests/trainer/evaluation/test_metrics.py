@@ -55,7 +55,7 @@ def test_wilson_is_scipys(n):
         assert (interval.low, interval.high) == pytest.approx((known.low, known.high), abs=1e-9)
 
 
-def test_no_test_image_says_that_nothing_is_known():
+def test_without_test_images_nothing_is_known():
     measured = evaluate(np.empty(0, dtype=np.int64), np.empty((0, 3), dtype=np.float32), CLASSES, NAMES)
     assert (measured.accuracy.low, measured.accuracy.high, measured.accuracy.n) == (0, 1, 0)
     assert measured.macro_f1 is None

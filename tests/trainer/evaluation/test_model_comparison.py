@@ -56,7 +56,7 @@ def test_rules(rule, decision):
     assert "1 of 2 checks passed" in found.reason
 
 
-def test_a_gain_that_may_be_chance_is_no_gain_when_that_is_asked():
+def test_a_gain_that_may_be_chance_fails_if_significance_is_required():
     slightly = TRUTH.copy()
     slightly[0] = 2
     found = compare(TRUTH, answers(slightly), answers(RIGHT, "candidate"), NAMES, request(significant=True))
@@ -68,7 +68,7 @@ def test_a_gain_that_may_be_chance_is_no_gain_when_that_is_asked():
     assert clear.decision == "update_model"
 
 
-def test_what_was_not_measured_passes_no_check():
+def test_an_unmeasured_metric_passes_no_check():
     found = compare(TRUTH, answers(WORSE), answers(RIGHT, "candidate"), NAMES, request(min_delta={"latency_ms": -1e9}))
     assert found.checks[0].gain is None
     assert found.decision == "discard"
@@ -115,7 +115,7 @@ def test_pairs_add_up_and_swapping_mirrors_them(parts):
         assert found.p == pytest.approx(binomtest(only_base, only_base + only_candidate).pvalue)
 
 
-def test_differing_images_come_with_what_each_says():
+def test_differing_images_come_with_both_predictions():
     images = [{"image_id": 7, "class_id": 1}, {"image_id": 8, "class_id": None}, {"image_id": 9, "class_id": 3}]
     base, candidate = answers([1, 1, 3]), answers([2, 3, 3], "candidate", sure=0.9)
     found = differences(images, base, candidate, NAMES)
@@ -125,7 +125,7 @@ def test_differing_images_come_with_what_each_says():
     ]
 
 
-def test_what_was_recorded_is_compared_without_running_anything(tmp_path):
+def test_recorded_figures_are_compared_without_running_anything(tmp_path):
     from tests.trainer.versions.test_registry import TENSORS
     from trainer.versions.registry import Registry
 

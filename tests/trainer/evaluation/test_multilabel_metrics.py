@@ -83,7 +83,7 @@ def test_a_class_that_is_not_learned_is_never_predicted_and_counts():
     assert found["macro_f1"] == pytest.approx(np.mean([each.f1 for each in found["classes"]]))
 
 
-def test_ties_are_one_step():
+def test_tied_scores_are_one_step_of_the_curve():
     yes, scores = np.array([True, False, True, False]), np.array([0.5, 0.5, 0.5, 0.1])
     assert average_precision(yes, scores, np.ones((1, 4)))[0] == pytest.approx(average_precision_score(yes, scores))
 
@@ -119,7 +119,7 @@ def test_lower_bounds_are_the_lower_ends():
     }
 
 
-def test_few_errors_do_not_make_it_sure():
+def test_few_errors_do_not_make_the_interval_too_narrow():
     truth = np.tile(np.array([[1, 0, 1, 0], [0, 0, 0, 1]], np.int8), (6, 1))
     p = truth[:, IDS].astype(np.float32)
     found = measured(truth, p, np.full(3, 0.5, np.float32), IDS)
@@ -140,7 +140,7 @@ def test_pairs_say_what_goes_together_and_what_is_mistaken():
     ]
 
 
-def test_nothing_known_is_nothing_measured():
+def test_without_known_answers_nothing_is_measured():
     truth, p, limits, classes = answers(0)
     found = measured(np.full_like(truth, -1), p, limits, classes)
     assert (found.accuracy.n, dict(found.lower_bounds)) == (0, {})

@@ -43,7 +43,7 @@ def test_images_without_a_label_that_were_asked_count_as_seen():
     st.lists(shares, max_size=20),
     st.lists(shares, max_size=60),
 )
-def test_it_contains_its_value_stays_within_0_and_1_and_is_never_wider_than_worth_its_labels(cases, asked, unasked):
+def test_the_interval_contains_its_value_within_0_and_1_and_is_never_wider_than_a_plain_one(cases, asked, unasked):
     right, confidence = (np.array(column) for column in zip(*cases, strict=True))
     found, plain = accuracy(right, confidence, np.array(asked), np.array(unasked)), wilson(int(right.sum()), len(right))
     assert 0 <= found.low <= found.value <= found.high <= 1

@@ -70,7 +70,7 @@ def test_it_estimates_no_more_labels_than_the_sample_allows(n, classes, seed):
         assert each.accuracy.low <= each.accuracy.value <= each.accuracy.high
 
 
-def test_labels_without_meaning_score_by_chance():
+def test_meaningless_labels_score_at_chance_level():
     """No image helps to judge itself: otherwise rows that contain the truth would score well."""
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((300, 16)).astype(np.float32)
@@ -99,7 +99,7 @@ def heads_alive():
     return sum(type(each) is Head for each in gc.get_objects())
 
 
-def test_no_head_leaves_the_function(digits):
+def test_no_head_outlives_the_function(digits):
     before = heads_alive()
     estimates = random_baseline(*sample(digits, 100), seed=0)
     estimates = beside_chosen(estimates, sample(digits, 50, seed=1), *sample(digits, 100))

@@ -17,7 +17,7 @@ def rows():
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def test_groups_are_what_lies_together(rows):
+def test_groups_contain_nearby_rows(rows):
     group, closeness = pool_layout.LayoutCache(seed=0).groups("now", rows, 3)
     assert [len(set(group[k::3])) for k in range(3)] == [1, 1, 1]
     assert len(set(group)) == 3

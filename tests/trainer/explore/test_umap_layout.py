@@ -104,7 +104,7 @@ def test_a_failure_is_a_sentence_and_is_not_tried_again(install, made, rows, doe
     assert failed() == said
 
 
-def test_a_pool_without_a_shape_is_refused_in_words(install, made, rows):
+def test_too_few_different_images_are_refused_with_a_reason(install, made, rows):
     install("return rows[:, :2]")
     assert made.positions("now", rows[:5]) is None
     with pytest.raises(UmapFailed, match="at least 10 different images"):

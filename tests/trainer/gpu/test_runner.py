@@ -60,7 +60,7 @@ def test_another_error_is_no_reason_to_try_again() -> None:
         runner(Wrong()).vectors(IMAGES)
 
 
-def test_a_batch_has_one_of_few_sizes_and_what_fills_it_gets_no_vector() -> None:
+def test_a_batch_has_one_of_few_sizes_and_its_padding_gets_no_vector() -> None:
     network = Small(100)
     found = runner(network, at_once=16).vectors(IMAGES[:19])
     np.testing.assert_allclose(found, IMAGES[:19].mean(axis=(2, 3)), rtol=1e-6)

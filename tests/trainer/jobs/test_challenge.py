@@ -81,7 +81,7 @@ def test_a_network_that_finds_more_classes_takes_over(tmp_path, monkeypatch):
     assert found.embeddings is not None
 
 
-def test_a_head_that_errs_nowhere_stays_after_one_fold(tmp_path, monkeypatch):
+def test_a_head_without_mistakes_stays_after_one_fold(tmp_path, monkeypatch):
     found = played(tmp_path, monkeypatch, lambda number: truth(number)["yes"])
     assert (found.better, found.embeddings, found.head.value) == (False, None, 1.0)
     assert found.accuracy.n == COUNT / FOLDS

@@ -73,7 +73,7 @@ def test_a_gain_on_each_of_a_few_images_can_be_chance(count, decision):
     assert found.decision == decision
 
 
-def test_what_nobody_said_favours_no_version():
+def test_unknown_answers_favour_no_version():
     unknown = list(np.flatnonzero(SHOES))
     truth = targets(images(HATS, SHOES, unknown))
     found = compared(truth, answers(HATS, NOTHING), answers(HATS, SHOES, "candidate"), NAMES, request())
@@ -81,7 +81,7 @@ def test_what_nobody_said_favours_no_version():
     assert found.base.classes[1].support == 0
 
 
-def test_images_of_which_they_say_different_classes_come_with_what_each_says():
+def test_images_with_different_predictions_come_with_both_predictions():
     looked = [
         *images(HATS[:2], SHOES[:2]),
         LabeledImage(7, "7.png", "0", "train", None),

@@ -31,7 +31,7 @@ def test_each_gets_its_own_answer_from_the_thread_that_runs_them():
         assert later.result(5) == "resumed"
 
 
-def test_what_waits_when_the_loop_ends_is_told_so():
+def test_waiting_requests_are_told_when_the_loop_ends():
     asked = threading.Event()
     inbox = Inbox(asked.set)
     with ThreadPoolExecutor() as others:

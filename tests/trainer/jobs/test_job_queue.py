@@ -134,7 +134,7 @@ def test_images_that_a_version_learned_from_are_left_out(two, trainer):  # noqa:
     assert 0 not in {each["image_id"] for each in job["result"]["differing"]}
 
 
-def test_what_cannot_be_compared_is_said(two, trainer):  # noqa: F811
+def test_an_impossible_comparison_is_refused_with_a_reason(two, trainer):  # noqa: F811
     asked = {"base": "first", "candidate": "second"}
     assert two.post("/models/compare", json={**asked, "base": "gone"}).status_code == 404
     answer = two.post("/models/compare", json={**asked, "split": "validation"})
@@ -285,7 +285,7 @@ def test_an_orphan_from_its_start_ends_at_once():
     assert orphan.returncode == 1
 
 
-def test_a_process_that_ends_three_times_without_a_word_has_failed(tmp_path, photos):  # noqa: F811
+def test_a_process_that_ends_three_times_without_a_reason_has_failed(tmp_path, photos):  # noqa: F811
     settings, _ = settings_for(tmp_path, photos[0])
     jobs = Jobs(tmp_path / "jobs", settings)
     job = jobs.submit("compare", {"nonsense": True}, [])  # a KeyError in the worker, which is no sentence

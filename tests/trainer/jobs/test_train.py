@@ -98,7 +98,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert "annotator ann" in many.get("/models/clone/export?format=card").text
 
 
-def test_what_is_held_out_leaves_every_class_something_to_learn():
+def test_held_out_labels_leave_every_class_something_to_learn():
     counts = {1: 400, 2: 40, 3: 2, 4: 1}
     given = [label for label, count in counts.items() for _ in range(count)]
     images = [LabeledImage(i, "", f"{i * 2_654_435_761 % 2**32:08x}", "train", k) for i, k in enumerate(given)]
@@ -108,7 +108,7 @@ def test_what_is_held_out_leaves_every_class_something_to_learn():
     assert hold_out(images[::-1], np.array(given[::-1]))[1] == held[::-1]  # by their content, whatever their order
 
 
-def test_images_that_say_nothing_about_what_is_learned_choose_no_threshold(tmp_path, monkeypatch):
+def test_answers_that_mention_no_learned_class_choose_no_threshold(tmp_path, monkeypatch):
     """Images with several classes. Only two of them say something about red, and neither of these is spared."""
     monkeypatch.setattr(train_job, "MEASURED_AT_ONCE", 2)
     given = work(tmp_path, lambda _: [])
@@ -128,7 +128,7 @@ def test_images_that_say_nothing_about_what_is_learned_choose_no_threshold(tmp_p
     assert version.metrics.test_labels == 4  # measured two at a time, without the image that is gone
 
 
-def test_no_class_is_lost_to_what_is_held_out(tmp_path):
+def test_holding_out_labels_loses_no_class(tmp_path):
     """Images with several classes. Everybody said yes to red, but for one image, which would be held out."""
     given = work(tmp_path, lambda _: [])
     first = min(given.images, key=lambda each: each.sha256)
@@ -195,7 +195,7 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
         assert (ended["state"], "has a file for 'resnet18'" in ended["error"]) == ("failed", True)
 
 
-def test_what_cannot_be_trained_is_said(taught):  # noqa: F811
+def test_impossible_training_is_refused_with_a_reason(taught):  # noqa: F811
     for train, status, named in [
         ({"base": "gone"}, 404, "gone"),
         ({"epochs": 0}, 422, "epochs"),

@@ -6,7 +6,7 @@ import sys
 from tests.services import HOME
 
 
-def test_no_job_loads_at_its_start_what_takes_long_and_few_need():
+def test_a_job_does_not_load_slow_libraries_that_few_jobs_need():
     """On a busy machine, a process of the lowest priority takes minutes for some seconds of imports."""
     code = "import sys, trainer.jobs.worker; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=HOME, capture_output=True, text=True, check=True).stdout

@@ -85,7 +85,7 @@ def test_it_learns_and_keeps_the_best_weights(tmp_path):
         torch.testing.assert_close(tensor, run.best[name])
 
 
-def test_each_question_is_learned_of_the_images_that_answer_it(tmp_path):
+def test_each_question_is_learned_from_the_images_that_answer_it(tmp_path):
     network, shown = Network(), []
     with torch.no_grad():
         network.fc.weight.zero_()
@@ -106,7 +106,7 @@ def test_each_question_is_learned_of_the_images_that_answer_it(tmp_path):
     assert (said == (judged.targets == 1))[known].mean() > 0.9
 
 
-def test_what_nobody_said_has_no_loss():
+def test_unknown_answers_have_no_loss():
     logits = torch.tensor([[3.0, -2.0], [0.5, 9.0]])
     some, all_known = torch.tensor([[1, -1], [0, -1]]), torch.tensor([[1], [0]])
     objective = SeveralClasses()
@@ -135,7 +135,7 @@ def test_the_rate_is_found_where_none_is_given(tmp_path):
 
 
 @pytest.mark.parametrize("statistics", ["kept", "followed", "renewed"])
-def test_batch_normalisation_keeps_what_published_weights_came_with(tmp_path, statistics):
+def test_batch_normalisation_keeps_the_statistics_of_published_weights(tmp_path, statistics):
     network = Network()
     before = network.body[1].running_mean.clone()
     asked = plan(epochs=3, patience=1, statistics=statistics)
@@ -184,7 +184,7 @@ def test_the_last_of_statistically_equal_epochs_is_kept(tmp_path):
     assert (run.best_epoch, run.epoch, run.best_score) == (5, 5, 1.0)
 
 
-def test_it_ends_when_nothing_gets_better(tmp_path):
+def test_it_ends_when_nothing_improves(tmp_path):
     run = train(tmp_path, Network(), plan(epochs=60, patience=3, learning_rate=1e-12))
     assert run.epoch < 20
     assert "no improvement for 3 epochs" in run.notes[-1]
@@ -207,7 +207,7 @@ def test_another_error_is_no_lack_of_memory(tmp_path):
         train(tmp_path, Broken(), plan())
 
 
-def test_what_was_interrupted_goes_on_at_the_next_epoch(tmp_path):
+def test_an_interrupted_training_continues_at_the_next_epoch(tmp_path):
     class KilledError(Exception):
         pass
 

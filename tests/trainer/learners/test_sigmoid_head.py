@@ -128,7 +128,7 @@ def test_an_earlier_head_only_saves_time(grids):
     np.testing.assert_array_equal(cold.thresholds, warm.thresholds)
 
 
-def test_many_labels_are_learned_in_the_span_of_some(monkeypatch, grids):
+def test_with_many_labels_a_subset_serves_as_landmarks(monkeypatch, grids):
     rows, shown = grids
     exact = fit_sigmoids(rows[:600], shown[:600])
     monkeypatch.setattr("trainer.learners.kernel_head.EXACT", 200)

@@ -92,7 +92,7 @@ def test_the_loss_falls_and_the_weights_are_a_backbone(tmp_path, photos):
     assert list(weights.parent.iterdir()) == [weights]  # no checkpoint is left
 
 
-def test_what_is_done_is_not_done_again_and_another_plan_or_image_is_another_run(tmp_path, photos):
+def test_finished_epochs_are_not_repeated_and_another_plan_or_image_starts_another_run(tmp_path, photos):
     weights = photos.train(tmp_path)
     photos.read.clear()
     assert photos.train(tmp_path) == weights
@@ -155,7 +155,7 @@ def test_images_beyond_the_cache_are_read_again(tmp_path, photos, monkeypatch):
     assert len(photos.read) == 24 + 14
 
 
-def test_what_cannot_be_is_one_sentence(tmp_path, photos):
+def test_impossible_input_gives_one_sentence(tmp_path, photos):
     for plan, sentence in {
         Plan("resnt18", 16, 1, 8): "'resnt18'.*mean 'resnet18'",
         Plan("test_vit", 5, 1, 8): "'test_vit' cannot take 5 pixels",

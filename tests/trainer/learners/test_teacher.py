@@ -80,7 +80,7 @@ def test_the_part_of_the_teacher_shrinks_slowly_once_each_class_has_labels():
         assert parts[999] > 0 == parts[1_000]  # so that a fit stays quick
 
 
-def test_a_mixed_head_says_a_part_of_what_each_says(digits, around):
+def test_a_mixed_head_is_a_weighted_mean_of_both(digits, around):
     pool, y, others, _ = digits
     rows = few(y, 3, 60)
     plain, taught = fit_head(pool[rows], y[rows]), taught_head(pool[rows], y[rows], pool, around, rows)
@@ -89,7 +89,7 @@ def test_a_mixed_head_says_a_part_of_what_each_says(digits, around):
     np.testing.assert_allclose(logits[2], 0.3 * logits[0] + 0.7 * logits[1], atol=2e-3)
 
 
-def test_the_label_after_the_few_changes_the_model_no_more_than_any_other(digits):
+def test_the_model_does_not_jump_when_the_teacher_begins_to_shrink(digits):
     """Where the teacher ended at once, one label changed a few percent of all answers."""
     pool, y, others, _ = digits
     task, kept = Classification(), {}

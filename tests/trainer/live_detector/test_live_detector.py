@@ -97,7 +97,7 @@ def test_a_detector_that_was_saved_with_another_head_is_learned_again(opened, ca
     assert again.learn(1, never)
 
 
-def test_nothing_stays_of_an_image_that_is_held_out_later(opened) -> None:
+def test_an_image_that_is_held_out_later_is_forgotten(opened) -> None:
     detector = opened()
     taught(detector, lessons(*range(6)))
     assert detector.detector is not None
@@ -110,7 +110,7 @@ def test_nothing_stays_of_an_image_that_is_held_out_later(opened) -> None:
     assert restarted.version == detector.version
 
 
-def test_a_round_ends_when_it_is_asked_to_and_the_rest_stays_due(opened) -> None:
+def test_a_round_ends_when_asked_and_the_rest_remains_to_be_done(opened) -> None:
     detector = opened()
     detector.prepare(LOG, lessons(*range(6)), held_out=(), classes=(1, 2))
     asked = iter([False] * (6 + 1 + 3))  # before the views of each image, the round, and three steps
@@ -123,7 +123,7 @@ def test_a_round_ends_when_it_is_asked_to_and_the_rest_stays_due(opened) -> None
     assert not detector.due
 
 
-def test_a_class_that_is_gone_is_found_no_more_and_a_new_one_is(opened) -> None:
+def test_a_deleted_class_is_no_longer_found_and_a_new_one_is(opened) -> None:
     detector = opened()
     taught(detector, lessons(*range(8)))
     assert detector.detector is not None
@@ -138,7 +138,7 @@ def test_a_class_that_is_gone_is_found_no_more_and_a_new_one_is(opened) -> None:
     assert 3 in detector.detector.classes
 
 
-def test_an_image_that_cannot_be_read_holds_up_nothing(opened) -> None:
+def test_an_unreadable_image_holds_up_nothing(opened) -> None:
     detector = opened()
     said = {**lessons(0, 1, 2, 3, 4), 16: Boxes([Box(1, 1, 1, 9, 9)])}
     assert taught(detector, said)
@@ -214,7 +214,7 @@ def test_the_next_images_come_first_then_learning_then_the_rest_and_the_evaluati
     assert studies.due(lambda: None) == "learn"
 
 
-def test_images_that_it_may_do_without_are_not_due_for_ever(opened, monkeypatch) -> None:
+def test_images_beyond_the_sample_are_not_due_forever(opened, monkeypatch) -> None:
     monkeypatch.setattr("trainer.live_detector.live_detector.worth_learning", lambda classes: list(classes)[:6])
     detector, all_of_them = opened(), lessons(*range(12))
     taught(detector, all_of_them)

@@ -103,7 +103,7 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
         trainer.close()
 
 
-def test_no_round_is_begun_where_the_head_hardly_errs(tmp_path, folder):
+def test_no_round_begins_if_the_head_makes_few_mistakes(tmp_path, folder):
     trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", input_size=0)
     try:
         teach(client, range(60))
@@ -146,7 +146,7 @@ def test_a_round_of_several_classes_learns_what_the_head_misses_and_no_test_imag
         trainer.close()
 
 
-def test_from_scratch_it_waits_for_whoever_asks_and_a_head_that_is_as_good_stays(tmp_path, folder, monkeypatch):
+def test_from_scratch_it_halts_for_pause_and_stop_and_an_equally_good_head_stays(tmp_path, folder, monkeypatch):
     monkeypatch.setenv(forks.CONSTANTS, json.dumps(SHORT))
     trainer, client = begin(tmp_path, folder, model_fn="", backbone="pixels", input_size=0)
     try:

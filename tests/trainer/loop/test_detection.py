@@ -140,7 +140,7 @@ def test_a_restarted_trainer_goes_on_from_its_detector_and_a_pause_holds(tmp_pat
         assert learner._state.seen == set(range(8))
 
 
-def test_what_is_held_out_later_is_unlearned_and_asked_without_boxes(tmp_path, photos, monkeypatch):
+def test_an_image_held_out_later_is_unlearned_and_asked_without_boxes(tmp_path, photos, monkeypatch):
     with drawing(tmp_path, photos) as (trainer, client, offered):
         acked = draw(client, range(7))
         wait_for(lambda: client.get("/status").json()["labels"] == 7, 60)

@@ -113,7 +113,7 @@ def test_it_counts_the_images_whose_vectors_are_still_to_come(ingest):
     assert ingest.coming(wanted) == 0
 
 
-def test_in_the_end_all_that_is_catalogued_is_in_the_pool(ingest):
+def test_finally_every_catalogued_image_is_in_the_pool(ingest):
     pool = finish(ingest)
     assert ingest.complete()
     assert sorted(pool.train.ids.tolist()) == list(range(12))
@@ -127,7 +127,7 @@ def test_what_is_embedded_already_is_not_embedded_again(ingest, replica):
     assert len(ingest.pool) == 12
 
 
-def test_an_image_that_the_log_moves_leaves_what_is_learned_from(ingest, replica):
+def test_an_image_that_the_log_moves_is_no_longer_learned_from(ingest, replica):
     pool = finish(ingest)
     moved = Row(seq=5, id=uuid4(), action="split_changed", image_id=3, split="test", created_at=WHEN)
     replica.accept(batch([moved]))

@@ -110,7 +110,7 @@ def test_imported_labels_spend_no_budget(client, trainer):
     wait_for(lambda: client.get("/status").json()["state"] == "stopped")
 
 
-def test_a_vector_file_that_breaks_is_said_and_does_not_end_the_loop(tmp_path, photos, monkeypatch):
+def test_an_unreadable_vector_file_is_reported_and_does_not_end_the_loop(tmp_path, photos, monkeypatch):
     """The disk fails while the geometry is rebuilt, then works again."""
     read, works = Embedder.read, threading.Event()
 

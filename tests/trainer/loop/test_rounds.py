@@ -205,7 +205,7 @@ def test_a_batch_of_answers_exchanges_fewer_images_than_ranking_anew_does(projec
     leased=st.sets(st.integers(60, 299), max_size=5),
     strategy=st.sampled_from(["uncertainty_herding", "margin", "random", "badge"]),
 )
-def test_what_was_answered_or_is_on_screen_is_never_listed_again(project, answered, leased, strategy):
+def test_answered_images_and_images_on_screen_are_never_listed(project, answered, leased, strategy):
     pool, snapshot = project
     model = fit(pool, snapshot, None, seed=0)
     before = ask(pool, snapshot, model, strategy=strategy)
@@ -224,7 +224,7 @@ def test_what_was_answered_or_is_on_screen_is_never_listed_again(project, answer
 
 
 @pytest.mark.parametrize("why", ["another strategy", "no model then", "another log"])
-def test_what_list_has_no_say(project, why):
+def test_some_earlier_lists_do_not_keep_their_places(project, why):
     pool, snapshot = project
     model = fit(pool, snapshot, None, seed=0)
     before = ask(pool, snapshot, model)

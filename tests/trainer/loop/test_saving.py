@@ -19,7 +19,7 @@ FIRST = [(image, 1 + image % 2) for image in range(4)]
 
 @settings(max_examples=30)
 @given(st.lists(STEPS, max_size=8), st.lists(STEPS, min_size=1, max_size=8), st.booleans())
-def test_a_version_is_of_the_log_that_its_model_was_fitted_on(before, after, catalogue_first):
+def test_a_version_contains_the_log_that_its_model_was_fitted_on(before, after, catalogue_first):
     with TemporaryDirectory() as folder:
         replica = Replica(Path(folder))
         replica.accept(batch([*class_rows("light", "dark"), *label_rows(FIRST, after=2)]))

@@ -235,7 +235,7 @@ def test_another_log_whose_ids_are_those_of_other_images_gets_their_features(hal
     assert row.tolist() == new.embedder.read([turned[3].sha256])[0].tolist()
 
 
-def test_an_image_that_cannot_be_read_again_leaves_no_time(halfway, photos):
+def test_with_an_unreadable_image_no_time_left_is_told(halfway, photos):
     trainer, _, swap = halfway
     (photos[0] / "7.png").unlink()
     look(trainer, lambda: swap.second.view is not None and swap.second.view.done == 59)

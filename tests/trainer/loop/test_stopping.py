@@ -11,7 +11,7 @@ from tests.trainer.learning import client, photos, teach, trainer, wait_for  # n
 from trainer.loop.stopping import APART, APART_FIXED, StoppingRules, Thresholds
 
 
-def test_once_is_not_enough_and_neither_is_soon_after():
+def test_a_threshold_must_be_met_twice_and_far_enough_apart():
     thresholds = Thresholds({"accuracy": 0.9})
     assert thresholds.observe({"accuracy": 0.91}, 100, 100) is None
     assert thresholds.observe({"accuracy": 0.95}, 119, 119) is None
@@ -21,7 +21,7 @@ def test_once_is_not_enough_and_neither_is_soon_after():
     assert "92.0%" in reason
 
 
-def test_a_sample_that_does_not_grow_is_looked_at_with_models_apart():
+def test_with_a_constant_sample_the_two_models_must_be_far_apart():
     thresholds = Thresholds({"accuracy": 0.9})
     assert thresholds.observe({"accuracy": 0.95}, 945, 200) is None
     assert thresholds.observe({"accuracy": 0.95}, 945, 200 + APART_FIXED - 1) is None
@@ -34,7 +34,7 @@ def test_a_sample_that_grows_must_grow_enough_whatever_was_learned():
     assert thresholds.observe({"accuracy": 0.95}, 101, 900) is None
 
 
-def test_a_look_that_misses_begins_anew():
+def test_a_missed_threshold_starts_the_count_again():
     thresholds = Thresholds({"accuracy": 0.9})
     looks = [(0.91, 100), (0.89, 130), (0.91, 160), (0.91, 170)]
     assert [thresholds.observe({"accuracy": low}, n, n) for low, n in looks] == [None] * 4
@@ -89,7 +89,7 @@ def test_a_budget_that_is_spent():
     assert rules(label_budget=0).given(10_000) is None
 
 
-def test_a_budget_is_told_as_long_as_it_is_in_force():
+def test_a_budget_is_reported_while_it_applies():
     spent = rules(label_budget=100)
     assert spent.budget == 100
     spent.stopped("budget")
@@ -99,7 +99,7 @@ def test_a_budget_is_told_as_long_as_it_is_in_force():
     assert spent.budget == 100
 
 
-def test_nothing_left_is_news_only_where_somebody_answered():
+def test_an_empty_pool_is_reported_only_after_an_answer():
     ended = rules()
     assert ended.left(0) is None
     ended.answered()
@@ -134,7 +134,7 @@ def test_a_new_budget_is_armed_anew():
     assert spent.given(12)
 
 
-def test_what_the_rules_remember_changes_only_while_nobody_else_looks_at_it(client, trainer):  # noqa: F811
+def test_the_state_of_the_rules_is_used_only_under_the_lock(client, trainer):  # noqa: F811
     """The state is written whenever somebody presses a button, on another thread than the loop's."""
     unwatched = []
 

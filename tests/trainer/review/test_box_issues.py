@@ -71,7 +71,7 @@ def test_an_accepted_doubt_changes_that_box_and_is_no_doubt_any_more(found, afte
     assert not DETECTION.is_doubted(None, told, live)
 
 
-def test_no_box_is_missing_from_an_image_that_has_as_many_as_it_may() -> None:
+def test_no_box_is_reported_missing_from_a_full_image() -> None:
     full = Boxes([Box(1, 0, 0, 20, 20)] * MOST_BOXES)
     [doubt] = doubts_of(0, Placed.of([]), Placed.of([(1, 80, 80, 20, 20)], [0.9]))
     assert not DETECTION.is_doubted(full, issue(doubt), live)

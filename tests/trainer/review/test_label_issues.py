@@ -53,7 +53,7 @@ def test_a_fix_leaves_the_list_at_once_and_a_confirmed_label_is_expected_to_be_r
     assert doubts.errors.count <= find_doubts(known, given, nobody(given)).errors.count - 1
 
 
-def test_a_confirmed_neighbour_speaks_with_its_label(noisy):
+def test_a_confirmed_neighbour_counts_fully(noisy):
     known, given, _ = noisy
     row = int(find_doubts(known, given, nobody(given)).rows[0])
     near = known.neighbours[row]
@@ -81,7 +81,7 @@ def test_clean_labels_are_hardly_doubted():
     assert len(doubts.rows) <= 3
 
 
-def test_ordering_ten_thousand_labels_anew_is_no_work():
+def test_sorting_ten_thousand_labels_again_is_quick():
     """A fix must change the ranking within a second of processor time; the bound is loose, for a busy machine."""
     rows, truth = clouds([1_000] * 10)
     rng = np.random.default_rng(0)

@@ -94,7 +94,7 @@ def test_all_confirmed_leaves_nothing_wrong():
     assert (found.count, found.low, found.high) == (0, 0, 0)
 
 
-def test_many_labels_are_weighed_by_a_sample_and_counted_whole():
+def test_many_labels_are_estimated_from_a_sample_and_all_counted():
     said, given, truth = drawn(1, labels=3 * SAMPLE, share=0.05)
     found = count_errors([said, said], given, *nobody(given))
     assert found.low <= np.count_nonzero(given != truth) <= found.high

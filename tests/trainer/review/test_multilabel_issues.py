@@ -76,7 +76,7 @@ def test_the_estimate_of_errors_holds():
     assert errors.low <= 24 <= errors.high
 
 
-def test_what_nobody_said_is_not_judged():
+def test_unknown_answers_are_not_judged():
     rows, targets = project()
     targets[100:160, 2] = -1
     known = judged(rows, targets)
@@ -85,7 +85,7 @@ def test_what_nobody_said_is_not_judged():
     assert not {(each.image_id, each.label) for each in issues} & {(image, 2) for image in range(100, 160)}
 
 
-def test_filling_in_what_nobody_said_of_one_class_changes_no_doubt_about_another():
+def test_new_answers_about_one_class_change_no_doubt_about_another():
     rows, targets = project()
     targets[100:160, 2] = -1
     filled = targets.copy()

@@ -8,7 +8,7 @@ from trainer.strategies import strategy_named
 from trainer.strategies.committee import mutual_information
 
 
-def test_agreement_is_worth_nothing_however_unsure():
+def test_images_on_which_models_agree_score_zero_however_unsure():
     unsure = np.full((4, 1, 2), 0.5)
     torn = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[1.0, 0.0]], [[0.0, 1.0]]])
     assert mutual_information(unsure)[0] == 0

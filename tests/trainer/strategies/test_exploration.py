@@ -41,7 +41,7 @@ def test_before_there_is_a_head_nothing_is_replaced():
     np.testing.assert_array_equal(with_exploration(herding, 0.5)(pool, 10).rows, herding(pool, 10).rows)
 
 
-def test_a_list_that_runs_dry_leaves_its_places_to_random_ones():
+def test_an_exhausted_list_is_filled_with_random_images():
     def short(pool, count):
         return Ranking(pool.candidates[:3], np.zeros(3), ["mine"] * 3)
 
@@ -51,6 +51,6 @@ def test_a_list_that_runs_dry_leaves_its_places_to_random_ones():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_what_is_no_share_is_refused(share):
+def test_an_invalid_share_is_refused(share):
     with pytest.raises(ValueError, match="between 0 and 1"):
         with_exploration(strategy_named("margin"), share)

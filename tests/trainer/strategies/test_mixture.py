@@ -24,7 +24,7 @@ def test_a_mixture_by_name_holds_its_shares():
         ("0 margin + 0 random", "must be positive numbers"),
     ],
 )
-def test_a_mixture_that_cannot_be_is_one_sentence(name, said):
+def test_an_invalid_mixture_gives_one_sentence(name, said):
     with pytest.raises(ValueError, match=said) as refused:
         strategy_named(name)
     assert "\n" not in str(refused.value)

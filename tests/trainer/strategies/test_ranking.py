@@ -25,7 +25,7 @@ def pool_with(n, upcoming):
 
 
 @given(utilities, st.lists(st.integers(0, 40), max_size=12, unique=True), st.integers(0, 40))
-def test_nothing_stands_before_what_is_worth_much_more(worth, upcoming, count):
+def test_no_image_precedes_one_that_is_worth_much_more(worth, upcoming, count):
     worth = np.array(worth)
     rows, scores = highest(pool_with(len(worth), upcoming), worth, count)
     assert len(np.unique(rows)) == len(rows) == min(count, len(worth))

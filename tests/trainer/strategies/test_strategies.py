@@ -109,7 +109,7 @@ def test_ties_are_broken_by_the_seed(name):
 @every
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(st.tuples(st.integers(0, 29), st.integers(-1, 2), st.integers(0, 6)), min_size=1, max_size=6))
-def test_what_it_remembers_never_changes_what_it_says(name, steps):
+def test_a_cache_never_changes_the_answers(name, steps):
     """Labels come, change and go, and images join: a strategy with a cache gives the same answers as one without."""
     whole = make_pool(60, 6, 3, 0, seed=1)
     labels, size, memory = np.full(60, -1), 30, {}
@@ -136,7 +136,7 @@ def test_it_says_when_to_use_it(name):
     assert STRATEGIES[name].when.endswith(".")
 
 
-def test_a_name_that_is_none_gives_one_sentence_that_lists_those_there_are():
+def test_an_unknown_name_gives_one_sentence_that_lists_the_known_ones():
     with pytest.raises(ValueError, match="no query strategy 'margn'") as error:
         strategy_named("margn")
     assert "margin" in str(error.value)

@@ -34,7 +34,7 @@ def test_entropy_of_certainty_is_zero_and_of_evenness_log_k():
     np.testing.assert_allclose(entropy_scores(np.array([[1.0, 0.0], [0.5, 0.5]])), [0.0, np.log(2)])
 
 
-def test_one_class_leaves_nothing_to_be_torn_between():
+def test_with_one_class_nothing_is_uncertain():
     ranking = strategy_named("margin")(pool_of([[1.0], [1.0]]), 2)
     assert sorted(ranking.rows.tolist()) == [0, 1]
     assert ranking.scores.tolist() == [0.0, 0.0]

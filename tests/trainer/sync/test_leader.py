@@ -89,7 +89,7 @@ def test_a_labeler_is_known_by_the_address_that_others_reach(url, client, known_
 
 @pytest.mark.parametrize("url", ["", "ftp://127.0.0.1", "http://", "http://a:b:c", "http://127.0.0.1:99999"])
 @pytest.mark.parametrize("log", [str(LOG), "", "7"])
-def test_headers_that_say_nothing_are_as_if_they_were_not_there(url, log):
+def test_empty_headers_count_as_missing(url, log):
     assert Sender.of({"Flywheel-Labeler": url, "Flywheel-Log": log}, "127.0.0.1") is None
 
 

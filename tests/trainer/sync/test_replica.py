@@ -90,7 +90,7 @@ def test_a_gap_is_refused_and_says_where_to_go_on(replica):
     assert replica.acked_seq == 2
 
 
-def test_rows_that_are_not_dense_are_refused(replica):
+def test_rows_that_are_not_consecutive_are_refused(replica):
     holey = batch(ROWS)
     del holey.annotations[2]
     with pytest.raises(ValueError, match="consecutive"):
@@ -143,7 +143,7 @@ def test_a_page_that_was_asked_for_counts_like_a_batch(replica):
 @pytest.mark.parametrize("task", sorted(LOGS))
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, len(ROWS)), st.integers(0, len(ROWS))), max_size=12))
-def test_any_sending_that_follows_the_protocol_ends_with_the_log(tmp_path_factory, task, slices):
+def test_any_order_of_batches_ends_with_the_whole_log(tmp_path_factory, task, slices):
     """Batches lost, repeated and out of order are refused or harmless, and the rest completes the log."""
     folder, rows, kind = tmp_path_factory.mktemp("replica"), LOGS[task], task_named(task)
     replica = Replica(folder)

@@ -84,7 +84,7 @@ def test_before_a_class_has_a_yes_and_a_no_the_list_needs_no_model(project):
 
 
 @pytest.mark.parametrize("strategy", WORKING)
-def test_what_works_asks_with_the_likeliest_classes_suggested(project, strategy):
+def test_supported_strategies_ask_with_the_likeliest_classes_suggested(project, strategy):
     pool, truth = project
     model, push = ask(pool, labeled(truth, 120), strategy)
     asked = {query.image_id for query in push.queries}
@@ -103,7 +103,7 @@ def test_what_works_asks_with_the_likeliest_classes_suggested(project, strategy)
 
 
 @pytest.mark.parametrize("name", [*sorted(set(STRATEGIES) - set(WORKING)), "0.5 margin + 0.5 random"])
-def test_what_needs_one_class_per_image_is_refused_with_what_works(name):
+def test_strategies_that_need_one_class_per_image_are_refused_with_alternatives(name):
     with pytest.raises(ValueError, match="In a multi-label project, choose one of uncertainty_herding, maxherding"):
         strategy_named(name, several=True)
     strategy_named(name)
@@ -242,7 +242,7 @@ def test_a_class_with_a_semicolon_in_its_name_stays_one_class_in_a_cell():
     assert (names_in_cell(said.label), said.labels) == (["a;b", "c"], ["a;b", "c"])
 
 
-def test_what_two_models_say_is_compared_where_somebody_said_what_is_true():
+def test_two_models_are_compared_on_known_answers_only():
     task = Multilabel()
     truth = task.targets([Classes({1}, {2}), Classes({2}, {1}), Classes({1, 2}), Classes((), {1})] * 10)
     right = task.true(truth)

@@ -93,7 +93,7 @@ def test_predictions_are_probabilities_of_each_class(api, version):
     assert min(sums) < 0.5
 
 
-def test_a_version_says_what_the_live_model_says(api):
+def test_a_version_predicts_the_same_as_the_live_model(api):
     both = [
         api.post("/predict", params={"version": version}, json={"image_ids": [41, 42]}).json()["predictions"]
         for version in ("now", "first")
@@ -103,7 +103,7 @@ def test_a_version_says_what_the_live_model_says(api):
         assert live["probabilities"] == pytest.approx(saved["probabilities"], abs=1e-3)
 
 
-def test_what_is_not_learned_is_named(api):
+def test_unlearned_classes_are_named(api):
     assert api.get("/status").json()["not_learned"] == ["green"]
     newest = api.get("/evaluations").json()["evaluations"][-1]
     assert [each["learned"] for each in newest["classes"]] == [True, True, False]

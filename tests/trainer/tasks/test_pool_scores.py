@@ -64,7 +64,7 @@ def test_a_head_with_a_teacher_scores_all_of_22_000_images():
         assert max(landmarks) * images <= WORK
 
 
-def test_what_counts_as_scored_is_what_the_head_says(digits, small_subsample):
+def test_scored_images_have_the_probabilities_of_the_head(digits, small_subsample):
     Z, head, _ = digits
     view, scored = score(pool_of(digits), head, 50, work=600 * LABELS)
     assert 300 <= scored.sum() <= 650
@@ -87,7 +87,7 @@ def test_the_estimate_names_the_class_that_the_head_names(digits, small_subsampl
     assert agreed[~scored].mean() > 0.9
 
 
-def test_what_comes_next_is_always_scored(digits, small_subsample):
+def test_upcoming_images_are_always_scored(digits, small_subsample):
     Z, head, _ = digits
     surest = np.argsort(margin_scores(head.predict_proba(Z))[LABELS:-3])[:10] + LABELS
     _, scored = score(pool_of(digits, upcoming=surest), head, 50, work=350 * LABELS)
@@ -119,7 +119,7 @@ def test_the_random_share_of_a_list_is_that_of_a_pool_scored_whole(digits, small
     assert drawn[0] == drawn[1]
 
 
-def test_a_strategy_that_wants_what_is_only_estimated_gets_what_is_scored_in_the_end(digits, small_subsample):
+def test_images_listed_by_estimates_are_scored_in_the_end(digits, small_subsample):
     Z, head, _ = digits
     guess: list[np.ndarray] = []
 
@@ -179,7 +179,7 @@ def test_each_image_has_its_turn(digits, monkeypatch):
 
 @given(counts=st.lists(st.integers(20, LABELS), min_size=2, max_size=5), few=st.booleans())
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_a_round_keeps_for_the_next_changes_no_list(digits, small_subsample, monkeypatch, counts, few):
+def test_values_kept_between_rounds_change_no_list(digits, small_subsample, monkeypatch, counts, few):
     monkeypatch.setattr(pool_scores, "CONSIDERED", 400)
     monkeypatch.setattr(pool_scores, "REDRAWN", 30)
     Z, _, y = digits

@@ -108,7 +108,7 @@ def test_names_that_mislead_are_dropped_and_better_ones_stay(tmp_path, photos):
         wait_for(lambda: "a painting" in trainer.settings.text_prompts[0] and told(client)["state"] == "dropped")
 
 
-def test_a_backbone_that_has_nothing_in_common_with_words_is_said(tmp_path, photos):
+def test_a_backbone_without_a_matching_text_network_is_reported(tmp_path, photos):
     given = {**network(tmp_path), "backbone": "pixels", "backbone_weights": "", "input_size": 0}
     with learning(tmp_path, photos, **given) as trainer:
         client = TestClient(create_api(trainer))

@@ -106,7 +106,7 @@ def test_an_export_that_says_something_else_is_refused(tmp_path):
         to_onnx(replace(classifier, network=Moody().eval()))
 
 
-def test_what_cannot_be_exported_is_a_sentence(tmp_path):
+def test_an_impossible_export_gives_one_sentence(tmp_path):
     version, *_ = saved_head(tmp_path, pixel_backbone())
     with pytest.raises(ValueError, match="no export format 'exe'"):
         exported(tmp_path, version, "exe")

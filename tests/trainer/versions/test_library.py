@@ -73,7 +73,7 @@ def test_a_version_that_cannot_answer_is_not_promoted(taught, trainer):  # noqa:
     assert taught.get("/models").json()["promoted"] is None
 
 
-def test_what_nothing_needs_is_cleared_away(taught):
+def test_unneeded_versions_are_deleted(taught):
     for name in ("first", "second", "third"):
         say(taught, "/models", json={"name": name})
     say(taught, "/models/second/promote")

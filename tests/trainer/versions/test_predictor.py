@@ -273,13 +273,13 @@ def test_outputs_of_merged_classes_add_up():
     np.testing.assert_allclose(said, [[0.5, 0.5], [0.0, 1.0]])
 
 
-def test_what_a_deleted_class_had_is_shared_out():
+def test_the_probability_of_a_deleted_class_is_shared_among_the_others():
     ids, said = in_todays_classes(SAID, standing(THREE, fold_after({"action": "class_deleted", "label": 3})))
     assert ids.tolist() == [1, 2]
     np.testing.assert_allclose(said, [[0.625, 0.375], [0.5, 0.5]])
 
 
-def test_a_version_of_no_class_that_is_left_cannot_answer():
+def test_a_version_whose_classes_are_all_deleted_cannot_predict():
     gone = fold_after(*({"action": "class_deleted", "label": k} for k in (1, 2, 3)))
     with pytest.raises(ValueError, match="None of its classes"):
         in_todays_classes(SAID, standing(THREE, gone))

@@ -20,7 +20,7 @@ from trainer.versions.promotion import is_worse, warning
         (wilson(13, 20), wilson(16, 20), False),
     ],
 )
-def test_what_is_measurably_worse(candidate, in_use, worse):
+def test_when_a_version_counts_as_measurably_worse(candidate, in_use, worse):
     assert is_worse(candidate, in_use) == worse
 
 
@@ -43,7 +43,7 @@ def test_one_that_was_not_measured_is_said_to_be_unknown():
     assert warning("version small", wilson(766, 947), "version large", None) is None
 
 
-def test_without_a_word_of_confirmation_it_is_not_promoted_and_with_it_the_warning_stays(client, trainer):  # noqa: F811
+def test_without_confirmation_it_is_not_promoted_and_with_it_the_warning_stays(client, trainer):  # noqa: F811
     teach(client, range(12))
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     client.post("/models", json={"name": "first"}).raise_for_status()

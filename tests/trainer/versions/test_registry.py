@@ -132,7 +132,7 @@ def test_promoting_and_rolling_back(tmp_path):
         registry.promote("third")
 
 
-def test_what_is_needed_is_not_deleted(tmp_path):
+def test_a_needed_version_is_not_deleted(tmp_path):
     registry = Registry(tmp_path)
     registry.save("parent", TENSORS, description(), [])
     registry.save("child", TENSORS, description(parent="parent"), [])

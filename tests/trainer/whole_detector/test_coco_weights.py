@@ -63,7 +63,7 @@ def test_a_file_without_end_is_given_up(server, tmp_path, monkeypatch):
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_what_a_killed_download_left_is_deleted_and_what_another_process_downloads_stays(server, tmp_path):
+def test_leftovers_of_a_killed_download_are_deleted_but_not_a_download_in_progress(server, tmp_path):
     address, _ = server
     folder, ended = tmp_path / "checkpoints", subprocess.Popen(["true"])
     ended.wait()
@@ -76,7 +76,7 @@ def test_what_a_killed_download_left_is_deleted_and_what_another_process_downloa
     assert (left.exists(), under_way.exists()) == (False, True)
 
 
-def test_what_cannot_be_had_is_said(server):
+def test_missing_weights_are_reported(server):
     address, asked = server
     with pytest.raises(NotHereError, match="forbids downloading them"):
         coco_weights("tiny", address=address, download=False)

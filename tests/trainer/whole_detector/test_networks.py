@@ -42,7 +42,7 @@ def test_a_detector_of_torchvision_says_what_torchvision_says(name):
         assert kept == (set() if same else {key for key in before if "cls_logits" in key})
 
 
-def test_what_finds_no_boxes_is_refused():
+def test_a_network_that_cannot_find_boxes_is_refused():
     for name, size, said in [
         ("fcos_resnet50_fpn", 200, "a multiple of 128 pixels, such as 128 or 256"),
         ("test_resnet", 100, "a multiple of 32 pixels, such as 96 or 128"),

@@ -44,7 +44,7 @@ test("the first image comes on screen, the next ones are decoded behind it", asy
   assert.deepEqual(Object.fromEntries(asked()[0]), { annotator: "ann", session: "tab", limit: "5", keep: "" });
 });
 
-test("an answer shows the next image at once, and few images left ask the queue, which keeps what is held", async () => {
+test("an answer shows the next image at once; with few images left, the page asks the queue and keeps its leases", async () => {
   const { questions, queue, asked } = opened([1, 2, 3, 4, 5]);
   await questions.ask();
   await settled();
@@ -56,7 +56,7 @@ test("an answer shows the next image at once, and few images left ask the queue,
   assert.deepEqual(ids(questions.next), [3, 4, 5, 6]);
 });
 
-test("images being answered are asked to be kept and never shown again", async () => {
+test("images whose answers are being sent stay leased and are not shown again", async () => {
   const { questions, outbox, asked } = opened([1, 2, 3], { waiting: [1] });
   await questions.ask();
   await settled();
@@ -70,7 +70,7 @@ test("images being answered are asked to be kept and never shown again", async (
   assert.ok(ids(questions.next).includes(1));
 });
 
-test("a new order changes what lies behind, except the next two, and never the image on screen", async () => {
+test("a new order changes neither the image on screen nor the next two", async () => {
   const { questions, queue } = opened([1, 2, 3, 4, 5]);
   await questions.ask();
   await settled();
@@ -81,7 +81,7 @@ test("a new order changes what lies behind, except the next two, and never the i
   assert.deepEqual(ids(questions.next), [2, 3, 9, 8]);
 });
 
-test("an image that is decoded already says what the new order says of it", async () => {
+test("a decoded image gets the suggestions of the new order", async () => {
   const { questions, queue } = opened([1, 2, 3]);
   await questions.ask();
   await settled();
@@ -95,7 +95,7 @@ test("an image that is decoded already says what the new order says of it", asyn
   assert.deepEqual(questions.current.item.suggestions, []); // on screen nothing changes
 });
 
-test("images that a new order replaced stay in use until the new ones are decoded", async () => {
+test("replaced images stay in use until the new ones are decoded", async () => {
   const { questions, queue } = opened([1, 2, 3, 4]);
   await questions.ask();
   await settled();
@@ -111,7 +111,7 @@ test("images that a new order replaced stay in use until the new ones are decode
   assert.equal(questions.current.item.image_id, 7);
 });
 
-test("a page that nobody touches takes over a new order after five seconds, a touched one at once", async () => {
+test("an idle page takes over a new order after five seconds, an active one at once", async () => {
   let clock = 0;
   const { questions, asked } = opened([1, 2, 3], { touched: false, now: () => clock });
   await questions.ask();
@@ -131,7 +131,7 @@ test("a page that nobody touches takes over a new order after five seconds, a to
   assert.equal(asked().length, 3);
 });
 
-test("a page that was left open keeps its images for ten minutes, and asks again once it is touched", async () => {
+test("an unused page keeps its images for ten minutes, and asks again once it is touched", async () => {
   let minutes = 9;
   const { questions, queue, asked } = opened([1, 2, 3], {
     touched: false,
@@ -157,7 +157,7 @@ test("a page that was left open keeps its images for ten minutes, and asks again
   assert.deepEqual(ids(questions.next), [3, 4]);
 });
 
-test("requests do not overlap; what was asked meanwhile is asked once, keeping the least", async () => {
+test("requests do not overlap; those made meanwhile become one, which keeps the fewest images", async () => {
   const { questions, asked } = opened([1, 2, 3, 4, 5]);
   await questions.ask();
   await settled();
@@ -187,7 +187,7 @@ test("an undone image comes first and what was on screen next; the one being cor
   assert.deepEqual(ids(questions.next), [1, 2, 3]);
 });
 
-test("of two images that are brought back quickly the later one is shown", async () => {
+test("of two images opened in quick succession, the later one is shown", async () => {
   const { questions } = opened([1]);
   await questions.ask();
   await settled();
@@ -201,7 +201,7 @@ test("of two images that are brought back quickly the later one is shown", async
   assert.equal(questions.current.item.image_id, 8);
 });
 
-test("only the labeler's own word makes an image broken", async (context) => {
+test("an image counts as broken only if the labeler says so", async (context) => {
   context.mock.timers.enable({ apis: ["setTimeout"] });
   const { questions, queue } = opened([1]);
   Picture.begin({ quick: false });
@@ -219,7 +219,7 @@ test("only the labeler's own word makes an image broken", async (context) => {
   assert.deepEqual([questions.current.broken, questions.current.item.image_id], [true, 1]);
 });
 
-test("an image that failed while the labeler was away is tried again before it is called broken", async () => {
+test("an image that failed while the labeler was away is tried again before it counts as broken", async () => {
   const { questions, queue } = opened([1, 2]);
   Picture.begin({ quick: false });
   queue.image = 200; // the labeler is back when it is asked about the image

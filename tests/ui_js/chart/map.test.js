@@ -71,7 +71,7 @@ test("a lasso chooses what is inside, also one that crosses itself; Shift adds",
   assert.deepEqual(chosen(map), []);
 });
 
-test("what is not chosen, or not of the colour pointed at, steps back", () => {
+test("points outside the selection or the hovered colour are dimmed", () => {
   const { points: map, drawn } = points([
     [0, 0],
     [0.5, 0],
@@ -117,7 +117,7 @@ function legend(by, values, classes, first = 2) {
   };
 }
 
-test("each class has its colour, and images without a label are quiet", () => {
+test("each class has its colour, and images without a label are grey", () => {
   const { entries, groups, all } = legend("label", { labels: [0, 1, 2, 1] }, [class_(1), class_(2)]);
   assert.deepEqual(groups, [0, 1, 2, 1]);
   assert.deepEqual(entries, [
@@ -134,7 +134,7 @@ test("a label of several classes, or of none, is a group of its own", () => {
   assert.deepEqual([groups[0], groups[1], groups[3]], [0, entries.length - 1, entries.length - 1]);
 });
 
-test("predictions and labels are different questions", () => {
+test("a map of predictions has their colours, not those of labels", () => {
   const values = { labels: [0, 0], predicted: [2, 0] };
   const { entries } = legend("predicted", values, [class_(1), class_(2)]);
   assert.deepEqual(entries, [
@@ -144,7 +144,7 @@ test("predictions and labels are different questions", () => {
   ]);
 });
 
-test("with too many classes the largest have colours, in the order of the classes, and the rest one group", () => {
+test("with too many classes, the largest have colours in the order of the classes, and the rest are one group", () => {
   const { entries, groups, all } = legend(
     "label",
     { labels: [5, 5, 5, 4, 4, 3, 3, 2, 1] },

@@ -31,14 +31,14 @@ test("a class's own letter gives it, but not with Shift, and an action's letter 
   assert.deepEqual(search.meaning(key("s"), ACTS), { act: "skip" });
 });
 
-test("where the layout writes another script, the place of the key counts, after what is written", () => {
+test("with another script, the written character counts first, then the position of the key", () => {
   const search = new ClassSearch([...FEW, { id: 4, name: "wolf", hotkey: "w" }, { id: 5, name: "рысь", hotkey: "ы" }]);
   assert.deepEqual(search.meaning(key("я", { place: "Z" }), ACTS), { act: "undo" });
   assert.deepEqual(search.meaning(key("ц", { place: "W" }), ACTS), { classId: 4 });
   assert.deepEqual(search.meaning(key("ы", { place: "S" }), ACTS), { classId: 5 });
 });
 
-test("with many classes letters look for one and actions take Shift, except in the middle of a name", () => {
+test("with many classes letters search for a class and actions need Shift, except while a name is typed", () => {
   const search = new ClassSearch(MANY);
   assert.equal(search.typing, true);
   assert.equal(search.meaning(key("s"), ACTS), null);
@@ -47,7 +47,7 @@ test("with many classes letters look for one and actions take Shift, except in t
   assert.equal(new ClassSearch(MANY, "shade ").meaning(key("S", { shift: true }), ACTS), null);
 });
 
-test("what is typed finds names that contain it, those that begin with it first, in any case", () => {
+test("typed text finds names that contain it, those that begin with it first, ignoring case", () => {
   const names = (text) => new ClassSearch(MANY, text).matches.map(({ name }) => name);
   assert.equal(names("").length, 12);
   assert.equal(names("  ").length, 12);
@@ -57,7 +57,7 @@ test("what is typed finds names that contain it, those that begin with it first,
   assert.equal(new ClassSearch(FEW, "re").matches.length, 3); // nothing is typed where letters act
 });
 
-test("a digit gives the class of that key, or once something is typed the one at that place", () => {
+test("a digit gives the class with that key, or after typed text the match with that number", () => {
   assert.equal(new ClassSearch(MANY).withDigit("4"), 4);
   assert.equal(new ClassSearch(MANY).withDigit("0"), 10);
   assert.equal(new ClassSearch(MANY, "shade").withDigit("4"), 7);
@@ -75,7 +75,7 @@ test("Enter gives the first class found, or says that none matches", () => {
   assert.equal(new ClassSearch(MANY, "shade").unmatched, null);
 });
 
-test("letters, signs and spaces are typed; Backspace takes one back and Escape all", () => {
+test("letters, signs and spaces are typed; Backspace deletes one and Escape all", () => {
   const after = (text, name) => new ClassSearch(MANY, text).afterTyping(name);
   assert.equal(after("", "s"), "s");
   assert.equal(after("sh", "Ä"), "shÄ");
@@ -111,7 +111,7 @@ test("a change of a class says what it means for its labels", () => {
   assert.match(meaning("look", cat), /^Labels do not change/);
 });
 
-test("where images have boxes, the images of a class are counted, and its boxes change", () => {
+test("in a detection project, a change of a class counts its images and changes its boxes", () => {
   const car = { id: 1, name: "car", labels: 2 };
   const meaning = (change, entry, wanted) => meaningOf(change, entry, wanted, BOXES);
   assert.equal(meaning("rename", car, "van"), "The boxes of 2 images become “van”; the old name still works.");
@@ -127,7 +127,7 @@ test("where images have boxes, the images of a class are counted, and its boxes 
   assert.match(meaning("look", car), /^Boxes do not change/);
 });
 
-test("a change is posted with what is new: a place only where it is another", () => {
+test("a change is posted with the changed fields only", () => {
   const value = (text) => ({ value: text });
   const fields = {
     coloured: { checked: true },

@@ -28,7 +28,7 @@ function selection(count = 8) {
 
 const chosen = ({ ids }) => [...ids].sort((a, b) => a - b);
 
-test("a click chooses and takes back; Shift chooses a range from there, beside what is chosen", () => {
+test("a click selects or deselects; Shift adds a range to the selection", () => {
   const some = selection();
   some.toggle(0);
   some.toggle(5);
@@ -42,7 +42,7 @@ test("a click chooses and takes back; Shift chooses a range from there, beside w
   assert.deepEqual(chosen(some), [10, 11, 12, 14]);
 });
 
-test("all, none, and all but these", () => {
+test("select all, select none, and invert", () => {
   const some = selection(4);
   some.all();
   assert.equal(some.size, 4);
@@ -55,13 +55,13 @@ test("all, none, and all but these", () => {
   assert.equal(some.size, 4);
 });
 
-test("one action holds only so many, the first of them", () => {
+test("one action takes only the first images, up to its limit", () => {
   const some = selection(50);
   some.all();
   assert.deepEqual([some.size, some.has(29), some.has(30)], [20, true, false]);
 });
 
-test("images that leave the listing are chosen no longer, and a range begins within it", () => {
+test("images that leave the list are deselected, and a range begins within the list", () => {
   const some = selection();
   some.toggle(1);
   some.toggle(7);
@@ -73,7 +73,7 @@ test("images that leave the listing are chosen no longer, and a range begins wit
   assert.deepEqual([some.size, some.anchor], [0, 0]);
 });
 
-test("the query is what the address says, and changes with each choice", () => {
+test("the query is read from the URL and changes with each filter", () => {
   const query = new Query({ status: "any", unknown: "x" });
   query.change({ predicted: 3, search: "a b", status: null, by: "" });
   assert.equal(query.toString(), "unknown=x&predicted=3&search=a+b");
@@ -82,13 +82,13 @@ test("the query is what the address says, and changes with each choice", () => {
   assert.equal(query.toString(), "");
 });
 
-test("a status, an order and a number of groups narrow nothing", () => {
+test("a status, an order and a number of groups are not filters", () => {
   assert.equal(new Query({ status: "labeled", by: "confidence", clusters: "20" }).narrowed, false);
   for (const name of ["predicted", "label", "min_confidence", "search", "cluster", "similar_to", "images"])
     assert.equal(new Query({ [name]: "1" }).narrowed, true, name);
 });
 
-test("what no field shows has a chip", () => {
+test("a filter without a field is shown as a chip", () => {
   assert.deepEqual(new Query({ similar_to: "7", images: "1,2,3", cluster: "4", status: "any" }).chips, [
     ["similar_to", "Similar to image 7"],
     ["cluster", "Group 4"],
@@ -119,7 +119,7 @@ test("a tile keeps the prediction with which it was first seen; everything else 
   assert.equal(tiles.get(3), null); // not there
 });
 
-test("tiles are asked for once, in parts, and not again while they are on their way", async () => {
+test("tiles are requested once, in parts, and not again while a request is under way", async () => {
   const requests = serve(({ url }) => {
     const ids = new URL(url, "http://x").searchParams.get("ids").split(",").map(Number);
     return [200, { images: ids.map((id) => tile(id)), last_seq: 1 }];
@@ -144,7 +144,7 @@ function bulk(answer, more = {}) {
 
 const receipt = (more = {}) => [200, { answered: [], held: [], ...more }];
 
-test("one answer about many is one request, signed, with what each tile said", async () => {
+test("an answer for many images is one request, with the annotator and each tile's prediction", async () => {
   setAnnotator("ann");
   const { bulk: all, requests } = bulk(() => receipt());
   const done = await all.give([1, 2], "label", () => ({ label: 4 }));
@@ -157,7 +157,7 @@ test("one answer about many is one request, signed, with what each tile said", a
   assert.deepEqual(all.steps, [{ target: id, undone: 2 }]);
 });
 
-test("as predicted, images without a prediction are left out, and missing ones are named", async () => {
+test("accepting predictions leaves out images without one, and names missing images", async () => {
   const { bulk: all, requests } = bulk(() => receipt());
   all.tiles.known.get(2).predicted = null;
   all.tiles.known.set(9, null);
@@ -181,14 +181,14 @@ test("another person's label is corrected on purpose", async () => {
   );
 });
 
-test("what others answered or hold is not counted, and undo counts the rest", async () => {
+test("images that others answered or hold are not counted, and undo counts the rest", async () => {
   const { bulk: all } = bulk(() => receipt({ answered: [1], held: [2] }));
   const done = await all.give([1, 2, 3], "label", () => ({ label: 4 }));
   assert.deepEqual([done.given, done.answered, done.held], [[3], [1], [2]]);
   assert.equal(all.steps[0].undone, 1);
 });
 
-test("a refused answer leaves, the others are sent again; if all are refused, the reason is said", async () => {
+test("a refused answer is dropped and the others are sent again; if all are refused, the reason is shown", async () => {
   const refuse = (bad) => (request) => {
     const invalid = request.body.annotations.filter(({ image_id }) => bad.includes(image_id));
     return invalid.length
@@ -227,7 +227,7 @@ test("a lost connection sends the same ids again until they are saved, and nothi
   assert.equal(all.busy, false);
 });
 
-test("undo takes back this page's last action; one of before is named and then undone", async () => {
+test("undo reverts this page's last action; an earlier one is named first", async () => {
   const answers = [
     [409, { detail: "18 answers of ann.", target: "a1", undone: 18 }],
     [200, { undone: 18 }],
@@ -253,7 +253,7 @@ test("an undo that the labeler refuses is not tried again", async () => {
   assert.deepEqual([said.at(-1), all.steps], ["Nothing was undone: It was undone already.", []]);
 });
 
-test("what became of an answer is said in full", () => {
+test("the outcome of an answer is reported in full", () => {
   const none = { given: [], answered: [], held: [], refused: [], gone: [] };
   assert.equal(outcome({ ...none, given: [1] }, 1, "labeled as cat"), "1 image labeled as cat.");
   assert.equal(outcome({ ...none, given: [1, 2] }, 2, "skipped"), "2 images skipped.");
@@ -264,7 +264,7 @@ test("what became of an answer is said in full", () => {
   );
 });
 
-test("what no longer belongs to the view leaves it", () => {
+test("images that no longer match the view leave it", () => {
   const done = { given: [1, 2], answered: [3], held: [4], refused: [], gone: [5] };
   assert.deepEqual(leaving(done, "label", "unlabeled", false), [5, 1, 2, 3]);
   assert.deepEqual(leaving(done, "label", "labeled", false), [5]);
@@ -273,7 +273,7 @@ test("what no longer belongs to the view leaves it", () => {
   assert.deepEqual(leaving(done, "flag", "skipped", false), [5, 1, 2]);
 });
 
-test("a tile says its answer, else the prediction", () => {
+test("a tile shows its answer, or else the prediction", () => {
   const words = (more) => wordsOf(tile(1, more), CLASSES);
   assert.equal(words({}), "cat 50%");
   assert.equal(words({ predicted: null }), "");
@@ -310,7 +310,7 @@ test("an empty grid says why, and what to do", () => {
   }
 });
 
-test("arrows and page keys lead to other tiles", () => {
+test("arrows and page keys move to other tiles", () => {
   const target = (key) =>
     Scroller.prototype.target.call({ columns: 4, row: 100, focus: 10, box: { clientHeight: 350 } }, key);
   assert.deepEqual(
@@ -320,7 +320,7 @@ test("arrows and page keys lead to other tiles", () => {
   assert.deepEqual(["Home", "End", "a"].map(target), [-Infinity, Infinity, undefined]);
 });
 
-test("a long list comes in parts: the next one before its place is in sight, each image once", async () => {
+test("a long list comes in parts: the next one before it is visible, each image once", async () => {
   const asked = [];
   const parts = { "": [[1, 2, 3], "queue 7 3"], "queue 7 3": [[3, 4, 5], "answered 5"], "answered 5": [[6], null] };
   serve(({ url }) => {
@@ -345,7 +345,7 @@ test("a long list comes in parts: the next one before its place is in sight, eac
   assert.deepEqual(asked, [null, "queue 7 3", "answered 5"]);
 });
 
-test("a part that is refused is said, and asked for again by its button or the next scroll", async () => {
+test("a refused part is reported, and requested again by its button or the next scroll", async () => {
   const answers = [
     [200, { image_ids: [1], next: "1" }],
     [503, { detail: "The labels cannot be reached." }],
@@ -380,7 +380,7 @@ test("a part that is refused is said, and asked for again by its button or the n
   assert.deepEqual([line.hidden, list], [true, [1, 2]]);
 });
 
-test("what is loaded by now says more than what failed before it", async () => {
+test("a late failure does not hide that a newer request succeeded", async () => {
   const line = { hidden: true, querySelector: () => ({}) };
   const unread = new Unread(line);
   let fail = () => {};

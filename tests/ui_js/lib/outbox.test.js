@@ -27,7 +27,7 @@ beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout"] });
 });
 
-test("an answer is in storage before it is sent, and leaves it when it is confirmed", async () => {
+test("an answer is stored before it is sent, and removed when it is confirmed", async () => {
   const { outbox, told, requests } = opened(() => {
     assert.deepEqual(stored(), ["a1"]);
     return [200, {}];
@@ -38,7 +38,7 @@ test("an answer is in storage before it is sent, and leaves it when it is confir
   assert.deepEqual([outbox.items, stored(), told.confirmed], [[], [], [1]]);
 });
 
-test("one request is under way at a time and the next takes all that waits", async () => {
+test("one request is under way at a time, and the next sends all waiting answers", async () => {
   let release;
   const { outbox, sent } = opened(() => new Promise((resolve) => (release = () => resolve([200, {}]))));
   for (const id of ["a1", "a2", "a3"]) outbox.add(answer(id));
@@ -51,7 +51,7 @@ test("one request is under way at a time and the next takes all that waits", asy
   assert.equal(outbox.full, false);
 });
 
-test("a lost connection is said, waits longer each time up to 5 s, and sends the same ids", async () => {
+test("a lost connection is reported; retries wait up to 5 s and send the same ids", async () => {
   let lost = true;
   const { outbox, sent } = opened(() => {
     if (lost) throw new TypeError("no connection");
@@ -75,7 +75,7 @@ test("a lost connection is said, waits longer each time up to 5 s, and sends the
   assert.equal(new Set(sent().flat()).size, 1);
 });
 
-test("a reload sends what was not confirmed", async () => {
+test("a reload sends unconfirmed answers", async () => {
   localStorage.setItem(KEY, JSON.stringify([answer("a1"), answer("a2")]));
   const { outbox, sent } = opened();
   assert.equal(outbox.items.length, 2);
@@ -101,7 +101,7 @@ test("the labeler's refusals say what to do", async () => {
   }
 });
 
-test("what the labeler names as invalid is dropped and told; the rest is sent again", async () => {
+test("answers that the labeler names as invalid are dropped and reported; the rest is sent again", async () => {
   const invalid = [{ id: "a2", reason: "There is no class 99." }];
   const { outbox, told, sent } = opened(({ body }) =>
     body.annotations.some(({ id }) => id === "a2") ? [422, { invalid }] : [200, {}],
@@ -117,7 +117,7 @@ test("what the labeler names as invalid is dropped and told; the rest is sent ag
   assert.deepEqual(outbox.items, []);
 });
 
-test("if the labeler names none, one by one finds it, and the others are saved", async () => {
+test("if the labeler names none, answers are sent one by one, and the valid ones are saved", async () => {
   const { outbox, told, sent } = opened(({ body }) =>
     body.annotations.some(({ id }) => id === "a2") ? [422, { detail: "too long" }] : [200, {}],
   );
@@ -129,7 +129,7 @@ test("if the labeler names none, one by one finds it, and the others are saved",
   assert.deepEqual(outbox.items, []);
 });
 
-test("a tab takes over what a closed tab left, once, and not what is another project's", async () => {
+test("a tab takes over the answers of a closed tab, once, and only those of its project", async () => {
   const other = "flywheel/unconfirmed/other/gone";
   localStorage.setItem("flywheel/unconfirmed/log/gone", JSON.stringify([answer("a1"), answer("a2")]));
   localStorage.setItem(other, JSON.stringify([answer("a9")]));
@@ -141,14 +141,14 @@ test("a tab takes over what a closed tab left, once, and not what is another pro
   assert.deepEqual([stored("flywheel/unconfirmed/log/gone"), stored(other)], [[], ["a9"]]);
 });
 
-test("a tab that is open keeps its answers for itself", async () => {
+test("an open tab keeps its own answers", async () => {
   localStorage.setItem("flywheel/unconfirmed/log/open", JSON.stringify([answer("a1")]));
   const { outbox, sent } = opened();
   await navigator.locks.request("flywheel/open", () => outbox.adopt());
   assert.deepEqual([sent(), stored("flywheel/unconfirmed/log/open")], [[], ["a1"]]);
 });
 
-test("a browser that stores nothing still sends, and the outbox says so", async () => {
+test("without storage, answers are still sent, and the outbox says so", async () => {
   localStorage.setItem = () => {
     throw new Error("QuotaExceededError");
   };
@@ -162,7 +162,7 @@ test("a browser that stores nothing still sends, and the outbox says so", async 
   assert.deepEqual([outbox.items, outbox.durable], [[], true]);
 });
 
-test("a page that left is told nothing more", async () => {
+test("a closed page gets no more messages", async () => {
   const { outbox, told } = opened();
   outbox.leave();
   outbox.add(answer("a1"));

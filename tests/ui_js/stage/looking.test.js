@@ -32,13 +32,13 @@ test("without a point it zooms about the middle, and never out of bounds", () =>
   assert.deepEqual([zoom.closer, ...where(zoom).map(Math.abs)], [false, 1, 0, 0]);
 });
 
-test("as many steps out as in end exactly where they began", () => {
+test("zooming out as many steps as in restores the view exactly", () => {
   const zoom = zoomed();
   for (const by of [1.25, 1.25, 1.25, 1 / 1.25, 1 / 1.25, 1 / 1.25]) zoom.enlarge(by);
   assert.equal(zoom.factor, 1);
 });
 
-test("panning stops at the picture's edges, and does nothing while all of it is seen", () => {
+test("panning stops at the image's edges, and does nothing while the whole image is visible", () => {
   const zoom = zoomed(2);
   zoom.pan(1000, 1000);
   assert.deepEqual(where(zoom), [2, 0, 0]);
@@ -78,7 +78,7 @@ function swiped({ words = { right: "green", left: "Skip" }, allowed = true } = {
 
 const finger = (x, y = 0, type = "touch") => ({ x, y, type, at: 1 });
 
-test("a long sweep does what its side says, a short one nothing", () => {
+test("a long swipe acts by its direction, a short one does nothing", () => {
   for (const [way, expected] of [
     [FAR, ["right"]],
     [-FAR, ["left"]],
@@ -94,7 +94,7 @@ test("a long sweep does what its side says, a short one nothing", () => {
   }
 });
 
-test("on the way it says what lifting the finger will do", () => {
+test("during a swipe, the card says what lifting the finger will do", () => {
   const { swipe, shown } = swiped();
   swipe.begins(finger(0), true);
   for (const way of [10, 60, 80, -60]) swipe.moves(finger(way));
@@ -106,7 +106,7 @@ test("on the way it says what lifting the finger will do", () => {
   ]);
 });
 
-test("without a suggestion there is nothing to take", () => {
+test("without a suggestion there is nothing to accept", () => {
   const { swipe, shown, done } = swiped({ words: { left: "Skip" } });
   swipe.begins(finger(0), true);
   swipe.moves(finger(150));
@@ -114,7 +114,7 @@ test("without a suggestion there is nothing to take", () => {
   assert.deepEqual([shown[0], done], [{ way: 37.5, words: "", far: true }, []]);
 });
 
-test("only a fresh finger swipes, and only an image that is not zoomed", () => {
+test("only a new touch swipes, and only an image that is not zoomed", () => {
   assert.equal(swiped().swipe.begins(finger(0, 0, "mouse"), true), false);
   assert.equal(swiped().swipe.begins(finger(0), false), false);
   assert.equal(swiped({ allowed: false }).swipe.begins(finger(0), true), false);
@@ -126,7 +126,7 @@ test("a finger that goes up or down scrolls and does not swipe", () => {
   assert.equal(swipe.moves(finger(10, FAR + 1)), false);
 });
 
-test("the page may scroll with a finger until it goes across", () => {
+test("the page may scroll until the finger moves sideways", () => {
   const { swipe } = swiped();
   swipe.begins(finger(0), true);
   const scrolls = [finger(0), finger(5), finger(20, 30), finger(40, 30), finger(20, 30)].map((each) => {
@@ -263,7 +263,7 @@ test("after a pinch the finger that stays may pan, but not swipe", () => {
   assert.deepEqual(heard.at(-1), ["moves", 5]);
 });
 
-test("a gesture that gives up or is cancelled does not end", () => {
+test("an abandoned or cancelled gesture has no effect", () => {
   const { heard, send } = touched({ moves: () => false, begins: (_, fresh) => fresh });
   send("down", 1, 0);
   send("move", 1, 5);
@@ -276,14 +276,14 @@ test("a gesture that gives up or is cancelled does not end", () => {
   );
 });
 
-test("buttons in the area and other mouse buttons keep their own presses", () => {
+test("buttons in the area and other mouse buttons work as usual", () => {
   const { heard, send } = touched({}, { ignore: "button" });
   send("down", 1, 0, { closest: (selector) => selector === "button" });
   send("down", 1, 0, { button: 2 });
   assert.deepEqual(heard, []);
 });
 
-test("a press that no gesture wants stays a click on what is in the area", () => {
+test("a press that no gesture takes stays a click on what is in the area", () => {
   const { heard, send } = touched({ begins: () => false }, { pinch: undefined });
   send("down", 1, 0);
   send("move", 1, 5);

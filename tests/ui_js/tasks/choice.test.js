@@ -87,7 +87,7 @@ test("none of these excludes the classes, and a class excludes it", () => {
   assert.ok(choice.accept().refusal);
 });
 
-test("suggestions begin switched on only where that is set, and never on held-out images", () => {
+test("suggestions are preselected only if the setting says so, and never on held-out images", () => {
   const suggestions = [suggested(CAT, true), suggested(DOG, false)];
   const { choice, said } = many();
   for (const [preselect, purpose, expected] of [
@@ -115,7 +115,7 @@ test("an answer comes back with its classes on, and stays as it is unless it is 
   assert.deepEqual(choice.accept().answer, { yes: [CAT], no: [DOG, HAT] });
 });
 
-test("others' answer comes with its classes on where it is corrected, and not where a second opinion is wanted", () => {
+test("another person's answer is preselected for a correction, but not for a second opinion", () => {
   const { choice, said } = many();
   const opened = { status: "labeled", answer: { yes: [CAT], no: [DOG, HAT] } };
   choice.begin(question({ opened: { ...opened, settles: true } }), [], false);
@@ -126,7 +126,7 @@ test("others' answer comes with its classes on where it is corrected, and not wh
   assert.equal(said(), "");
 });
 
-test("a class that comes while an image is on screen stays unknown there, unless it is pressed", () => {
+test("a class that is added while an image is on screen stays unknown there, unless it is pressed", () => {
   const { choice, classes, said } = many(["cat", "dog"]);
   choice.begin(question(), [], false);
   choice.press(CAT);
@@ -151,7 +151,7 @@ test("classes that come after the first image were shown with it", () => {
   assert.deepEqual(choice.accept().answer, { yes: [DOG], no: [CAT] });
 });
 
-test("answers in words: classes, none of these, and less than that", () => {
+test("answers in words: classes, none of these, and partial answers", () => {
   const { choice } = many();
   const words = (yes, no) => choice.words({ answer: { yes, no } });
   assert.deepEqual(

@@ -22,7 +22,7 @@ const tile = (image_id, more = {}) => ({
   ...more,
 });
 
-test("where answers are boxes, many images can only be said to show nothing", () => {
+test("in a detection project, many images at once can only be answered with “nothing here”", () => {
   const empty = { textContent: "" };
   const marking = new MarkBoxes({ querySelector: () => empty });
   marking.classes = CLASSES;
@@ -52,7 +52,7 @@ test("where answers are boxes, many images can only be said to show nothing", ()
   );
 });
 
-test("where an image has one class, a class is the answer, and Enter accepts predictions or the class in view", () => {
+test("with one class per image, a class is the answer, and Enter accepts predictions or the class in view", () => {
   const query = new Query();
   const one = new MarkOne(stub(), () => query);
   one.classes = CLASSES;
@@ -65,7 +65,7 @@ test("where an image has one class, a class is the answer, and Enter accepts pre
   assert.equal(one.press(1).leaves, false);
 });
 
-test("where an image may have several, one class is asked about, and the chosen images get a yes or a no for it", () => {
+test("with several classes per image, one class is asked about, and the selected images get a yes or a no for it", () => {
   const query = new Query();
   const asked = { textContent: "" };
   const many = new MarkMany({ querySelector: () => asked }, () => query);

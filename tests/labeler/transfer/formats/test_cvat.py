@@ -42,7 +42,7 @@ def export(rows: Iterator[ExportRow] | list[ExportRow], path: Path) -> Path:
     return path
 
 
-def test_what_the_documentation_of_cvat_asks_for(tmp_path: Path) -> None:
+def test_an_export_has_what_the_documentation_of_cvat_asks_for(tmp_path: Path) -> None:
     rows = [row(3, "a.png", "test", "cat"), row(5, "sub/b.png", "validation", "dog"), row(6, "c.png", "train", "cat")]
     root = ET.parse(export([*rows, row(9, "d.png")], tmp_path / "labels.xml")).getroot()
     assert [each.tag for each in root] == ["version", "meta", *["image"] * 4]
@@ -121,7 +121,7 @@ def test_a_large_file_neither_waits_nor_lies_in_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "<annotations><image name='a.png'>"])
-def test_a_file_that_is_cut_off_is_said(tmp_path: Path, end: str) -> None:
+def test_a_truncated_file_is_reported(tmp_path: Path, end: str) -> None:
     (tmp_path / "labels.xml").write_text(end)
     (issue,) = cvat.read(tmp_path / "labels.xml")
     assert "is not XML to its end" in getattr(issue, "reason", "")

@@ -124,7 +124,7 @@ def test_a_column_of_plain_bytes_is_a_picture_and_one_without_any_is_named(tmp_p
         assert issue.reason == "has an image object without bytes and path: give a path"
 
 
-def test_what_flywheel_exports_datasets_and_pandas_read(tmp_path: Path) -> None:
+def test_datasets_and_pandas_read_what_flywheel_exports(tmp_path: Path) -> None:
     import pandas as pd
 
     photos(tmp_path / "photos", 2)

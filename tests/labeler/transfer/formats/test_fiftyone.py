@@ -32,7 +32,7 @@ def row(number: int, **more: Any) -> ExportRow:
     return ExportRow(number, **(values | {"read": lambda: b"photo"} | more))
 
 
-def test_what_the_importer_of_fiftyone_asks_for(tmp_path: Path) -> None:
+def test_an_export_has_what_the_importer_of_fiftyone_asks_for(tmp_path: Path) -> None:
     rows = [row(1, uri="sub/a.png", split="test"), row(2, label=None, status="skipped"), row(3, label="dog")]
     folder = unpacked(fiftyone.write(iter([*rows, row(4, label=None, status="unlabeled")]), frozenset()), tmp_path)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -51,7 +51,7 @@ def test_what_the_importer_of_fiftyone_asks_for(tmp_path: Path) -> None:
         assert not {"id", "_id", "created_at", "last_modified_at"} & each.keys()  # FiftyOne's own
 
 
-def test_what_a_model_says_is_no_label(tmp_path: Path) -> None:
+def test_predictions_of_a_model_are_not_labels(tmp_path: Path) -> None:
     rows = [row(1, predicted=("dog", 0.9)), row(2, label=None, status="skipped", predicted=("dog", 0.5)), row(3)]
     folder = unpacked(fiftyone.write(iter(rows), extras_named(["predictions"])), tmp_path)
     samples = json.loads((folder / "samples.json").read_text())["samples"]

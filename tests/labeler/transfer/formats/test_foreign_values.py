@@ -121,7 +121,7 @@ def test_no_type_leaks_into_the_name_of_a_class(value: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [b"\xff\xd8\xff\xe0", float("inf"), {"bytes": b"\x89PNG"}, {}, [[1], [2]]])
-def test_what_is_no_name_is_refused_and_not_printed(value: Any) -> None:
+def test_a_value_that_is_no_name_is_refused_and_not_printed(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^has ") as refused:
         class_name(value)
     assert "\\x" not in str(refused.value)
@@ -153,7 +153,7 @@ def test_columns_of_bytes_and_of_categories(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- what Label Studio, COCO and CVAT say beside classes
 
 
-def test_choices_and_taxonomies_of_any_control_are_classes_and_it_is_told(tmp_path: Path) -> None:
+def test_choices_and_taxonomies_of_any_control_are_classes_and_reported(tmp_path: Path) -> None:
     tasks = [
         task(result("choices", ["cat"], "animal"), image="a.png"),
         task(result("taxonomy", [["Animal", "Cat"]], "kind"), image="b.png"),
@@ -178,7 +178,7 @@ def test_choices_and_taxonomies_of_any_control_are_classes_and_it_is_told(tmp_pa
     assert issues(path) == [(4, "has several fields that may be its class (animal, title): export JSON, not JSON-MIN")]
 
 
-def test_what_gives_an_image_no_class_is_counted_by_kind(tmp_path: Path) -> None:
+def test_annotations_without_a_class_of_the_image_are_counted_by_kind(tmp_path: Path) -> None:
     box = result("rectanglelabels", ["Car"], "box", x=1, y=2, width=3, height=4)
     region = result("choices", ["red"], "colour", x=1, y=2, width=3, height=4)
     tasks = [

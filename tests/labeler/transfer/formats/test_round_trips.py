@@ -198,7 +198,7 @@ def test_a_label_that_was_changed_in_the_table_counts_and_not_its_history(tmp_pa
         ]
 
 
-def test_what_somebody_said_here_since_stays(tmp_path: Path) -> None:
+def test_later_answers_here_stay(tmp_path: Path) -> None:
     with start(tmp_path) as service:
         service.annotate([answer(1, "7"), answer(1, "@cat", annotator="bob"), answer(2, "7")])
         service.annotate([answer(2, "@cat", action="settle", annotator="bob")])
@@ -235,7 +235,7 @@ def test_zips_come_back_as_folders(tmp_path: Path, name: str, held: list[str]) -
         assert state(service) == before
 
 
-def test_what_is_asked_for_and_nothing_else(tmp_path: Path) -> None:
+def test_an_export_contains_what_is_asked_for_and_nothing_else(tmp_path: Path) -> None:
     with start(tmp_path) as service:
         service.catalog.move([2, 3], "test")
         service.annotate([answer(1, "7"), answer(2, "7", annotator="bob"), answer(3, "@cat"), answer(4, "7")])
@@ -300,7 +300,7 @@ def test_predictions_are_told_of_train_images_alone(tmp_path: Path) -> None:
         assert task["predictions"][0]["score"] == 0.9
 
 
-def test_coco_that_is_none_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_coco_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": []}')
     with pytest.raises(Exception, match="not COCO"):
         list(open_source(tmp_path / "a.json").rows())

@@ -88,7 +88,7 @@ def test_a_photo_has_an_ending_that_yolo_takes(tmp_path: Path, uri: str, kind: s
     assert (folder / "names.csv").is_file() == (member != f"1-{uri}")
 
 
-def test_what_yolo_does_not_read_is_named(tmp_path: Path) -> None:
+def test_images_that_yolo_does_not_read_are_named(tmp_path: Path) -> None:
     folder = unpacked([row(1, "a.gif", "train", "cat", "GIF"), row(2, "b.png", "train", "cat")], tmp_path / "out")
     assert [path.name for path in (folder / "train" / "cat").iterdir()] == ["2-b.png"]
     assert "a.gif: has a format that YOLO does not read" in (folder / "left_out.txt").read_text()

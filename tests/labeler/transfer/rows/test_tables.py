@@ -59,7 +59,7 @@ def lost(path: Path) -> list[tuple[int, str]]:
         ("a.png\tcat\t\nb.png\tdog\t\n", "tab"),
     ],
 )
-def test_what_is_between_the_cells_is_found_and_told(tmp_path: Path, text: str, separator: str) -> None:
+def test_the_separator_is_found_and_reported(tmp_path: Path, text: str, separator: str) -> None:
     path = table(tmp_path, text)
     assert pairs(path) == CATS
     (said,) = open_source(path).told()
@@ -319,7 +319,7 @@ def test_a_cell_that_is_optional_costs_no_row(tmp_path: Path) -> None:
     assert "the split '0', which is not train, validation or test: the row is imported without it" in lost(path)[0][1]
 
 
-def test_what_has_no_label_is_counted_and_what_names_no_image_rejected(tmp_path: Path) -> None:
+def test_rows_without_a_label_are_counted_and_rows_without_an_image_rejected(tmp_path: Path) -> None:
     path = table(tmp_path, "filename,label\na.png,cat\nc.png,\n,dog\nd.png, \nb.png,dog\n")
     source = open_source(path)
     rows = source.rows()

@@ -25,7 +25,7 @@ def test_where_every_test_image_has_an_answer_no_further_labels_are_asked_for():
     assert said(0).endswith("all test images have an answer, so only more test images make them more precise.")
 
 
-def test_what_was_not_measured_is_a_dash_or_an_empty_cell():
+def test_an_unmeasured_figure_is_a_dash_or_an_empty_cell():
     assert [measured_figures.value(each) for each in (PRECISE, None)] == ["90.0%", "–"]
     assert [measured_figures.share(each) for each in (0.9, None)] == ["90%", "–"]
     assert [measured_figures.with_interval(each) for each in (PRECISE, None)] == ["90% (86% – 95%)", "–"]

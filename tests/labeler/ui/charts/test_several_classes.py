@@ -94,7 +94,7 @@ def test_pairs_go_by_their_names_of_now_and_lead_to_the_grid() -> None:
     assert said == "- kitten, not dog: [3](/grid?a=1&b=2) of 8 test images with kitten"
 
 
-def test_what_a_forecast_is_about_is_the_macro_f1() -> None:
+def test_a_forecast_is_about_macro_f1() -> None:
     name, found = goal_metric(of_several(20))
     assert (name, found.value, found.n) == ("macro F1", 0.6, 20)
     chosen = RandomEstimate(labels=40, accuracy=found, chosen=found)

@@ -75,7 +75,7 @@ def test_a_page_says_why_no_round_has_begun(monkeypatch: pytest.MonkeyPatch) -> 
         (False, None, ("the head stays",)),
     ],
 )
-def test_what_came_of_a_round_is_told(
+def test_the_outcome_of_a_round_is_shown(
     monkeypatch: pytest.MonkeyPatch, better: bool, serving: str | None, said: tuple[str, ...]
 ) -> None:
     view = ChallengerView(state="waiting", message="waits", round=2, last=last(better=better), serving=serving)

@@ -44,7 +44,7 @@ def running(tmp_path: Path, **values: object) -> AbstractContextManager[Service]
     return labeler(tmp_path, **values)
 
 
-def test_what_the_project_is_made_of_and_a_folder_more(tmp_path: Path) -> None:
+def test_the_folders_of_the_project_are_shown_and_one_is_added(tmp_path: Path) -> None:
     photo(tmp_path / "more" / "a.png", 30)
     with running(tmp_path) as service:
         page = opened()

@@ -43,7 +43,7 @@ def test_the_usual_form_of_an_address(given: str, kept: str) -> None:
         ("https://a\n.example/b.zip", "contains a character that cannot be printed"),
     ],
 )
-def test_what_is_no_address_of_images(given: str, reason: str) -> None:
+def test_an_invalid_address_is_refused_with_a_reason(given: str, reason: str) -> None:
     with pytest.raises(AddressProblem, match=reason) as caught:
         checked(given)
     assert "secret" not in str(caught.value)
@@ -55,7 +55,7 @@ def test_places_of_this_machine() -> None:
     assert not is_address("C:\\photos")
 
 
-def test_what_lies_within_what() -> None:
+def test_which_address_contains_which() -> None:
     assert is_within("s3://b/a/c", ["s3://b/a"])
     assert is_within("s3://b/a", ["s3://b/a"])
     assert is_within("s3://b/a/c", ["s3://b/a/"])

@@ -129,7 +129,7 @@ def test_a_small_member_that_unpacks_to_a_large_one_takes_no_more_than_an_image_
             source(path).read(name, LIMITS)
 
 
-def test_what_is_wrong_with_a_member_is_said(tmp_path: Path) -> None:
+def test_each_problem_of_a_member_has_its_reason(tmp_path: Path) -> None:
     path = write_zip(tmp_path / "a.zip", {"a.png": picture(1), "b.png": picture(2)}, zipfile.ZIP_STORED)
     whole = path.read_bytes()
     path.write_bytes(whole.replace(picture(2), picture(2)[:-9] + b"x" * 9))

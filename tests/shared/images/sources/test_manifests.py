@@ -286,7 +286,7 @@ def test_a_password_of_a_web_server_comes_from_netrc(tmp_path: Path, monkeypatch
     ("text", "reason"),
     [(b"a;b\n1;2", "has no column of images"), (b"url\n\xff\xfe", "is not a table"), (b"", "no column")],
 )
-def test_what_is_no_table_of_images(tmp_path: Path, text: bytes, reason: str) -> None:
+def test_a_file_that_is_no_table_of_images_is_refused_with_a_reason(tmp_path: Path, text: bytes, reason: str) -> None:
     (tmp_path / "list.csv").write_bytes(text)
     with pytest.raises(ImageProblem, match=reason):
         uris(source(tmp_path / "list.csv"))

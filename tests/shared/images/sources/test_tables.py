@@ -91,7 +91,7 @@ def refuse(*_: object, **__: object) -> bytes:
     raise ConnectionError
 
 
-def test_what_is_wrong_with_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_problem_of_a_table_has_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
     with pytest.raises(ImageProblem, match="has no column of images: name one of its columns"):
         uris(source(tmp_path / "a.parquet"))

@@ -161,7 +161,7 @@ def test_the_key_changes_with_weights_size_and_normalisation_and_with_nothing_el
     assert all(key.startswith(TINY) and "/" not in key for key in keys)
 
 
-def test_pth_files_and_a_classifier_in_them_are_fine(tmp_path: Path, weights: Path) -> None:
+def test_pth_files_and_a_classifier_in_them_are_accepted(tmp_path: Path, weights: Path) -> None:
     torch.manual_seed(0)
     network = timm.create_model(TINY, num_classes=7)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "tiny.pth")
@@ -294,7 +294,7 @@ def test_a_network_used_before_is_used_again_whatever_is_available_now(
     assert ResolvedBackbone.read(used.as_dict()) == used
 
 
-def test_a_hub_that_takes_the_connection_and_never_answers_is_out_of_reach(
+def test_a_hub_that_never_answers_counts_as_unreachable(
     no_hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

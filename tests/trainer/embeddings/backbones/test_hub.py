@@ -85,7 +85,7 @@ def test_weights_whose_size_the_hub_does_not_tell_are_not_downloaded(
     assert Hub.asked == []
 
 
-def test_what_a_killed_download_left_is_no_progress_of_the_next_one(hub: None, no_hub: Path) -> None:
+def test_leftovers_of_a_killed_download_do_not_count_as_progress(hub: None, no_hub: Path) -> None:
     left = no_hub / f"models--{REPOSITORY.replace('/', '--')}" / "blobs" / "b1946ac9.0a1b2c3d.incomplete"
     left.parent.mkdir(parents=True)
     left.write_bytes(bytes(2 * len(Hub.weights)))
@@ -96,9 +96,7 @@ def test_what_a_killed_download_left_is_no_progress_of_the_next_one(hub: None, n
     assert told[0].done == 0
 
 
-def test_what_killed_downloads_left_is_deleted_and_what_another_process_downloads_stays(
-    hub: None, no_hub: Path
-) -> None:
+def test_leftovers_of_killed_downloads_are_deleted_but_not_a_download_in_progress(hub: None, no_hub: Path) -> None:
     parts = [no_hub / f"models--timm--{name}" / "blobs" / "b1946ac9.0a1b2c3d.incomplete" for name in ("old", "now")]
     for part in parts:
         part.parent.mkdir(parents=True)
@@ -115,7 +113,7 @@ def test_a_download_that_brings_more_than_was_announced_ends(hub: None, monkeypa
         fetch_weights(TINY, REPOSITORY)
 
 
-def test_an_address_of_the_hub_that_is_none_is_out_of_reach(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_hub_address_counts_as_unreachable(no_hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://hub:port")
     assert not hub_answers()
 

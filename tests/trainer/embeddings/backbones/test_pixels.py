@@ -59,7 +59,7 @@ def test_it_is_the_same_after_saving_and_another_after_another_fit(tmp_path: Pat
     assert PixelBackbone.fit(noise(10, seed=2, size=16), seed=0).key != backbone.key
 
 
-def test_what_is_missing_or_torn_must_be_fitted_again(tmp_path: Path) -> None:
+def test_missing_or_incomplete_files_are_fitted_again(tmp_path: Path) -> None:
     path = tmp_path / "pixels.safetensors"
     assert PixelBackbone.load(path) is None
     PixelBackbone.fit(noise(3), seed=0).save(path)

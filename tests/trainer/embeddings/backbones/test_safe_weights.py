@@ -61,7 +61,7 @@ def test_a_header_longer_than_the_file_is_refused(tmp_path):
 
 
 @given(st.data())
-def test_no_prefix_of_a_file_is_taken_for_one(tmp_path_factory, data):
+def test_no_truncated_file_is_accepted(tmp_path_factory, data):
     content = save(ARRAYS)
     cut = data.draw(st.integers(0, len(content) - 1))
     with pytest.raises(ModelFileError):
@@ -99,6 +99,6 @@ def test_other_shapes_than_expected_are_refused(tmp_path, expected, named):
         read_arrays(path, expected)
 
 
-def test_no_file_is_a_sentence(tmp_path):
+def test_a_missing_file_gives_one_sentence(tmp_path):
     with pytest.raises(ModelFileError, match="cannot be read"):
         shapes_in(tmp_path / "gone.safetensors")

@@ -154,7 +154,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_what_takes_too_much_memory_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
+def test_a_file_that_needs_too_much_memory_is_refused_before_it_is_read(tmp_path: Path, name: str) -> None:
     LARGE[name](tmp_path / name)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(VectorFileError, match="MB of memory, more than this project's limit of 1 MB: save only"):

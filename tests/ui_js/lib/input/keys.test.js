@@ -63,7 +63,7 @@ test("a field keeps its keys; a button and a check box keep Enter and Space", ()
   assert.equal(keepsKey({ tagName: "BODY" }, "Enter"), false);
 });
 
-test("a page hears its keys and nobody after it does; what it does not want goes on", () => {
+test("a page consumes its own keys and passes on all others", () => {
   const { press, taken } = page();
   const after = [];
   addEventListener("keydown", ({ key }) => after.push(key));
@@ -73,7 +73,7 @@ test("a page hears its keys and nobody after it does; what it does not want goes
   assert.deepEqual([taken, after], [["1"], ["1"]]);
 });
 
-test("Alt, composing, other commands, held keys and keys of a dialog are not the page's", () => {
+test("a page ignores Alt, composed characters, other commands, held keys and keys of a dialog", () => {
   const { press, taken } = page({ commands: ["Z"], elsewhere: (target) => target.inDialog });
   for (const more of [
     { altKey: true },
@@ -108,7 +108,7 @@ test("with single keys off only Enter, Esc, Space, arrows and commands are short
   assert.equal(press("a"), true);
 });
 
-test("with single keys off Streamlit hears none, but a field does", () => {
+test("with single keys off, Streamlit gets none, but a field does", () => {
   const press = keyboard();
   silenceSingleKeys(signal);
   const streamlit = [];

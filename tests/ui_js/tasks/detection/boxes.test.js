@@ -46,7 +46,7 @@ function check({ x, y, w, h }, { width, height }) {
   assert.ok(w >= 1 - 1e-9 && h >= 1 - 1e-9, `${w} × ${h}`);
 }
 
-test("whatever is drawn, moved, stretched or grown, the labeler takes it", () => {
+test("the labeler accepts every box that is drawn, moved, resized or grown", () => {
   const roll = dice(1);
   for (let run = 0; run < RUNS; run++) {
     const size = some(roll);
@@ -61,7 +61,7 @@ test("whatever is drawn, moved, stretched or grown, the labeler takes it", () =>
   }
 });
 
-test("an edge that is dragged moves alone, and past the opposite one it turns the box over", () => {
+test("a dragged edge moves alone, and flips the box when it passes the opposite one", () => {
   const size = { width: 100, height: 80 };
   const rect = { x: 20, y: 10, w: 30, h: 40 };
   assert.deepEqual(stretched(rect, "e", { x: 70, y: 0 }, size), { x: 20, y: 10, w: 50, h: 40 });
@@ -109,7 +109,7 @@ test("the smallest box under the pointer comes first, and a tiny one is hit from
   assert.deepEqual(keys(150, 50), []);
 });
 
-test("any box has a place to hold each corner, and one to move it by", () => {
+test("every box has a place to grab each corner, and one to move it by", () => {
   const roll = dice(3);
   for (let run = 0; run < RUNS; run++) {
     const rect = { x: roll.between(0, 50), y: roll.between(0, 50), w: roll.between(1, 50), h: roll.between(1, 50) };
@@ -122,7 +122,7 @@ test("any box has a place to hold each corner, and one to move it by", () => {
   }
 });
 
-test("each step can be taken back and forth, and a box keeps where it came from", () => {
+test("each step can be undone and redone, and a box keeps its origin", () => {
   const roll = dice(4);
   for (let run = 0; run < 100; run++) {
     const size = { width: 200, height: 100 };
@@ -162,7 +162,7 @@ test("each step can be taken back and forth, and a box keeps where it came from"
   }
 });
 
-test("a key that is held down is one step back; an untouched suggestion is accepted, and a corrected one says so", () => {
+test("one undo reverts a held key; an unchanged suggestion counts as accepted, a changed one as corrected", () => {
   const edits = Edits.suggested({ width: 100, height: 100 }, [
     { label: RED, confidence: 0.9, x: 10, y: 10, w: 20, h: 20 },
     { label: RED, confidence: 0.6, x: 60, y: 60, w: 20, h: 20 },
@@ -287,7 +287,7 @@ test("a drag moves the picked box or its edge; over another box it draws, and wi
   assert.deepEqual(placed(edits)[1], [60, 60, 20, 20]);
 });
 
-test("a box that was just drawn is stretched by its grips alone, so that one inside it can be drawn at once", () => {
+test("a box that was just drawn is resized only by its handles, so that another can be drawn inside it", () => {
   const { edits, drag } = handOver();
   drag(at(20, 20), at(180, 180));
   drag(at(60, 60), at(100, 100));
@@ -322,7 +322,7 @@ test("names of boxes stand on the stage, and beside each other where boxes are i
   }
 });
 
-test("what is drawn and not confirmed outlives a reload", () => {
+test("unconfirmed boxes survive a reload", () => {
   forget();
   const size = { width: 100, height: 100 };
   const drafts = new Drafts("log");

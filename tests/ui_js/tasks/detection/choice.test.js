@@ -40,7 +40,7 @@ const draw = ({ editor }, x) => {
   editor.changed();
 };
 
-test("Enter confirms what is drawn and what is suggested; with nothing drawn it names the key for that", () => {
+test("Enter confirms drawn and suggested boxes; without any box, it names the key for “nothing here”", () => {
   const { choice, said } = choosing();
   choice.begin(question(), [], false, [suggested(0), suggested(20, 0.4)]);
   assert.match(said(), /^2 boxes: 2 red\. 2 suggested$/);
@@ -90,7 +90,7 @@ test("a class is that of the next box, or of the one that is chosen; a box just 
   assert.deepEqual(classes.on, [BLUE]);
 });
 
-test("an answer comes back with its boxes: unchanged it stays, changed it is another", () => {
+test("an earlier answer comes back with its boxes: unchanged it stays, changed it is a new answer", () => {
   const { choice } = choosing();
   const boxes = [box(0, RED, "accepted"), box(20, GREEN, "imported")];
   const given = () => question({ given: { answers: [{ action: "label", answer: { boxes } }] } });
@@ -106,7 +106,7 @@ test("an answer comes back with its boxes: unchanged it stays, changed it is ano
   assert.deepEqual(choice.accept().answer.boxes, boxes);
 });
 
-test("what is drawn is kept while another image is looked at, until it is confirmed", () => {
+test("unconfirmed boxes are kept while another image is on screen", () => {
   const { choice } = choosing();
   const first = question();
   choice.begin(first, [], false, []);
@@ -128,7 +128,7 @@ test("what is drawn is kept while another image is looked at, until it is confir
   assert.equal(choice.edits.boxes.length, 0);
 });
 
-test("what was drawn before a reload, or on an answer that an undo took back, stays when another image is looked at", () => {
+test("boxes from before a reload, or of an undone answer, are kept while another image is on screen", () => {
   const { choice } = choosing();
   const first = question({ draft: { boxes: [box(70)] } });
   choice.begin(first, [], false, []);
@@ -145,7 +145,7 @@ test("what was drawn before a reload, or on an answer that an undo took back, st
   assert.equal(again.edits.boxes.length, 2);
 });
 
-test("undo belongs to the card where nothing was changed on the image", () => {
+test("without a change on the image, undo belongs to the card", () => {
   const { choice } = choosing();
   choice.begin(question(), [], false, [suggested(0)]);
   assert.equal(choice.undo(), false);
@@ -156,7 +156,7 @@ test("undo belongs to the card where nothing was changed on the image", () => {
   assert.equal(choice.undo(), false);
 });
 
-test("keys without a chosen box mean what they mean on every card", () => {
+test("without a selected box, keys mean what they mean on every card", () => {
   const { choice } = choosing();
   choice.begin(question(), [], false, [suggested(0)]);
   for (const name of ["ArrowLeft", "Backspace", "Delete", "Escape"]) assert.equal(choice.key(key(name)), false, name);
@@ -168,7 +168,7 @@ test("keys without a chosen box mean what they mean on every card", () => {
   assert.equal(choice.edits.boxes.length, 0);
 });
 
-test("a class that somebody deletes is asked for again, and one that is merged takes its boxes along", () => {
+test("boxes of a deleted class need another class, and boxes of a merged class follow it", () => {
   const { choice, classes } = choosing();
   choice.begin(question(), [], false, []);
   draw(choice, 0);
