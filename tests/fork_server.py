@@ -198,7 +198,7 @@ def become(request: dict[str, Any]) -> NoReturn:
     np.random.seed()  # otherwise each fork would draw the same numbers
     if request["until"]:
         _end_with(request["until"])
-    if request["program"] == "trainer.jobs.worker":
+    if request["program"] in ("trainer", "trainer.jobs.worker"):
         for name, value in json.loads(os.environ.get(forks.CONSTANTS, "{}")).items():
             module, _, constant = name.rpartition(".")
             getattr(import_module(module), constant)  # it is there

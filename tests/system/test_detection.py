@@ -1,22 +1,29 @@
 """Boxes drawn over HTTP come back as suggested boxes, are measured on images that nothing learns from, and survive a
 kill. Both real services, real HTTP."""
 
+import json
 from uuid import uuid4
 
 import pytest
 
+from tests import forks
 from tests.services import running_services, wait_for
 from tests.trainer.scenes import answer, scenes
 
 pytestmark = pytest.mark.system
+
+SMALL = {"trainer.detection.pyramid.SIZE": 96}
+"""An eleventh of the work. Detection in `test_kills.py` starts a trainer with the usual canvas."""
 
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory):
     folder, _ = scenes(tmp_path_factory.mktemp("scenes"), 60)
     about = {"images": folder, "task": "detection", "classes": "square,disc", "test_set_frac": 0.25}
-    with running_services(images=1, labeler={**about, "test_free_labels": 6}, trainer={"images": folder}) as services:
-        yield services
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(forks.CONSTANTS, json.dumps(SMALL))
+        with running_services(images=1, labeler={**about, "test_free_labels": 6}, trainer={"images": folder}) as pair:
+            yield pair
 
 
 def draw(services, count):
