@@ -29,8 +29,8 @@ ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
 TESTS = "FORKS_TESTS"
 """An environment variable: JSON of the folders of which pytest's workers run the tests."""
 CONSTANTS = "FORKS_CONSTANTS"
-"""An environment variable: JSON of constants, by full name, that a trainer and its job workers override. Tests use it for
-very short trainings. What is started in full ignores it.
+"""An environment variable: JSON of constants, by full name, that a trainer and its job workers override. Tests use it
+for very short trainings. What is started in full ignores it.
 """
 READ_AT_START = (
     *("FLYWHEEL_", "FORKS_", "PYTEST_", "PYTHONPATH", "STREAMLIT_", "COLUMNS", "BROWSER", "PICTURES"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Any
+from typing import Any, Literal
 
-from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+from playwright.sync_api import Browser, Locator, Page, Playwright, ViewportSize, expect
 
 from tests.services import HOME
 
@@ -55,9 +55,24 @@ def launch(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=next(found, None), args=FLAGS)
 
 
-def keep_picture(page: Page, name: str, *, full_page: bool = False, after_ms: float = 0) -> None:
-    """Save a screenshot for a person to look at, if the environment variable `PICTURES` is set. No test needs it."""
+def keep_picture(
+    page: Page,
+    name: str,
+    *,
+    full_page: bool = False,
+    after_ms: float = 0,
+    size: ViewportSize | None = None,
+    scheme: Literal["light", "dark"] | None = None,
+) -> None:
+    """Save a screenshot for a person to look at, if the environment variable `PICTURES` is set. No test needs it.
+
+    `size` and `scheme` are those of the page from then on.
+    """
     if os.environ.get("PICTURES"):
+        if size is not None:
+            page.set_viewport_size(size)
+        if scheme is not None:
+            page.emulate_media(color_scheme=scheme)
         page.wait_for_timeout(after_ms)
         page.screenshot(path=ARTIFACTS / name, full_page=full_page)
 

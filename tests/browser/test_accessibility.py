@@ -199,12 +199,12 @@ window.keyboard = (() => {
       const element = active();
       if (!element || element === document.body || visited.has(element)) return null;
       visited.add(element);
-      const still = () => Promise.all(document.getAnimations().map((each) => each.finished.catch(() => null)));
-      await still();
+      const still = () => document.getAnimations().forEach((each) => each.finish());
+      still();
       const focused = look(element);
       element.blur();
-      await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-      await still();
+      await new Promise((resolve) => setTimeout(resolve));
+      still();
       const shown = look(element) !== focused;
       element.focus({ focusVisible: true });
       return { what: name(element), shown };

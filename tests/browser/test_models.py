@@ -7,10 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests.browser.card import keep_picture
 from tests.browser.numbers import compare_numbers
+from tests.browser.test_pages import SCHEMES
 from tests.services import Services, wait_for
 
 pytestmark = pytest.mark.browser
@@ -44,8 +45,7 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     expect(page.get_by_text("Where they differ")).to_be_visible()
     expect(page.get_by_text("Off: no network embeds the images")).to_be_visible()  # why there is no challenger
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(2)
-    page.set_viewport_size({"width": 1280, "height": 2_200})
-    keep_picture(page, "models.png")
+    keep_picture(page, "models.png", size={"width": 1280, "height": 2_200})
     page.get_by_role("button", name="Promote", exact=True).click()
     expect(page.get_by_text("answers predictions; questions always come")).to_contain_text("more-labels")
     page.get_by_text("Download more-labels").click()
@@ -71,7 +71,7 @@ def test_versions_are_kept_compared_and_promoted(pair: Services, page: Page, tmp
     expect(page.get_by_text("The version needs a name")).to_be_visible()
     expect(page.get_by_label("Name of the new version")).to_be_visible()  # a refusal closes nothing that is open
     expect(page.get_by_text(re.compile(r"% sure\. "))).to_be_visible()
-    for width, scheme in ((390, "light"), (390, "dark"), (1280, "dark")):
-        page.set_viewport_size({"width": width, "height": 2_600})
-        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        keep_picture(page, f"models-{width}-{scheme}.png", after_ms=1_500)
+    for width in (390, 1280):
+        for scheme in SCHEMES:
+            name, size = f"models-{width}-{scheme}.png", ViewportSize(width=width, height=2_600)
+            keep_picture(page, name, size=size, scheme=scheme, after_ms=1_500)
