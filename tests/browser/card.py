@@ -15,12 +15,12 @@ ARTIFACTS = HOME / "test-artifacts"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 
-# A page is left before code made faster, or memory cleared, is worth what it costs: half of what V8's threads do, and a
-# quarter of a page's CPU time.
+# A page closes before optimised code or garbage collection pays off. Without both, V8's threads do half the work, which
+# saves a quarter of a page's CPU time.
 FLAGS += ["--js-flags=--no-opt --no-maglev --max-lazy --initial-heap-size=512 --min-semi-space-size=64"]
 
-# A page that several tests visit one after the other gets the script from each, and the first one records; it also runs
-# on pages without a card, where an image may have another address.
+# If several tests share a page, each adds this script, and the first one records. The script also runs on pages without
+# a card, where an image may have another address.
 RECORD = """
 if (!window.recorded) {
   window.recorded = { keys: [], answers: [], painted: [], refused: [], undone: [] };

@@ -52,8 +52,8 @@ class Launched(NamedTuple):
 
 @pytest.fixture(scope="session")
 def launched() -> Iterator[Launched]:
-    """One browser for all modules, because a launch takes two seconds. Playwright lets its event loop pass for the one
-    that runs in this thread, which the tests of other rooms, with loops of their own, must not meet.
+    """One browser for all modules, because a launch takes two seconds. Playwright marks its event loop as the running
+    one of this thread. Tests of other rooms have loops of their own, so the mark is removed for them.
     """
     with sync_playwright() as playwright:
         browser = launch(playwright)
@@ -72,8 +72,8 @@ def browser(launched: Launched) -> Iterator[Browser]:
 
 
 def new_context(browser: Browser) -> BrowserContext:
-    """For somebody who asked their system for less motion. Our own pages look the same to everybody. Streamlit leaves
-    away what fades and turns while a page loads, of which each frame is drawn: a tenth of a page's CPU time.
+    """A context for a person who asked for less motion. Our own pages look the same to everybody. Streamlit
+    then shows no animation while a page loads, which saves a tenth of a page's CPU time.
     """
     context = browser.new_context(viewport=LAPTOP, color_scheme="light", reduced_motion="reduce")
     context.set_default_timeout(30_000)
@@ -122,7 +122,7 @@ def leave(page: Page) -> None:
 def page(context: BrowserContext, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page that must log no error, except in tests marked `provokes_errors`. A failed test leaves a screenshot.
 
-    One test after the other has the same page, emptied: to compile Streamlit's scripts in a new one costs as much as
+    All tests share one page, which is emptied in between: to compile Streamlit's scripts in a new page costs as much as
     to run them.
     """
     page = context.pages[0] if context.pages else context.new_page()

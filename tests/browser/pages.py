@@ -20,7 +20,7 @@ TITLES = {
 }
 """Address → the name of its link."""
 
-# Streamlit says on its outermost element whether the page's script runs. What a page showed before goes when it ends.
+# Streamlit's outermost element says whether the page's script runs. Elements of the last page go when the script ends.
 COUNT = """() => {
   const app = document.querySelector("[data-testid=stApp]");
   window.scriptRuns = 0;
@@ -30,7 +30,7 @@ COUNT = """() => {
   }).observe(app, { attributes: true, attributeFilter: ["data-test-script-state"] });
 }"""
 
-# A run that was over before anybody looked is not counted: then it is enough that none has been under way for long.
+# A run may end before the first look. Then it is enough that no run has been under way for some time.
 RAN = """() => scriptRuns > 0 || (performance.now() - followedAt > 5000 &&
   document.querySelector("[data-testid=stApp]").dataset.testScriptState === "notRunning")"""
 

@@ -1,7 +1,7 @@
 """The pages for people who see little, use no mouse, or have a small screen.
 
-Names, roles and contrast are what axe-core finds by the rules of WCAG 2.2 A and AA. With keys, Tab must come to
-everything that can be operated, and show where it is. No page scrolls sideways.
+axe-core checks names, roles and contrast by the rules of WCAG 2.2 A and AA. Tab must reach every control and show which
+one has the focus. No page scrolls sideways.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def test_nothing_scrolls_sideways_on_a_narrow_page(visited: Page, request: pytes
         visited.wait_for_function(f"most => {part}.scrollWidth <= most", arg=NARROW["width"])
 
 
-# To describe also what passes takes longer than to look for what does not.
+# Reports of passed checks take longer than the checks.
 FIND = """async (rules) =>
   (await axe.run(document, { runOnly: rules, resultTypes: ["violations"] })).violations
 """

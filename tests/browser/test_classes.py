@@ -68,9 +68,7 @@ def test_merge_says_how_many_labels_move(card: Card, own: Services) -> None:
     expect(classes).to_contain_text("2 labels would become labels of the class that you choose.")
     expect(classes.get_by_role("button", name="Merge", exact=True)).to_be_disabled()
     own.annotate([own.answer(card.image_id, "red", "somebody else")]).raise_for_status()
-    expect(classes).to_contain_text(
-        "3 labels would become labels"
-    )  # the number is the labeler's, also while it changes
+    expect(classes).to_contain_text("3 labels would become labels")  # the labeler counts, even while the number changes
     classes.get_by_label("Class that red becomes part of").select_option("blue")
     expect(classes).to_contain_text(
         "3 labels become “blue”; “red” still works as a name for it. This cannot be undone."

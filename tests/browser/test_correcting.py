@@ -74,7 +74,7 @@ def test_undo_of_a_correction_gives_the_first_answer_back(card: Card, labeler: S
     assert [row["action"] for row in rows_of(labeler, card.annotator)] == ["label", "label", "undo", "undo"]
 
 
-@pytest.mark.provokes_errors  # 409 names what would be taken back
+@pytest.mark.provokes_errors  # 409 names what would be undone
 def test_undo_takes_a_bulk_action_of_another_page_back_at_once(card: Card, labeler: Services) -> None:
     image = card.key("1")
     card.wait_saved()
@@ -83,7 +83,7 @@ def test_undo_takes_a_bulk_action_of_another_page_back_at_once(card: Card, label
     many = [each["id"] for each in entries if each["split"] == "train" and each["id"] not in answered][-5:]
     answers = [{**labeler.answer(each, "blue", card.annotator), "source": "grid"} for each in many]
     labeler.annotate(answers).raise_for_status()
-    card.page.reload()  # what this page answered itself comes first, until it is opened anew
+    card.page.reload()  # this page's own answers come first, until it is reloaded
     card.wait_for_image()
     card.page.keyboard.press("z")
     expect(card.part("message")).to_have_text(

@@ -27,7 +27,7 @@ def test_photos_and_labels_are_given_on_a_page(services: Services, page: Page, t
     (trip / "dog" / "broken.png").write_bytes(b"no image")
     (trip / "cat" / "copy.png").write_bytes((trip / "cat" / "1.png").read_bytes())
     photo(tmp_path / "4.png", 950)
-    (trip / "cat" / "IMG_4").write_bytes((tmp_path / "4.png").read_bytes())  # what it is its content says
+    (trip / "cat" / "IMG_4").write_bytes((tmp_path / "4.png").read_bytes())  # its content says what it is
     (trip / "notes.doc").write_bytes(b"hello")
     page.goto(f"{services.labeler.url}/data")
     add = page.get_by_test_id("add")

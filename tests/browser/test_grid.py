@@ -81,7 +81,7 @@ def test_images_are_selected_and_labeled_by_keyboard_alone(open_grid: OpenGrid, 
     green = class_ids(own)["green"]
     assert sorted(given(own, grid.annotator)) == sorted(("label", each, green, "grid") for each in chosen)
     expect(grid.part("chosen")).to_have_text("0 of 86 chosen")
-    assert grid.ids[0] == first[1]  # what was labeled made room, what was not stayed in its order
+    assert grid.ids[0] == first[1]  # labeled images left, and the others kept their order
     press_key(grid.page, "г@KeyU")  # on a Russian one
     expect(grid.part("message")).to_have_text("Undid 4 answers.")
     expect(grid.part("chosen")).to_have_text("0 of 90 chosen")
@@ -319,7 +319,7 @@ def test_accepting_predictions_labels_no_held_out_image(taught: Services, page: 
     )
     grid.page.keyboard.press("u")
     expect(grid.part("message")).to_have_text(f"Undid {shown} answers.")
-    grid.page.keyboard.press("u")  # finds nothing more of this person, and takes back nothing of the page Label
+    grid.page.keyboard.press("u")  # nothing of this person is left in the grid, and answers of the page Label stay
     expect(grid.part("message")).to_contain_text("no answer")
     assert rows_of(taught, annotator)[-1]["image_id"] != other
     wait_for(lambda: all(each["status"] == "unlabeled" for each in tiles(taught, [row["image_id"] for row in rows])))

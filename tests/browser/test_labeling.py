@@ -25,7 +25,9 @@ def test_keys_and_clicks_answer_the_image_on_screen(card: Card, labeler: Service
         lambda: card.class_button("red").click(),
         lambda: card.page.keyboard.press("s"),
         lambda: card.page.keyboard.press("f"),
-        lambda: card.class_button("blue").press("Enter"),  # a focused button has the key, not the suggestion
+        lambda: card.class_button("blue").press(
+            "Enter"
+        ),  # the key presses the focused button and does not accept the suggestion
     ):
         card.wait_for_image()
         images.append(card.image_id)
@@ -59,7 +61,7 @@ def test_typing_25_keys_a_second_loses_doubles_and_misplaces_nothing(card: Card,
 
 def test_keys_faster_than_the_screen_wait_for_their_image_or_are_refused(card: Card, labeler: Services) -> None:
     first = card.image_id
-    # With no image behind it yet, the card would refuse both keys: there is nothing that they could mean.
+    # Without a next image, the card would refuse both keys.
     fetched = "performance.getEntriesByType('resource').filter(({ name }) => /images.\\d+.thumbnail/.test(name)).length"
     card.page.wait_for_function(f"{fetched} > 5")
     answered_at_once = card.page.evaluate(
@@ -189,7 +191,7 @@ def test_with_many_classes_letters_search_for_a_class(card: Card, labeler: Servi
         card.page.keyboard.press("Escape")
         expect(card.part("filter")).not_to_be_focused()
         assert card.image_id == image
-        card.page.keyboard.type("shade H")  # a capital in the midst of a name is no key
+        card.page.keyboard.type("shade H")  # a capital within a name is not a shortcut
         expect(card.part("class")).to_have_count(1)
         card.key("Enter")
         expect(card.part("class")).to_have_count(12)

@@ -47,7 +47,7 @@ def test_on_a_full_disk_labels_wait_in_the_browser_and_the_bar_says_why(card: Ca
         expect(card.part("saved")).to_have_text(waits)
         expect(trouble).to_contain_text("is full")
         expect(trouble).to_contain_text("Everything that was confirmed is safe. Free some space there")
-        card.wait_for_image()  # what is looked at needs no room
+        card.wait_for_image()  # reading needs no disk space
         card.page.get_by_role("link", name="Progress").click()
         expect(card.page.get_by_test_id("error")).to_contain_text("Everything that was confirmed is safe")
         expect(card.page.get_by_role("heading", name="Labels by class")).to_be_visible()  # the bar is on both pages
@@ -88,7 +88,7 @@ def test_a_label_is_never_sent_to_another_project(mortal: Services, page: Page, 
     mortal.labeler.settings["workspace"] = tmp_path / "another"
     mortal.labeler.start()
     page.unroute(POSTS)
-    page.wait_for_function("recorded.answers.length === 0")  # the page began anew, with the other project
+    page.wait_for_function("recorded.answers.length === 0")  # the page was loaded again, with the other project
     image = card.key("2")
     card.wait_saved()
     assert [row["image_id"] for row in rows_of(mortal, annotator)] == [image]

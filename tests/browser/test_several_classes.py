@@ -57,7 +57,7 @@ def test_classes_are_switched_on_and_confirmed_and_an_earlier_answer_is_shown_ag
     card = choosing
     expect(card.part("task")).to_have_text("Several classes per image")
     expect(card.part("suggestion")).to_have_text("Suggested: green 75%")
-    assert pressed(card) == []  # suggestions begin switched on only where somebody wants that
+    assert pressed(card) == []  # suggestions are preselected only if the setting says so
     first = card.image_id
     card.page.keyboard.press("Enter")
     expect(card.part("message")).to_contain_text("“None of these”")
@@ -81,7 +81,7 @@ def test_classes_are_switched_on_and_confirmed_and_an_earlier_answer_is_shown_ag
     card.key("z")  # the skip
     card.key("z")
     assert card.image_id == second
-    expect(card.part("chosen")).to_have_text("None of these")  # a slip is corrected, not done anew
+    expect(card.part("chosen")).to_have_text("None of these")  # a slip can be corrected
     card.page.keyboard.press("3")
     card.key("Enter")
     card.part("answer").last.click()  # a correction of the first

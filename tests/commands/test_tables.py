@@ -1,4 +1,4 @@
-"""What the tables of the command line do with long names at 80 columns."""
+"""Tables of the command line with long names, at 80 columns."""
 
 from __future__ import annotations
 

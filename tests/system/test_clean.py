@@ -84,7 +84,7 @@ def test_one_command_from_labels_to_the_wrong_ones(tmp_path, labeled):
         assert len(found()) == WRONG - taken["accepted"]  # what was fixed stays fixed
         assert waiting()["errors"] == taken["accepted"]
         state = httpx.get(f"{url}/api/project").json()["trainer"]["state"]
-        assert state not in ("stopping", "stopped")  # nothing was asked, so that nothing is left to ask ends nothing
+        assert state not in ("stopping", "stopped")  # nobody was asked, so an empty queue does not stop the trainer
         running = export(tmp_path, "labels.csv", "--labeler-url", url, "--where", "split=train label=red")
         in_use = export(tmp_path, "in_use.csv", "--workspace", "W", "--where", "split=train label=red")
     assert running.returncode == 0, running.stderr

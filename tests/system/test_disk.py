@@ -57,7 +57,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(disk: SmallDisk) -> None:
             assert labeler.get(path).status_code == 200, path
         for path in ("/status", "/evaluations", "/predictions", "/models", "/metrics", "/settings"):
             assert trainer.get(path).status_code == 200, path
-        assert services.status()["state"] != "stopping"  # the stop that was refused did not begin
+        assert services.status()["state"] != "stopping"  # the refused stop did not begin
         assert services.status()["disk"]["kind"] == "full"
         wait_for(lambda: told(services) == ["full", "full"], "the bar's words")
         for _ in range(20):

@@ -28,7 +28,7 @@ def test_the_queue_is_ordered_before_the_first_label(services):
     (item,) = services.queue("fresh")
     assert item["score"] is not None
     assert item["reason"]
-    assert item["suggestions"] == []  # nobody has said what a class looks like
+    assert item["suggestions"] == []  # there is no label yet
 
 
 def test_a_batch_changes_the_queue_and_brings_suggestions(services):

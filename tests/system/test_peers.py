@@ -105,7 +105,7 @@ def test_a_restored_backup_is_noticed(tmp_path):
             if (aside / "trainer" / name).exists():
                 (aside / "trainer" / name).rename(services.workspace / "trainer" / name)
         services.labeler.start()
-        services.label(25)  # now the restored log is longer than what the trainer holds: only log_id can tell
+        services.label(25)  # now the restored log is longer than the trainer's copy, so only log_id tells them apart
         services.trainer.start()
         wait_for(services.caught_up, "the restored log")
         trained = services.get("/api/project")["splits"]["train"]["labeled"]

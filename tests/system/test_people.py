@@ -19,7 +19,9 @@ def test_the_trainer_learns_what_was_settled_and_forgets_it_when_taken_back():
             image_id = services.queue("ann")[0]["image_id"]
             truth = services.truth[names[image_id]]
             services.annotate([services.answer(image_id, truth, "ann")]).raise_for_status()
-            assert services.queue("bob")[0]["image_id"] == image_id  # what one has begun the other is asked next
+            assert (
+                services.queue("bob")[0]["image_id"] == image_id
+            )  # an image that one person answered is asked next of the other
             said = truth
             if disputed is None:
                 said = next(name for name in ("red", "green") if name != truth)

@@ -66,7 +66,7 @@ def test_the_example_goes_from_splits_to_a_promoted_version(services, tmp_path):
     models = httpx.get(services.trainer.url + "/models").json()
     assert models["promoted"] == report["version"]
     assert f"{report['version']} is promoted." in shown
-    # The night after: the version in use is cloned, and nothing could gain so much.
+    # The next night: the version in use is cloned, and the required gain is too high for any version.
     stricter = example(
         services,
         file,

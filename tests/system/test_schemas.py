@@ -1,4 +1,4 @@
-"""Each service against its OpenAPI schema: requests that it allows and forbids are sent, and nothing fails."""
+"""Each service against its OpenAPI schema: it answers valid and invalid requests, and never fails."""
 
 import re
 from collections.abc import Iterator

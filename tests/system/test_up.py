@@ -144,7 +144,7 @@ def test_impossible_input_gives_one_sentence(tmp_path, arguments, sentence):
     lines = [line for line in done.stderr.splitlines() if line.startswith("Flywheel")]
     assert len(lines) == 1
     if arguments[0] == "up":
-        assert list(tmp_path.iterdir()) == []  # a start that cannot succeed leaves nothing that the next one misreads
+        assert list(tmp_path.iterdir()) == []  # a failed start leaves nothing that the next one could misread
 
 
 def test_a_port_in_use_is_reported_before_anything_is_written(tmp_path):

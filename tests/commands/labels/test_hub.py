@@ -1,4 +1,4 @@
-"""Datasets of the Hub become folders that import reads: from folders laid out as the Hub's, as no Hub is asked."""
+"""Datasets of the Hub become folders that import reads. The tests use folders laid out as the Hub's, and no Hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever imports gets the same: the command line and Python, through HTTP, in posts of a thousand rows."""
+"""The command line and Python import alike, through HTTP, in posts of a thousand rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both sides say is said once, a rule decides where they differ, and what was measured with is never learned."""
+"""A merge keeps each answer once, decides differences by a rule, and never turns a test image into a train image."""
 
 from __future__ import annotations
 

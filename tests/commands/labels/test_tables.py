@@ -1,4 +1,4 @@
-"""Tables on the command line: how one is read is said alike in a dry run and an import, and columns can be named."""
+"""Tables on the command line: a dry run and an import report alike how they read one, and columns can be named."""
 
 from __future__ import annotations
 

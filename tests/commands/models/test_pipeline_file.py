@@ -1,4 +1,4 @@
-"""The TOML of a pipeline: what it means, and how what cannot be is said."""
+"""The TOML of a pipeline: what it means, and the messages about invalid values."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What changes much at once is said in numbers first, and done unasked only where nobody watches or `--yes` says so."""
+"""Commands that change much ask first, with numbers, unless there is no terminal or `--yes` is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every path and every empty word that a command is given, over all commands: one sentence, before anything is done."""
+"""Wrong paths and empty arguments, for all commands: each gives one sentence, before anything is done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command finds the project that is meant, says which it is, and writes into no other."""
+"""Every command finds the right project, names it, and writes into no other."""
 
 from __future__ import annotations
 

@@ -39,7 +39,9 @@ def test_projects_of_this_machine_are_listed(tmp_path: Path) -> None:
     listed = run("projects")
     narrow = CliRunner().invoke(app, ["projects"], env={"COLUMNS": "80"}).output
     for path in (workspace, tmp_path / "photos"):
-        assert any(line.endswith(f" {path}") for line in narrow.splitlines())  # to be copied, however narrow
+        assert any(
+            line.endswith(f" {path}") for line in narrow.splitlines()
+        )  # it can be copied, even from a narrow table
     for words in ("photos", str(workspace), str(tmp_path / "photos"), "http://127.0.0.1:4000"):
         assert words in listed
 

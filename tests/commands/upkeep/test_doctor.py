@@ -1,4 +1,4 @@
-"""`flywheel doctor` on real damage: it says what is wrong, mends what it can, and no more than it said."""
+"""`flywheel doctor` on real damage: it reports it, and repairs exactly what it announced."""
 
 from __future__ import annotations
 

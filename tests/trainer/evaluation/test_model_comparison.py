@@ -47,7 +47,7 @@ def test_the_better_one_wins_by_the_rule():
     ("rule", "decision"), [("all", "discard"), ("any", "update_model"), (0.5, "update_model"), (0.51, "discard")]
 )
 def test_rules(rule, decision):
-    checks = {"accuracy": 0.1, "latency_ms": 5.0}  # it must also be 5 ms faster, and is 5 ms slower
+    checks = {"accuracy": 0.1, "latency_ms": 5.0}  # it must be 5 ms faster, but is 5 ms slower
     base, other = answers(WORSE, latency_ms=10.0), answers(RIGHT, "candidate", latency_ms=15.0)
     found = compare(TRUTH, base, other, NAMES, request(min_delta=checks, rule=rule))
     assert [check.passed for check in found.checks] == [True, False]
@@ -92,7 +92,7 @@ def test_curves_are_scikit_learns():
         assert curve.auc == pytest.approx(average_precision_score(k + 1 == TRUTH, p[:, k]))
         assert curve.precision == sorted(curve.precision, reverse=True)
         assert (curve.recall[0], curve.recall[-1]) == (0.0, 1.0)
-        assert curve.precision[-1] >= 1 / 3 - 1e-4  # taking everything finds a third of it right
+        assert curve.precision[-1] >= 1 / 3 - 1e-4  # a third of all predictions is right
     assert mean.auc == pytest.approx(np.mean([curve.auc for curve in curves[:3]]))
     assert (curves[3].auc, curves[3].support) == (None, 0)
 

@@ -1,4 +1,4 @@
-"""The figures of several classes per image are scikit-learn's; what is unknown is left out of them."""
+"""The figures of several classes per image equal scikit-learn's. They leave out unknown answers."""
 
 import numpy as np
 import pytest

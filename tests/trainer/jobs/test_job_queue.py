@@ -54,7 +54,7 @@ def test_two_versions_are_compared_on_the_test_images(two, trainer):  # noqa: F8
     assert found["pairs"]["both_right"] == 20
     assert found["base"]["latency_ms"] > 0
     assert found["looked_at"] == 40  # train images alone
-    assert found["decision"] == "update_model"  # it gains nought, and nought was asked
+    assert found["decision"] == "update_model"  # it gains 0, and the required gain is 0
     assert two.get("/models").json()["promoted"] == "second"
     assert two.get("/jobs").json()["jobs"][0]["id"] == job["id"]
     assert not (trainer.jobs.folder / job["id"] / "images.jsonl").exists()  # of a million images it is large

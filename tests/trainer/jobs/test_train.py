@@ -182,7 +182,7 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
         teach(client, range(30))
         ended = finished(client, say(client, "/models", json={"name": "tuned", "train": {"epochs": 1}}))
         assert ended["state"] == "done", ended
-        assert ended["result"]["epochs"] == 1  # as asked, that of the classifier alone left out
+        assert ended["result"]["epochs"] == 1  # as requested, without that of the classifier
         tuned = client.get("/models/tuned").json()
         assert (tuned["config"]["weights"], tuned["input"]["size"], tuned["input"]["mean"]) == ("file", 32, [0.5] * 3)
         assert tuned["metrics"] is None  # no test image is labeled

@@ -49,9 +49,9 @@ def test_a_whole_detector_is_trained_measured_compared_promoted_and_continued(tm
         assert "The mAP at IoU 0.5 of version whole is unknown (not measured yet: 6 of 10" in promoted["warning"]
         found = client.post("/predict", files={"images": scene(12)}).json()
         assert found["model_version"] == "whole"
-        assert boxed(offered) is not None  # suggestions go on coming from the live detector
+        assert boxed(offered) is not None  # suggestions still come from the live detector
         assert "trained as a whole: test_resnet" in client.get("/models/whole/export?format=card").text
-        # The saved live detector goes on learning, with nothing frozen; and so does what comes of it.
+        # Training continues from the saved live detector, with nothing frozen, and then from the result.
         clone = {"base": "live", "weights": "base", "epochs": 1, "flip": False}
         ended = finished(client, say(client, "/models", json={"name": "unfrozen", "train": clone}))
         assert ended["state"] == "done", ended["error"]

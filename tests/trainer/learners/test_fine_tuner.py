@@ -170,7 +170,7 @@ def test_only_the_classifier_moves_at_first(tmp_path):
     head = other.fc.weight.clone()
     with pytest.raises(EndError):
         train(tmp_path / "other", other, plan(epochs=2), end)
-    # One step of the second epoch, at the low rate of its beginning, against a whole epoch.
+    # One step of the second epoch, at its low initial rate, compared with a whole epoch.
     assert (other.body[0].weight - before).abs().max() < moved / 2
     assert (other.fc.weight - head).abs().max() > 0
 

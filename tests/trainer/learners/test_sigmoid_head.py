@@ -1,4 +1,4 @@
-"""The head for several classes per image: what is unknown is no no, and one class alone is a head of two classes."""
+"""The head for several classes per image: unknown is not no, and a single class is like a head of two classes."""
 
 import numpy as np
 import pytest

@@ -298,7 +298,7 @@ def test_enough_validation_labels_judge_and_are_not_learned(tmp_path, monkeypatc
         last = challenger(client)["last"]
         assert (last["ground"], last["labels"], last["accuracy"]["n"]) == ("validation", 60, 200)
         assert last["accuracy"]["value"] > 0.9 > last["head"]["value"]
-        # What has judged goes on judging; a test sample there is not.
+        # Images that judged before judge again. There is no test sample.
         assert client.get("/models").json()["models"][-1]["metrics"] is None
     finally:
         trainer.close()

@@ -168,7 +168,7 @@ def boxed_if_all_are_known(loop):
 
 
 def after_a_full_disk(trainer, client, learner, acked):
-    """A detector that could not be kept is the live one all the same, and is saved under the names of today."""
+    """A detector that could not be written to disk is live all the same, and is saved under the current class names."""
     wait_for(lambda: not learner.due, 60)
     file = trainer.folder / "detector" / "live.safetensors"
     file.unlink()

@@ -83,7 +83,7 @@ def test_the_baseline_is_estimated_anew_when_the_sample_has_grown_by_a_tenth(pro
     first = measured(80)
     kept = measured(86, first).random_baseline
     assert [each.accuracy for each in kept] == [each.accuracy for each in first.random_baseline]
-    assert [each.chosen.n for each in kept if each.chosen is not None] == [86]  # the model's side is always of now
+    assert [each.chosen.n for each in kept if each.chosen is not None] == [86]  # the model's part is always current
     assert {each.accuracy.n for each in measured(90, first).random_baseline} == {90}
     assert {each.accuracy.n for each in measured(70, first).random_baseline} == {70}  # labels were taken back
     assert measured(50, first).random_baseline == []

@@ -1,4 +1,4 @@
-"""Doubtful boxes are found by detectors that have not seen the answer, in bounded time."""
+"""Detectors that have not seen the answer find doubtful boxes, in bounded time."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_boxes_left_out_of_an_answer_are_found_out_of_fold(tmp_path: Path, monke
 
 
 def judged_once(pictures: Pictures, values: list[Boxes], monkeypatch) -> None:
-    """Images that were not drawn for a judgement are no reason for another one."""
+    """Images that were left out of a judgement by chance do not start another one."""
     monkeypatch.setattr(box_issues, "MOST", 14)
     monkeypatch.setattr(box_issues, "STEPS", 1)
     monkeypatch.setattr(reviewer, "REST", 0)

@@ -49,7 +49,7 @@ def test_a_fix_leaves_the_list_at_once_and_a_confirmed_label_is_expected_to_be_r
     now[0], trusted[:2] = truth[0], True
     doubts = find_doubts(known, now, trusted)
     assert 0 not in doubts.rows
-    assert 1 in doubts.rows  # somebody said keep; whether it is shown again is for whoever keeps verdicts
+    assert 1 in doubts.rows  # somebody said keep; another module decides whether it is shown again
     assert doubts.errors.count <= find_doubts(known, given, nobody(given)).errors.count - 1
 
 
@@ -58,7 +58,7 @@ def test_a_confirmed_neighbour_counts_fully(noisy):
     row = int(find_doubts(known, given, nobody(given)).rows[0])
     near = known.neighbours[row]
     trusted, now = nobody(given), given.copy()
-    trusted[near], now[near] = True, given[row]  # its neighbours are said to be what it is labeled as
+    trusted[near], now[near] = True, given[row]  # its neighbours are confirmed to have its label
     at = np.searchsorted(known.classes, now)
     before = blended(known, np.searchsorted(known.classes, given), nobody(given))
     assert blended(known, at, trusted)[row, at[row]] > before[row, at[row]] + 0.2

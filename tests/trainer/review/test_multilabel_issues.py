@@ -1,4 +1,4 @@
-"""Doubtful answers to one class of an image are found out of fold, and what nobody said is neither judged nor shown."""
+"""Doubtful answers to one class of an image are found out of fold. Unknown answers are neither judged nor shown."""
 
 from dataclasses import replace
 from uuid import uuid4
@@ -166,12 +166,12 @@ def test_no_request_waits_for_a_ranking_that_takes_long(monkeypatch):
     later = replace(snapshot, labels=fixed, acked_seq=2)
     assert {each.image_id for each in reviewer.look(placed(rows, 1), later, 10).issues} == before
     assert 0 in before
-    reviewer._judge()  # what the thread does that was woken
+    reviewer._judge()  # the work of the woken thread
     assert 0 not in {each.image_id for each in reviewer.look(placed(rows, 1), later, 10).issues}
 
 
 def test_settling_one_class_of_an_image_confirms_no_other_class():
-    """The estimate of errors counts what nobody looked at again as it did before."""
+    """The estimate of errors counts the classes that nobody judged as before."""
     rows, targets = project(240, wrong=24)
     given = dict(enumerate(values(targets)))
     snapshot = Snapshot(uuid4(), 1, given, frozenset(given), NAMES, task="multilabel", before=given)

@@ -125,7 +125,7 @@ def test_over_http_the_second_gets_no_answers_about_the_firsts_images_and_gives_
         assert api.get("/status", headers=second).json()["log_id"] == str(LOG)
         assert list(tmp_path.rglob("replica-*.db")) == []
 
-        # A program of your own, which does not identify itself, is accepted as before.
+        # A program that does not identify itself is still accepted.
         taken = api.post("/annotations", content=batch(ROWS, log_id=OTHER).model_dump_json())
         assert taken.json() == {"acked_seq": len(ROWS)}
     finally:

@@ -202,7 +202,7 @@ def test_the_catalogue_of_an_earlier_version_is_taken_over(replica, tmp_path):
 
 def test_an_image_of_a_catalogue_that_was_replaced_is_unknown(replica):
     replica.update_catalog([entry(5)], after=1)
-    before = replica.catalog  # in the hands of a reader on another thread
+    before = replica.catalog  # held by a reader on another thread
     replica.forget_catalog()
     assert before.get(5) is None
     assert before.some([5]) == []

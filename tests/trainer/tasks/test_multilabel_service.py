@@ -1,4 +1,4 @@
-"""A running trainer in a multi-label project: predictions, versions, exports, and what it says of what it cannot do."""
+"""A running trainer in a multi-label project: predictions, versions, exports, and refusals."""
 
 from __future__ import annotations
 

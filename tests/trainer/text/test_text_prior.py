@@ -77,7 +77,7 @@ def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path,
             "Images have just been removed; ask again in a moment.",
         )
         pool._images.places = removed
-        # The colours are easy, so the model is soon right as often, and the names have had their day.
+        # The colours are easy, so the model is soon right as often as the names, and replaces them.
         rows = label_rows([(image, truth(image)) for image in range(20)], after=2)
         client.post("/annotations", json=batch(rows, catalog=200).model_dump(mode="json"))
         wait_for(lambda: told(client)["state"] == "dropped")
@@ -95,7 +95,7 @@ def test_names_that_mislead_are_dropped_and_better_ones_stay(tmp_path, photos):
         client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))
         first = wait_for(lambda: suggested(trainer))
         assert all(label != truth(image) for image, label in first.items())
-        # One prompt of its own a class makes good for names that mean something else to the network.
+        # A prompt for each class helps if the names mean something else to the network.
         client.patch("/settings", json={"text_prompts": ["a photo of a {}", "red = blue", "blue = red"]})
         wait_for(lambda: (now := suggested(trainer)) and all(label == truth(image) for image, label in now.items()))
         client.patch("/settings", json={"text_prompts": ["a photo of a {}"]})

@@ -173,8 +173,8 @@ for folder, photos in json.loads(sys.argv[1]):
 
 @pytest.fixture(scope="module")
 def learners(tmp_path_factory):
-    """Whether they know several classes → the folder of the version, the version, and two lines of a process that knows
-    neither Flywheel nor this test: it imports fastai, which costs the most, once for both.
+    """Whether the learner knows several classes → the folder of the version, the version, and two lines printed by a
+    process that imports neither Flywheel nor this test. It imports fastai, which is slow, once for both.
     """
     made, asked = [], []
     for several in (False, True):

@@ -1,4 +1,4 @@
-"""Weights are downloaded once, checked, and said to be missing where they cannot be had."""
+"""Weights are downloaded once and checked. If they are not available, the message says so."""
 
 import os
 import subprocess

@@ -140,7 +140,7 @@ def test_an_image_is_scaled_by_its_short_side_and_cropped_in_the_middle(weights:
     wide.paste((0, 0, 255), (150, 0, 250, 100))
     prepared = backbone.preprocessing.cut(wide)
     assert prepared.shape == (3, 64, 64)
-    assert (prepared[2, :, 2:-2] > 200).all()  # blue from edge to edge
+    assert (prepared[2, :, 2:-2] > 200).all()  # blue from side to side
 
 
 def test_the_key_changes_with_weights_size_and_normalisation_and_with_nothing_else(weights: Path) -> None:
@@ -290,7 +290,7 @@ def test_a_network_used_before_is_used_again_whatever_is_available_now(
     assert resolve_auto(hub, remembered=used) == used
     assert resolve_auto(settings(auto_backbone=TINY, input_size=64), remembered=used).input_size == 64
     pixels = resolve_auto(hub, small_images=True)
-    assert resolve_auto(hub, remembered=pixels).weights == "hub"  # it was for want of a network
+    assert resolve_auto(hub, remembered=pixels).weights == "hub"  # it was the fallback without a network
     assert ResolvedBackbone.read(used.as_dict()) == used
 
 

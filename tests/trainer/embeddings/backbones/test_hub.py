@@ -1,4 +1,4 @@
-"""Published weights are downloaded from a model hub: what is told meanwhile, and what is not begun."""
+"""Downloads of published weights from a model hub: the progress, and which downloads are refused."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""A version gives the same answer for an image, whichever way the image arrives."""
+"""A version predicts the same for an image on every path: upload, export, comparison and training."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def tuned(work: Work, size: int) -> Version:
     _, needs = describe(network(size))
     said = description(learner="fine_tuner", architecture="test_efficientnet", input=needs)
     tensors = {name: tensor.numpy() for name, tensor in made.state_dict().items()}
-    tensors["classifier.weight"] = 20 * tensors["classifier.weight"]  # so that it is sure of something
+    tensors["classifier.weight"] = 20 * tensors["classifier.weight"]  # so that it is confident of some images
     return work.registry.save(f"tuned-{size}", tensors, said, [])
 
 
@@ -210,7 +210,7 @@ def test_a_fine_tuned_network_predicts_the_same_on_every_path(work: Work) -> Non
     version = tuned(work, 48)
     classifier = load_classifier(version, work.backbones)
     measured = classifier.predict_proba([work.read(image, classifier.preprocessing) for image in work.images])
-    assert measured.max(axis=1).min() < 0.9  # it is not so sure of everything that nothing could change
+    assert measured.max(axis=1).min() < 0.9  # its confidence is not so high that no change would show
     ways = {
         "uploads": by_upload(work, version, work.folder / "replica"),
         "the comparison": by_comparison(work, classifier),
@@ -273,8 +273,8 @@ def test_the_two_scripts_that_run_without_flywheel_prepare_images_alike() -> Non
 
 
 def test_no_other_module_makes_inputs_of_images() -> None:
-    """A second way would give different inputs. wandb gets small pictures for people to look at; a detector's input is
-    a whole image on a canvas, which `placement` alone makes."""
+    """Two implementations would give different inputs. Exceptions: wandb's small pictures are for people, and
+    `placement` makes the input of a detector, a whole image on a canvas."""
     words = ("open_rgb", "hold_rgb", ".draft(", ".resize(", "ImageOps")
     made = {
         path.name

@@ -1,4 +1,4 @@
-"""Images are decoded by other processes: the same inputs, and nothing is lost or left behind, whoever dies."""
+"""Other processes decode images: the inputs are the same, and a killed process loses nothing and leaves nothing."""
 
 import os
 import signal
@@ -252,8 +252,8 @@ def test_a_source_that_only_this_process_has_is_read_by_threads(
 def test_for_a_gpu_images_are_read_far_ahead_of_a_small_batch(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a first batch that waits for the processes to start would make all later ones small, and the processes
-    idle."""
+    """Otherwise the first batch, which waits for the processes to start, would make all later ones small, and the
+    processes would be idle."""
     monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.ENOUGH", 10)
     monkeypatch.setattr("trainer.embeddings.decoding.read_ahead.usual_count", lambda: 1)
     given = {"images": str(folder.root), "workspace": str(tmp_path / "workspace"), "labeler_url": "http://127.0.0.1:9"}
