@@ -52,9 +52,9 @@ def free_port() -> int:
 
 def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float = 60.0) -> T:
     """The first true value of `condition`; AssertionError if it takes too long. Requests may fail meanwhile."""
-    deadline, pause = time.monotonic() + seconds, 0.01
+    began, pause = time.monotonic(), 0.01
     last: Exception | None = None
-    while time.monotonic() < deadline:
+    while (waited := time.monotonic() - began) < seconds:
         try:
             found = condition()
         except (httpx.HTTPError, KeyError) as error:
@@ -62,7 +62,7 @@ def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float
         if found:
             return found
         time.sleep(pause)
-        pause = min(1.3 * pause, 0.15)  # asking costs what is waited for
+        pause = min(1.3 * pause, max(0.15, 0.02 * waited))  # asking costs what is waited for
     raise AssertionError(f"{what} did not come about within {seconds:.0f} s ({last or 'no error'})")
 
 

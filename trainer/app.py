@@ -41,13 +41,13 @@ def create_app(settings: TrainerSettings, sources: Mapping[str, Source], *, port
     """The trainer's application. Raises SettingsError for settings that are not possible."""
     token = token_for(settings.host, os.environ)
     from trainer.routes.api import (
-        create_api,  # torch and timm take seconds to import, so the settings are checked first
+        create_api,  # it takes seconds to import, so the settings are checked first
     )
     from trainer.service import Trainer
     from trainer.threads import leave_a_core
     from trainer.tracking.terminal import ProgressBar
 
-    leave_a_core()
+    leave_a_core(load_torch=False)
     served = port if port is not None else settings.port
     trainer = Trainer(settings, sources, headers=client_headers(token))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
@@ -10,17 +11,21 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 
-def leave_a_core() -> None:
+def leave_a_core(*, load_torch: bool = True) -> None:
     """Leave one core free for labeling, decoding or training: threads that wait for a busy core are a net loss.
 
     The threads of linear algebra even wait by spinning. On two busy cores, a round over 100,000 images took 1.0 s with
     one thread and 1.6 s with two, and eight rounds over 300 images 0.3 s of CPU time instead of 1.1 s.
     tf_efficientnet_lite0 embedded 4.7 images/s at 224 px with one thread and 2.0 to 3.3 with two.
-    """
-    import torch  # takes seconds, which whoever only computes with numpy does not wait for
 
+    To load torch takes seconds. A process that may never need it says so by `load_torch`, and calls this again for its
+    first network.
+    """
     most = max((os.cpu_count() or 1) - 1, 1)
-    torch.set_num_threads(min(torch.get_num_threads(), most))
+    if load_torch or "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(min(torch.get_num_threads(), most))
     for library in ThreadpoolController().select(user_api="blas").lib_controllers:
         library.set_num_threads(min(library.get_num_threads(), most))
 

@@ -91,13 +91,13 @@ def client(trainer):
 
 
 def wait_for(condition, seconds=120):
-    deadline, pause = time.monotonic() + seconds, 0.005
-    while time.monotonic() < deadline:
+    began, pause = time.monotonic(), 0.005
+    while (waited := time.monotonic() - began) < seconds:
         found = condition()
         if found:
             return found
         time.sleep(pause)
-        pause = min(1.3 * pause, 0.1)  # asking costs what is waited for
+        pause = min(1.3 * pause, max(0.1, 0.02 * waited))  # asking costs what is waited for
     raise AssertionError("it did not come about in time")
 
 

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import MiniBatchKMeans
-from sklearn.decomposition import PCA
 
 from trainer.columns.half_rows import AnyRows, parts
 from trainer.embeddings.nearest import nearest
@@ -98,6 +96,8 @@ def groups(rows: AnyRows, count: int, *, seed: int) -> Grouping:
     count = max(1, min(count, len(rows)))
     if len(rows) == 0:
         return Grouping(np.empty(0, np.int64), np.empty(0, np.float32))
+    from sklearn.cluster import MiniBatchKMeans  # not at the start of the trainer, of which it is an eighth
+
     means = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2_048).fit(_sample(rows, seed))
     centres = means.cluster_centers_.astype(np.float32)
     group, closeness = np.empty(len(rows), np.int64), np.empty(len(rows), np.float32)
@@ -115,6 +115,8 @@ def positions(rows: AnyRows, *, seed: int) -> Matrix:
     ways = min(2, len(rows) - 1, rows.shape[1])
     if ways < 1 or float(np.abs(sample - sample[:1]).max()) < ALIKE:
         return flat
+    from sklearn.decomposition import PCA  # as above
+
     if min(sample.shape) > 2:
         axes = PCA(2, svd_solver="randomized", random_state=seed).fit(sample)
     else:

@@ -24,6 +24,7 @@ from trainer.embeddings.backbones.saved_backbone import Normalised
 from trainer.embeddings.backbones.torch_networks import Module
 from trainer.gpu.half import in_half
 from trainer.gpu.runner import Runner
+from trainer.threads import leave_a_core
 from trainer.versions.model_card import licence_of
 from trainer.versions.registry import RefusedVersion, Version
 from trainer.versions.saved_learners import learner_of
@@ -69,6 +70,7 @@ def load_classifier(
 
     `model_fn` is the setting of that name: a file never decides which code runs. Raises RefusedVersion.
     """
+    leave_a_core()
     said = version.description
     needs = said.input
     if needs is None:
