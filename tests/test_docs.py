@@ -31,7 +31,7 @@ def test_the_command_line_explains_itself():
     assert [command for command in COMMANDS if command not in shown] == []
 
 
-GUIDES = sorted(each for folder in ("guides", "start") for each in (HOME / "docs" / folder).glob("*.md"))
+GUIDES = sorted(each for folder in ("guides", "reference", "start") for each in (HOME / "docs" / folder).glob("*.md"))
 ELSEWHERE = {"Dashboards, New, Import", "CPU"}  # Grafana's, PyTorch's
 """Words in italics that are on no page of ours."""
 
