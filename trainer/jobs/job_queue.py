@@ -62,6 +62,10 @@ class NotNow(Exception):  # noqa: N818 - an answer
     """The result cannot be used because the trainer is stopping; this happens again at the next start."""
 
 
+class Outdated(Exception):  # noqa: N818 - an answer
+    """The result is about what no longer exists. That is nobody's fault, so the job counts as cancelled."""
+
+
 class Jobs:
     """The jobs under `folder`; the last `keep` are remembered."""
 
@@ -97,7 +101,7 @@ class Jobs:
     def start(self, on_done: Callable[[Job], None] = lambda _: None) -> None:
         """Start the thread, which continues unfinished jobs.
 
-        `on_done` is called with each successful job before it counts as done. It may raise NotNow.
+        `on_done` is called with each successful job before it counts as done. It may raise NotNow and Outdated.
         """
         self._on_done = on_done
         self._thread.start()
@@ -294,6 +298,10 @@ class Jobs:
                     f"because memory ran out. See {folder / 'log.txt'}."
                 )
         except NotNow:
+            return
+        except Outdated as reason:
+            logger.info("Job %s is dropped: %s", job_id, reason)
+            self._set(job_id, state="cancelled", ended_at=now)
             return
         except Exception as problem:  # an error in what follows must not end this thread
             if kind_of(problem) is not None:

@@ -4,8 +4,9 @@ A round fine-tunes the network in its own process (`trainer.jobs.challenge`). Th
 learns or is paused, and ended while a requested job runs or the trainer is stopped. A round starts when the labels have
 grown by a tenth, and only if the challenger can win. Without a GPU, `auto` also waits for many labels and for pauses,
 and after a challenger that was not ahead it waits until the labels have grown by half. It starts no round there that
-would take too long (`trainer.jobs.challenge_cost`). The challenger takes over only if it is significantly better. By
-then its process has re-embedded the pool while the old embeddings stayed live. The loop swaps them between two rounds.
+would take too long (`trainer.jobs.challenge_cost`). If the images get other features meanwhile, the round begins again.
+The challenger takes over only if it is significantly better. By then its process has re-embedded the pool while the old
+embeddings stayed live. The loop swaps them between two rounds.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from trainer.embeddings.space import Space
 from trainer.evaluation.cross_validation import folds_of
 from trainer.evaluation.model_comparison import SURE
 from trainer.jobs.challenge_cost import seconds_of_round, seconds_per_image
-from trainer.jobs.job_queue import Jobs
+from trainer.jobs.job_queue import Jobs, Outdated
 from trainer.jobs.requests import as_row, classes_of, image_rows
 from trainer.loop.ingest import Ingest
 from trainer.loop.loop import Loop
@@ -143,17 +144,18 @@ class Challenger:
         )
 
     def conclude(self, job: Job) -> None:
-        """Replace the live model by a better challenger. Raises NotNow while the trainer is stopping, and
-        ValueError.
+        """Replace the live model by a better challenger. Raises NotNow while the trainer is stopping, Outdated if the
+        labels or features are others now, and ValueError.
         """
         found = ChallengerRound.model_validate(job.result)
-        logger.info("Challenger, round %d: %.3f against %.3f, p = %.4f", *_figures(found))
-        if found.embeddings is None or self._serves(found.embeddings):
+        figures = found.round, found.accuracy.value, found.head.value, found.p
+        logger.info("Challenger, round %d: %.3f against %.3f, p = %.4f", *figures)
+        if found.embeddings is None or self._loop.live.serves(found.embeddings):
             return
         if str(self._replica.log_id) != job.request["log_id"]:
-            raise ValueError("The challenger learned labels of another log.")
+            raise Outdated("The challenger learned labels of another log.")
         features = job.request["challenge"].get("features", self._loop.live.embedder.key)
-        name = f"challenger-{job.id}"
+        name = _name(job)
         reason = (
             f"the challenger took over: {METRIC_NAMES[found.metric]} {percent(found.accuracy.value, 1)} against "
             f"{percent(found.head.value, 1)} on {found.accuracy.n} images ({found.ground}), {p_in_words(found.p)}"
@@ -178,7 +180,7 @@ class Challenger:
         gone = self._gone()
         self._jobs.park(bool(off or gone))
         latest = self._latest()
-        if off and latest is not None and latest.state not in ENDED:
+        if latest is not None and latest.state not in ENDED and (off or self._is_outdated(latest)):
             self._jobs.cancel(latest.id)
         if gone:
             self._why = f"no round begins now: {gone}"
@@ -223,7 +225,7 @@ class Challenger:
         if in_pauses:
             needed = LEAST_IN_PAUSES
             because = " (with fewer, the quick head is usually as good)"
-        if latest is not None and latest.request["log_id"] == str(self._replica.log_id):
+        if latest is not None and latest.state != "cancelled" and latest.request["log_id"] == str(self._replica.log_id):
             behind = in_pauses and _was_behind(latest)
             grown = int(np.ceil((GROWTH_BEHIND if behind else GROWTH) * latest.request["challenge"]["labels"]))
             if grown > needed:
@@ -244,18 +246,20 @@ class Challenger:
         if find_spec("fastai") is None:
             return "off: training needs fastai: pip install 'flywheel-labeling[fine-tune]'"
         backbone = self._loop.live.embedder.backbone
-        if self._settings.challenger == "auto" and backbone is not None and self._device() is None:
+        if self._settings.challenger == "auto" and backbone is not None and self._loop.live.device is None:
             return 'off: no network embeds the images (with challenger = "on", one is trained from scratch)'
         return None
 
-    def _device(self) -> str | None:
-        """The kind of device that the live network runs on; None where no network embeds the images."""
-        device = getattr(self._loop.live.embedder.backbone, "device", None)
-        return None if device is None else str(device.type)
-
     def _in_pauses(self) -> bool:
         """Whether rounds only use pauses: without a GPU, unless the setting asks for more."""
-        return self._settings.challenger == "auto" and self._device() == "cpu"
+        return self._settings.challenger == "auto" and self._loop.live.device == "cpu"
+
+    def _is_outdated(self, job: Job) -> bool:
+        """Whether the challenger of a round cannot take over, because the log or the features changed. Not its own."""
+        live, features = self._loop.live, job.request["challenge"].get("features")
+        if live.embedder.backbone is None or (live.serving is not None and live.serving.version == _name(job)):
+            return False
+        return job.request["log_id"] != str(self._replica.log_id) or features not in (None, live.embedder.key)
 
     def _labeling(self) -> bool:
         """Whether a round in pauses gives way to somebody who labels."""
@@ -364,16 +368,17 @@ class Challenger:
                 return set(self._replica.catalog)
         return {int(row["image_id"]) for row in rows if row["split"] == "train"}
 
-    def _serves(self, key: str) -> bool:
-        serving = self._loop.live.serving
-        return serving is not None and serving.key == key
-
     def _latest(self) -> Job | None:
         return next(iter(self._jobs.list()), None)
 
     def _last(self) -> ChallengerRound | None:
         latest = next((job for job in self._jobs.list() if job.state == "done"), None)
         return ChallengerRound.model_validate(latest.result) if latest is not None else None
+
+
+def _name(job: Job) -> str:
+    """The name of the version that the round's challenger becomes."""
+    return f"challenger-{job.id}"
 
 
 def _was_behind(job: Job) -> bool:
@@ -392,7 +397,3 @@ def _aim(images: int, ground: str) -> str:
     judges = many(images, "validation image" if ground == "validation" else "labeled train image")
     on = f"on {judges}" if images else "on the images that judge it"
     return f"It replaces the live model only if it is significantly better {on} (p < {SURE})"
-
-
-def _figures(found: ChallengerRound) -> tuple[int, float, float, float]:
-    return found.round, found.accuracy.value, found.head.value, found.p

@@ -50,6 +50,16 @@ class LiveModel:
         """The embedded images; None before there is a backbone."""
         return self.ingest.pool
 
+    @property
+    def device(self) -> str | None:
+        """The kind of device that its network runs on; None where no network embeds the images."""
+        device = getattr(self.embedder.backbone, "device", None)
+        return None if device is None else str(device.type)
+
+    def serves(self, key: str) -> bool:
+        """Whether its embeddings are those of this key, and came with a version."""
+        return self.serving is not None and self.serving.key == key
+
     def start_over(self) -> None:
         """Forget what was learned from another log."""
         self.ingest.start_over()

@@ -16,6 +16,7 @@ from typing import Any
 from shared.settings.services import TrainerSettings
 from trainer.embeddings.embedder import Embedder
 from trainer.embeddings.second_look import SecondLook
+from trainer.jobs.job_queue import Outdated
 from trainer.loop.ingest import Ingest
 from trainer.loop.live_model import LiveModel
 from trainer.loop.rounds import fit, prepare, weigh
@@ -91,7 +92,7 @@ class Swap:
         """Fit, evaluate and save the replacement; the old model is saved as its parent `NAME-base`.
 
         Writing serving.json commits the swap. After a kill or an error before that, the old model stays live. Running
-        it again saves nothing twice.
+        it again saves nothing twice. Raises Outdated if the images or their features are others now.
         """
         try:
             new = self._install(live, replacement, evaluate)
@@ -164,17 +165,17 @@ class Swap:
         self, live: LiveModel, replacement: Replacement, evaluate: Callable[[LiveModel, Snapshot], None]
     ) -> LiveModel:
         if live.embedder.key != replacement.instead_of:
-            raise ValueError("It was compared with features that the live model no longer uses.")
+            raise Outdated("It was compared with features that the live model no longer uses.")
         snapshot = Snapshot.of(self._replica)
         replacement.ingest.look_again()  # the log tells only the live pool which images changed their split
         replacement.ingest.refresh()
         pool = replacement.ingest.pool
         if snapshot is None or pool is None:
-            raise ValueError("The images that the challenger learned from are gone.")
+            raise Outdated("The images that the challenger learned from are gone.")
         weigh(pool, snapshot)
         model = fit(pool, snapshot, None, seed=self._settings.seed)
         if model is None:
-            raise ValueError("The labels that the challenger learned are gone.")
+            raise Outdated("The labels that the challenger learned are gone.")
         name, base = replacement.name, f"{replacement.name}-base"
         self._keep(live, base, reason=f"the model that {name} replaced")
         key = replacement.ingest.embedder.key

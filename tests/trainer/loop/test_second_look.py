@@ -11,13 +11,13 @@ from starlette.testclient import TestClient
 
 from labeler.ui.parts.wording import second_look
 from shared.wire.evaluation import Interval
-from shared.wire.jobs import Job
 from shared.wire.log import Row
 from shared.wire.trainer import ChallengerRound
 from tests.standing import api_of
 from tests.trainer.learning import COLOURS, learning, picture, settings_for, teach, truth, wait_for
 from tests.trainer.logs import WHEN, batch, class_rows, entry, label_rows
 from trainer.embeddings.second_look import SecondLook
+from trainer.loop import challenge_schedule
 from trainer.routes.api import create_api
 from trainer.service import Trainer
 from trainer.tasks.head_task import NEIGHBOURHOOD
@@ -246,7 +246,9 @@ def test_with_an_unreadable_image_no_time_left_is_told(halfway, photos):
 
 def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace_the_second_ones(halfway, monkeypatch):
     trainer, live, swap = halfway
-    begun_with = {"log_id": str(trainer.replica.log_id), "challenge": {"features": live.embedder.key}}
+    begun_with = {"log_id": str(trainer.replica.log_id), "challenge": {"round": 1, "features": live.embedder.key}}
+    rounds = trainer.rounds
+    rounds._on_done = trainer.challenger.conclude
     assert look(trainer) is not live
     even = Interval(value=0.9, low=0.8, high=1.0, n=90)
     found = ChallengerRound(
@@ -260,11 +262,30 @@ def test_a_challenger_that_was_compared_with_the_first_features_does_not_replace
         better=True,
         embeddings="trained",
     )
-    job = Job(id="1", kind="challenge", state="running", created_at=WHEN, request=begun_with, result=found.model_dump())
+    job = rounds.submit("challenge", begun_with, [])
+    (rounds.folder / job.id / "result.json").write_text(found.model_dump_json())
+    rounds._set(job.id, state="running")
     monkeypatch.setattr(trainer.challenger, "_prepare", lambda _: live.ingest)
     monkeypatch.setattr(trainer.loop, "swap", lambda asked: swap.take_over(trainer.loop.live, asked, lambda *_: None))
-    with pytest.raises(ValueError, match="features that the live model no longer uses"):
-        trainer.challenger.conclude(job)
+    rounds._conclude(job.id, 0)
+    ended = rounds.get(job.id)
+    assert (ended.state, ended.error) == ("cancelled", None)
+    assert "failed" not in trainer.challenger.view().message
+    assert trainer.loop.live.serving is None
+
+
+def test_a_round_that_was_begun_with_the_first_features_is_dropped_and_begun_again(halfway, monkeypatch):
+    monkeypatch.setattr(challenge_schedule, "LEAST", 2)
+    trainer, first, _ = halfway
+    asked = {"round": 1, "labels": 4, "ground": "out of fold", "features": first.embedder.key}
+    job = trainer.rounds.submit("challenge", {"challenge": asked, "log_id": str(trainer.replica.log_id)}, [])
+    trainer.challenger._look()
+    assert trainer.rounds.get(job.id).state == "queued"
+    look(trainer)
+    trainer.challenger._look()
+    assert trainer.rounds.get(job.id).state == "cancelled"
+    assert "failed" not in trainer.challenger.view().message
+    assert trainer.challenger._needed(trainer.rounds.list()[0], in_pauses=False)[0] == 2
 
 
 def test_meanwhile_the_next_fit_is_prepared_as_in_all_idle_time(halfway, monkeypatch):
