@@ -58,6 +58,7 @@ IMPORTS = {
         *SERVING,
     ],
     "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
+    "tests.trainer.loop.test_second_look_kills": ["tests.trainer.loop.test_second_look_kills", "trainer.app", *WORK],
     "trainer.versions.exporting": ["trainer.versions.exporting", *WORK],
     "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
     "tests.collecting": [

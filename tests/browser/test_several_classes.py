@@ -14,7 +14,7 @@ from tests.browser.card import Card, keep_picture
 from tests.browser.grid import Grid
 from tests.browser.labeler import SHARED, class_ids, post, pushed, rows_of, take_all_back
 from tests.browser.test_accessibility import RULES
-from tests.services import Services, running_services
+from tests.services import Services, running_services, wait_for
 
 pytestmark = pytest.mark.browser
 IMAGES = 60
@@ -208,3 +208,35 @@ def test_classes_chosen_while_the_labeler_is_dead_arrive_once(choosing: Card, se
         ["", "red+green+blue"],
         ["red+green", "blue"],
     ]
+
+
+def test_after_an_absence_what_others_answered_is_left_with_a_sentence_and_an_answer_at_once_is_kept(
+    choosing: Card, several: Services
+) -> None:
+    card = choosing
+
+    def leave() -> int:
+        """Nobody touches the page for ten minutes, and somebody else answers its image."""
+        wait_for(lambda: card.image_id)
+        card.page.evaluate("globalThis[Symbol.for('flywheel.live')].touchedAt = performance.now() - 700_000")
+        image = card.image_id
+        wait_for(lambda: image in [each["image_id"] for each in several.queue("bob", 20)])  # its lease has ended
+        answer = several.answer(image, "red", "bob") | {"label": None, "answer": {"yes": ["red"], "no": ["green"]}}
+        several.annotate([answer]).raise_for_status()
+        return image
+
+    try:
+        image = leave()
+        card.page.mouse.move(300, 300)
+        expect(card.part("message")).to_contain_text("the previous image over, or it is no longer available: here is")
+        assert card.image_id != image
+        card.page.keyboard.press("3")
+        image = leave()
+        card.page.keyboard.press("Enter")
+        expect(card.part("message")).to_contain_text("Your answer is kept beside theirs.")
+        expect(card.part("stage")).not_to_have_attribute("data-image-id", str(image))
+        card.wait_saved()
+        (row,) = rows_of(several, card.annotator)
+        assert (row["image_id"], row["source"]) == (image, "late")
+    finally:
+        take_all_back(several, "bob")

@@ -9,7 +9,7 @@ import { outboxOf } from "../lib/outbox.js";
 import { live } from "../lib/project.js";
 import { count } from "../lib/text.js";
 import { ClassChanges } from "./class_changes.js";
-import { forgetAddress, namedByAddress } from "./file.js";
+import { forgetAddress, namedByAddress, openedByAddress } from "./file.js";
 import { Questions } from "./questions.js";
 import { View } from "./view.js";
 import { whyRefused } from "./words.js";
@@ -47,7 +47,7 @@ class Card {
     this.stopListening = new AbortController();
     this.painted = false; // whether the current image has been painted; no answer counts before that
     /** @type {(() => void) | null} */
-    this.held = null; // an answer given before the current image was painted
+    this.held = null; // an answer given before the current image was painted, or while the queue is asked whose it is
     this.placedAt = 0;
     this.paintedAt = 0;
     this.undoing = 0; // presses of undo that are still being processed
@@ -79,8 +79,8 @@ class Card {
     });
     this.changes = new ClassChanges(this.view);
     const { outbox } = this;
-    const changed = () => this.show();
-    this.questions = new Questions(outbox, data.read_ahead, { changed, annotator: this.view.annotator });
+    const [changed, taken] = [() => this.show(), () => this.view.taken(this.held !== null)];
+    this.questions = new Questions(outbox, data.read_ahead, { changed, taken, annotator: this.view.annotator });
     const { questions } = this;
     outbox.join({
       changed,
@@ -162,9 +162,17 @@ class Card {
       this.painted = true;
       this.paintedAt = performance.now();
       tell("painted", { image_id: question.item.image_id, at: this.paintedAt });
-      this.held?.();
+      this.giveHeld(question);
       if (question === this.shown) this.view.painted();
     });
+  }
+
+  /** Give the answer that waited, if its image is still on screen. @param {import("./questions.js").Question} question */
+  giveHeld(question) {
+    if (question !== this.shown) return;
+    const { held } = this;
+    this.held = null;
+    held?.();
   }
 
   // ------------------------------------------------------------ what the person does
@@ -250,6 +258,7 @@ class Card {
     if (this.outbox.full) return "Earlier labels are not saved yet, so this one was not counted.";
     if (this.undoing) return "An undo is under way: this answer was not counted.";
     if (this.view.remarks.problem) return this.view.remarks.problem;
+    if (this.held && this.painted) return "The answer before this one is being checked: it was not counted.";
     return this.questions.current ? null : "There is no image yet: that was not counted.";
   }
 
@@ -274,8 +283,9 @@ class Card {
     const refusal =
       this.whyNot() ?? (current && this.painted ? whyRefused(current, action, this.view.choice) : this.whyTooQuick(at));
     if (refusal) return this.refuse(refusal);
-    if (!current || !this.painted) {
-      this.held = () => this.answer(action, fields, at, reason); // sent once the image is painted
+    if (!current || !this.painted || this.questions.away) {
+      this.held = () => this.answer(action, fields, at, reason); // sent once the image is painted, and known to be ours
+      if (current && this.painted) this.questions.back().then(() => this.giveHeld(current));
       return;
     }
     const { item } = current;
@@ -318,13 +328,9 @@ class Card {
 
   /** Show the image in the page's URL, or say why not. @param {string} image */
   async openByAddress(image) {
-    const query = new URLSearchParams({ annotator: this.view.annotator, session: this.outbox.session });
+    const { annotator, strip } = this.view;
     try {
-      const address = `/api/images/${encodeURIComponent(image)}/question?${query}`;
-      const { given, label, answer, status, settles, held, ...item } = await ask(address, { patience: ASK_MS });
-      const entry = given ? (this.view.strip.of(item.image_id) ?? { item, answers: [given] }) : undefined;
-      if (given) item.suggestions = [];
-      await this.questions.putFirst(item, entry, { label, answer, status, settles, held });
+      await this.questions.putFirst(...(await openedByAddress(image, annotator, this.outbox.session, strip)));
     } catch (error) {
       forgetAddress();
       this.view.say(`Image ${image} was not opened: ${/** @type {Error} */ (error).message}`, true);

@@ -1,9 +1,11 @@
 // The file on screen: its folder and name, shortened in the middle, as a link to the URL that opens exactly this
 // image. Both can be copied.
 
+import { ask } from "../lib/api.js";
 import { element, find, setText } from "../lib/dom.js";
 
 const TAIL = 28; // number of characters at the end that are always shown
+const ASK_MS = 15_000;
 
 export class FileLine {
   /** @param {Element} root @param {(words: string, trouble?: boolean) => void} say */
@@ -42,6 +44,20 @@ export class FileLine {
 /** The image in the page's current URL. Streamlit may still have an earlier URL. */
 export function namedByAddress() {
   return new URL(location.href).searchParams.get("image");
+}
+
+/**
+ * Ask for the image of a URL: its item, its entry in the strip, and what is known about its label.
+ * @param {string} image @param {string} annotator @param {string} session @param {import("./strip.js").Strip} strip
+ * @returns {Promise<[import("../types.js").Item, any, any]>}
+ */
+export async function openedByAddress(image, annotator, session, strip) {
+  const query = new URLSearchParams({ annotator, session });
+  const answer = await ask(`/api/images/${encodeURIComponent(image)}/question?${query}`, { patience: ASK_MS });
+  const { given, label, answer: boxes, status, settles, held, ...item } = answer;
+  const entry = given ? (strip.of(item.image_id) ?? { item, answers: [given] }) : undefined;
+  if (given) item.suggestions = [];
+  return [item, entry, { label, answer: boxes, status, settles, held }];
 }
 
 /** Remove the image from the URL, so that a reload continues with the queue. */

@@ -19,6 +19,8 @@ import { pause } from "../lib/time.js";
  * @property {any} [given] its entry in the strip, where it came back to be corrected
  * @property {any} [opened] the labeler's answer, if it was opened by its URL
  * @property {any} [draft] the answer that an undo removed
+ * @property {boolean} [chosen] the person came back to it, so it stays whoever has answered it
+ * @property {boolean} [lost] others have it now
  */
 
 const KEPT = 2; // number of prefetched images that a new order leaves in place
@@ -33,13 +35,15 @@ export class Questions {
   /**
    * @param {{ items: { image_id: number }[], session: string }} outbox
    * @param {number} readAhead images to decode behind the one on screen
-   * @param {{ changed?: () => void, annotator?: string, now?: () => number, touched?: () => boolean, idle?: () => number }} [page] `changed()`
-   *   whenever a question has come, is decoded, or there are none
+   * @param {{ changed?: () => void, taken?: () => boolean, annotator?: string, now?: () => number, touched?: () => boolean,
+   *   idle?: () => number }} [page] `changed()` whenever a question has come, is decoded, or there are none; `taken()` when
+   *   others have the image on screen: whether it stays
    */
-  constructor(outbox, readAhead, { changed, annotator, now, touched, idle } = {}) {
+  constructor(outbox, readAhead, { changed, taken, annotator, now, touched, idle } = {}) {
     this.outbox = outbox;
     this.readAhead = readAhead;
     this.changed = changed ?? (() => {});
+    this.taken = taken ?? (() => false);
     this.annotator = annotator ?? "me";
     this.now = now ?? (() => performance.now());
     this.touched = touched ?? (() => live.touched);
@@ -84,7 +88,7 @@ export class Questions {
   async putFirst(item, given, opened, draft) {
     if (!given) this.done.delete(item.image_id);
     const question = (this.returning = this.question(item));
-    Object.assign(question, { given, opened, draft });
+    Object.assign(question, { given, opened, draft, chosen: true });
     await question.decoded;
     if (this.returning !== question) return; // another one was requested meanwhile
     this.next = [this.current, ...this.next].filter(
@@ -115,8 +119,7 @@ export class Questions {
   renew(version) {
     if (this.away && !this.touched()) return;
     if (this.away) {
-      this.away = false;
-      this.ask(); // what others have answered meanwhile is not asked about again
+      this.back();
       return;
     }
     const due = this.touched() || this.now() - this.askedAt >= RENEW_UNTOUCHED_MS;
@@ -127,6 +130,12 @@ export class Questions {
   renewHeld() {
     this.away = this.idle() >= AWAY_MS;
     if (!this.away) this.ask();
+  }
+
+  /** Somebody is at the page again: what others have answered meanwhile is not asked about. */
+  async back() {
+    this.away = false;
+    await this.ask();
   }
 
   /** Ask the queue. It renews the leases of what is held and frees the rest. @param {number} [kept] how many of `next` stay */
@@ -193,8 +202,21 @@ export class Questions {
       known,
     );
     this.next = [...stay, ...come].slice(0, this.readAhead);
+    this.leaveTaken(page, held);
     const ready = this.next.some((question) => question.ready);
     this.stale = ready ? [] : replaced.filter((question) => question.ready && !answered.has(question.item.image_id));
+  }
+
+  /**
+   * Leave the image on screen if the queue no longer gives it to this page: its lease ended, and others answered it.
+   * @param {{ items: Item[] }} page
+   * @param {Set<Question>} held
+   */
+  leaveTaken({ items }, held) {
+    const { current } = this;
+    if (!current || current.chosen || current.lost || !held.has(current)) return;
+    current.lost = !items.some(({ image_id }) => image_id === current.item.image_id);
+    if (current.lost && !this.taken()) this.current = null;
   }
 
   /**

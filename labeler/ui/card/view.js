@@ -15,7 +15,7 @@ import { Guide } from "./guide.js";
 import { Remarks } from "./remarks.js";
 import { Similar } from "./similar.js";
 import { inWords, Strip } from "./strip.js";
-import { untilTarget, whetherSaved, whyAsked, whyEmpty } from "./words.js";
+import { takenInWords, untilTarget, whetherSaved, whyAsked, whyEmpty } from "./words.js";
 
 /** @typedef {import("../types.js").Item} Item */
 /** @typedef {import("../types.js").Project} Project */
@@ -167,6 +167,13 @@ export class View {
   /** Draw what can wait until the image is on screen. */
   painted() {
     this.strip.drawSoon(this.given);
+  }
+
+  /** Say that others have the image on screen now. Returns whether it stays, because something was given for it. @param {boolean} given */
+  taken(given) {
+    const stays = given || Boolean(this.choice.begun || this.remarks.note);
+    this.say(takenInWords(stays));
+    return stays;
   }
 
   drawHint() {

@@ -65,6 +65,14 @@ export function whyRefused({ opened, broken }, action, { correct }) {
   return broken && action === "label" ? "There is no image to label: skip it or flag it." : null;
 }
 
+/** Others have the image that was on screen. @param {boolean} stays because something was given for it */
+export function takenInWords(stays) {
+  const taken = "Meanwhile others took this image over, or it is no longer available";
+  return stays
+    ? `${taken}. Your answer is kept beside theirs.`
+    : `${taken.replace("this", "the previous")}: here is the next one.`;
+}
+
 /** Why the queue asks about this image. @param {{ reason?: string | null } | null} item */
 export function whyAsked(item) {
   return item ? (item.reason ?? "Drawn at random: no model has ranked it yet.") : "";

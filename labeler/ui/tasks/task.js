@@ -51,6 +51,7 @@
  * @property {boolean} [steps] whether arrow keys move something in steps
  * @property {() => boolean} [undo] undo a step on this image; false if there is none
  * @property {() => boolean} [redo]
+ * @property {boolean} [begun] whether the person has given something for the image that is not sent yet
  * @property {() => void} [gave] called when an answer was accepted
  * @property {() => void} [close] called when the card is closed
  * @property {(classes: import("../types.js").ClassEntry[]) => import("../types.js").ClassEntry[]} [coloured] the classes as

@@ -18,15 +18,21 @@ function page(ids, version = 1, more = {}) {
   return { items, remaining: 100, query_version: version };
 }
 
-/** A card's questions over a queue that gives these images, and what it was asked for. */
-function opened(ids, { waiting = [], touched = true, now = () => 0, idle = () => 0 } = {}) {
-  const queue = { page: page(ids), lost: false };
+/**
+ * A card's questions over a queue that gives these images, and what it was asked for. Like the labeler's, it gives the image on
+ * screen again, unless others have `taken` it.
+ */
+function opened(ids, { waiting = [], touched = true, now = () => 0, idle = () => 0, taken = undefined } = {}) {
+  const queue = { page: page(ids), lost: false, taken: [] };
   const outbox = { session: "tab", items: waiting.map((image_id) => ({ image_id })) };
   const requests = serve(({ url }) => {
     if (queue.lost) throw new TypeError("no connection");
-    return url.startsWith("/api/queue") ? [200, queue.page] : [queue.image ?? 200, {}];
+    if (!url.startsWith("/api/queue")) return [queue.image ?? 200, {}];
+    const shown = [questions.current?.item].filter((item) => item && !queue.taken.includes(item.image_id));
+    const others = queue.page.items.filter(({ image_id }) => image_id !== shown[0]?.image_id);
+    return [200, { ...queue.page, items: [...shown, ...others] }];
   });
-  const questions = new Questions(outbox, AHEAD, { annotator: "ann", now, touched: () => touched, idle });
+  const questions = new Questions(outbox, AHEAD, { annotator: "ann", now, touched: () => touched, idle, taken });
   const asked = () => requests.map(({ url }) => new URL(url, "http://x").searchParams);
   return { questions, queue, outbox, asked };
 }
@@ -155,6 +161,38 @@ test("an unused page keeps its images for ten minutes, and asks again once it is
   assert.equal(asked().at(-1).get("keep"), "1,2,3");
   assert.equal(questions.current.item.image_id, 1);
   assert.deepEqual(ids(questions.next), [3, 4]);
+});
+
+for (const [stays, now] of [
+  [false, 2],
+  [true, 1],
+]) {
+  test(`an image that others took over meanwhile ${stays ? "stays if something is given for it" : "is left"}`, async () => {
+    let told = 0;
+    const taken = () => Boolean(++told) && stays;
+    const { questions, queue } = opened([1, 2, 3], { idle: () => 600_000, taken });
+    await questions.ask();
+    await settled();
+    assert.equal(told, 0);
+    questions.renewHeld();
+    assert.ok(questions.away);
+    queue.taken = [1]; // others have answered it
+    queue.page = page([2, 3]);
+    await questions.back();
+    assert.ok(!questions.away);
+    await questions.ask(); // it is said once
+    assert.deepEqual([questions.current.item.image_id, told], [now, 1]);
+  });
+}
+
+test("an image to which somebody came back stays, whoever has answered it", async () => {
+  const { questions, queue } = opened([1, 2, 3], { taken: () => assert.fail() });
+  await questions.ask();
+  await settled();
+  await questions.putFirst(page([7]).items[0], { answers: [] });
+  queue.taken = [7];
+  await questions.ask();
+  assert.equal(questions.current.item.image_id, 7);
 });
 
 test("requests do not overlap; those made meanwhile become one, which keeps the fewest images", async () => {

@@ -66,6 +66,10 @@ export class ChoiceBoxes {
     return this.editor.edits;
   }
 
+  get begun() {
+    return this.edits.changed;
+  }
+
   /** @param {number} label */
   look(label) {
     const entry = this.classes.known.find(({ id }) => id === label);

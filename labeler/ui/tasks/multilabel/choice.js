@@ -43,6 +43,7 @@ export class ChoiceMany {
     /** @type {Classes | null} */
     this.before = null; // the image's answer so far
     this.asking = false; // whether there is a question
+    this.begun = false; // whether a class was pressed
   }
 
   get known() {
@@ -54,6 +55,7 @@ export class ChoiceMany {
     const others = question?.opened?.settles ? question.opened : undefined; // otherwise the second opinion must be independent
     const now = question?.given?.answers.at(-1) ?? others;
     this.asking = question !== null;
+    this.begun = false;
     this.before = (now?.action ?? "label") === "label" ? (now?.answer ?? null) : null;
     const first = question?.draft ?? this.before;
     const trusted = preselect && question?.item.purpose === "query" && !now && !first;
@@ -77,6 +79,7 @@ export class ChoiceMany {
 
   /** @param {number | null} classId */
   press(classId) {
+    this.begun = true;
     if (classId === null) {
       this.none = !this.none;
       if (this.none) this.on.clear();
