@@ -144,6 +144,7 @@ class Trainer:
         self.publisher.worker.wake()
         if self.replica.log_id is not None:
             self.catalog.worker.wake()
+        self.model_jobs.tidy()
         self.jobs.start(self.model_jobs.conclude)
         self.rounds.start(self.challenger.conclude)
         self.loop.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -15,6 +16,7 @@ from shared.figures import BOX_METRICS, COSTS
 from shared.log import Fold
 from shared.settings.network_names import check_network
 from shared.settings.services import TrainerSettings
+from shared.storage.whole_files import write_whole
 from shared.tasks.task import Task as SharedTask
 from shared.wire.fields import Split
 from shared.wire.jobs import ENDED, Comparison, ComparisonRequest, Job, Metric
@@ -25,10 +27,13 @@ from trainer.sync.replica import Replica
 from trainer.sync.snapshot import Snapshot
 from trainer.tasks.registry import task_named
 from trainer.versions.library import Versions
-from trainer.versions.registry import NOW
+from trainer.versions.registry import NOW, StillNeeded, UnknownVersion
 from trainer.whole_detector.names import TORCHVISION
 
 SEVERAL_METRICS: frozenset[Metric] = frozenset({"accuracy", "macro_f1", "micro_f1", "auc_pr", "log_loss"})
+PROXY = "proxy-"  # beginning of the names of current models that were saved for a comparison
+PENDING = ".pending"
+"""Ending of the file that exists while a current model is saved and has no job yet."""
 TRAIN_SAMPLE = 300
 """Train images on which two versions are compared for differences."""
 
@@ -63,20 +68,63 @@ class ModelJobs:
         if request.base != NOW:
             return self._compare(request)
         self._versions.checked(request.candidate)
-        proxy = f"proxy-{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:4]}"
-        self._save(proxy)
+        proxy = f"{PROXY}{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid4().hex[:4]}"
+        pending = self._jobs.folder / f"{proxy}{PENDING}"
+        write_whole(pending, b"")
         try:
-            return self._compare(request.model_copy(update={"base": proxy}))
+            self._save(proxy)
+            return self._compare(request.model_copy(update={"base": proxy}), saved=True)
         except BaseException:
-            self._versions.delete(proxy)
+            self._drop(proxy)
             raise
+        finally:
+            pending.unlink(missing_ok=True)
 
-    def _compare(self, request: ComparisonRequest) -> Job:
+    def tidy(self) -> None:
+        """Delete saved current models that a kill left without their comparison. Call this before jobs run."""
+        jobs = self._jobs.list()
+        for pending in self._jobs.folder.glob(f"{PROXY}*{PENDING}"):
+            name = pending.name.removesuffix(PENDING)
+            if name not in map(_proxy_of, jobs):
+                self._drop(name)
+            pending.unlink(missing_ok=True)
+        for job in jobs:
+            self._drop_cancelled(job)
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job. A current model that was saved for it alone is deleted. Raises UnknownJob."""
+        job = self._jobs.cancel(job_id)
+        self._drop_cancelled(job)
+        return job
+
+    def resume(self, job_id: str) -> Job:
+        """Continue a job that failed or was cancelled; the current model is saved again if it is compared.
+
+        Raises UnknownJob, ValueError for a job that is done, and NotReady without a model.
+        """
+        job = self._jobs.get(job_id)
+        proxy = _proxy_of(job)
+        if proxy is not None and job.state == "cancelled":
+            with suppress(FileExistsError):
+                self._save(proxy)
+        return self._jobs.resume(job_id)
+
+    def _drop_cancelled(self, job: Job) -> None:
+        proxy = _proxy_of(job)
+        if proxy is not None and job.state == "cancelled":
+            self._drop(proxy)
+
+    def _drop(self, proxy: str) -> None:
+        with suppress(UnknownVersion, StillNeeded):
+            self._versions.delete(proxy)
+
+    def _compare(self, request: ComparisonRequest, *, saved: bool = False) -> Job:
+        """`saved`: the base was saved for this comparison alone."""
         base, candidate = (self._versions.checked(name) for name in (request.base, request.candidate))
         task = task_named(self._replica.fold.task.name)
         request = self._of_boxes(request) if task.learns_from_images else request
         request = _of_several(request) if task.several else request
-        said: dict[str, Any] = {"comparison": request.model_dump(mode="json")}
+        said: dict[str, Any] = {"comparison": request.model_dump(mode="json"), "saved": saved}
         if request.recorded:
             found = compare_recorded(self._versions.show(base.name), self._versions.show(candidate.name), request)
             return self._jobs.remember("compare", said, found.model_dump(mode="json"))
@@ -197,6 +245,11 @@ def _of_several(request: ComparisonRequest) -> ComparisonRequest:
         known = ", ".join(sorted(SEVERAL_METRICS | COSTS))
         raise ValueError(f"Multi-label versions are not measured by {wrong[0]!r}; choose from {known}.")
     return request.model_copy(update={"min_delta": wanted})
+
+
+def _proxy_of(job: Job) -> str | None:
+    """The current model that was saved for this comparison alone."""
+    return str(job.request["comparison"]["base"]) if job.kind == "compare" and job.request.get("saved") else None
 
 
 def as_row(task: SharedTask, row: dict[str, Any]) -> dict[str, Any]:

@@ -92,11 +92,11 @@ def model_routes(trainer: Trainer) -> APIRouter:
     @routes.delete("/jobs/{job}", responses=refusals(404, 409))
     def cancel(job: str) -> Job:
         """Cancel a job. It can be resumed."""
-        return trainer.jobs.cancel(job)
+        return trainer.model_jobs.cancel(job)
 
     @routes.post("/jobs/{job}/resume", responses=refusals(404, 409))
     def resume(job: str) -> Job:
         """Continue a cancelled or failed job."""
-        return trainer.jobs.resume(job)
+        return trainer.model_jobs.resume(job)
 
     return routes

@@ -118,6 +118,30 @@ def test_the_current_model_is_saved_by_the_request_that_compares_with_it(two):
     assert finished(two, job)["result"]["base"]["version"] == base
 
 
+def test_a_comparison_that_is_cancelled_leaves_no_version_and_can_be_resumed(two, trainer):  # noqa: F811
+    trainer.jobs.park(True)
+    job = ask(two, "/models/compare", {"base": "now", "candidate": "first"})
+    base = job["request"]["comparison"]["base"]
+    assert two.delete(f"/jobs/{job['id']}").json()["state"] == "cancelled"
+    assert [each["version"] for each in two.get("/models").json()["models"]] == ["first", "second"]
+    assert two.post(f"/jobs/{job['id']}/resume").json()["state"] == "queued"
+    assert [each["version"] for each in two.get("/models").json()["models"]] == ["first", "second", base]
+    assert not [*trainer.jobs.folder.glob("*.pending")]
+
+
+def test_what_a_kill_left_of_a_comparison_is_gone_after_the_next_start(two, trainer):  # noqa: F811
+    trainer.jobs.park(True)
+    compared = ask(two, "/models/compare", {"base": "now", "candidate": "first"})["request"]["comparison"]["base"]
+    cancelled = ask(two, "/models/compare", {"base": "now", "candidate": "first"})["id"]
+    trainer.jobs.cancel(cancelled)  # and it was killed before it deleted the version
+    say(two, "/models", json={"name": "proxy-without-a-job"})
+    for name in (compared, "proxy-without-a-job", "proxy-not-saved"):
+        (trainer.jobs.folder / f"{name}.pending").touch()
+    trainer.model_jobs.tidy()
+    assert [each["version"] for each in two.get("/models").json()["models"]] == ["first", "second", compared]
+    assert not [*trainer.jobs.folder.glob("*.pending")]
+
+
 def test_images_that_a_version_learned_from_are_left_out(two, trainer):  # noqa: F811
     """Image 0 becomes a test image after both versions have learned from it."""
     from tests.trainer.logs import batch, class_rows

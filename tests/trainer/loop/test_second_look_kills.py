@@ -39,7 +39,7 @@ def stop_at(place: str) -> None:
                 wait_to_be_killed()
             return step(self, *given)
 
-        SecondLook.step = in_the_middle
+        SecondLook.step = in_the_middle  # type: ignore[method-assign]
     elif place == "layout":
         refresh = Ingest.refresh
 
@@ -48,9 +48,9 @@ def stop_at(place: str) -> None:
                 wait_to_be_killed()
             refresh(self)
 
-        Ingest.refresh = of_all_images
+        Ingest.refresh = of_all_images  # type: ignore[method-assign]
     else:
-        Swap._retire = wait_to_be_killed  # the next line after the marker file
+        Swap._retire = wait_to_be_killed  # type: ignore[method-assign, assignment]  # the next line after the marker file
 
 
 def main(arguments: list[str]) -> None:
