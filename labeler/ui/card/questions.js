@@ -1,6 +1,6 @@
 // The images to ask about: the one on screen, and decoded ones behind it. A new order from the labeler replaces those behind,
-// except the next one or two, and the one on screen only if others took it over. Replaced images stay usable until the new ones are decoded, so that
-// quick labeling never waits for the network.
+// except the next one or two, and the one on screen only if others took it over. Replaced images stay usable until the new
+// ones are decoded, so that quick labeling never waits for the network.
 
 import { ask } from "../lib/api.js";
 import { loadPicture } from "../lib/picture.js";
