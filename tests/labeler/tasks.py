@@ -1,4 +1,4 @@
-"""Answers in projects of each task, for the tests that hold whatever an answer is."""
+"""Answers in projects of each task, for tests that apply to every kind of answer."""
 
 from __future__ import annotations
 

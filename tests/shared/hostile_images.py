@@ -1,4 +1,4 @@
-"""Image files that say one thing and hold another, or take far more memory than their size tells; and broken ones."""
+"""Image files with a false header, files that need far more memory than their size suggests, and broken files."""
 
 from __future__ import annotations
 

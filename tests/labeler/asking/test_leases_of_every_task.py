@@ -1,4 +1,4 @@
-"""Who holds which image, and what an answer counts that comes after others have given theirs, whatever an answer is."""
+"""For every kind of answer: who holds which image, and whether an answer counts that comes after others' answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clock of an active test: its chances are right, so that weighed answers are unbiased."""
+"""The clock of an active test: its probabilities are right, so that weighted answers are unbiased."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_answers_divided_by_their_chances_add_up_to_the_number_of_right_ones(
 @settings(max_examples=5, deadline=None)
 @given(st.lists(positive, min_size=60, max_size=60), st.lists(positive, min_size=60, max_size=60), st.integers(0, 99))
 def test_rates_that_change_meanwhile_bias_little(before: list[float], after: list[float], seed: int) -> None:
-    """The weighed share of images with a low first and a high second rate is theirs, within a point."""
+    """The weighted share of images with a low first and a high second rate is the true one, within a point."""
     right = [first < second for first, second in zip(before, after, strict=True)]
     rng, shares = np.random.default_rng(seed), []
     for _ in range(RUNS):

@@ -1,4 +1,4 @@
-"""What is promised of answers, whatever an answer is: once and only once, undone, late, by two people, blind."""
+"""Promises about every kind of answer: it counts once, can be undone, may come late or from two people, or be blind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A labeler on a real PostgreSQL server: one writer, snapshots, and commits of which the answer is lost."""
+"""A labeler on a real PostgreSQL server: one writer, snapshots, and commits whose confirmation is lost."""
 
 from __future__ import annotations
 

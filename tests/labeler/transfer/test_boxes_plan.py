@@ -1,4 +1,4 @@
-"""An import of boxes is one operation, too: where posts end changes nothing, nor does a dry run or a second time."""
+"""An import of boxes is one operation, too: its division into posts, a dry run and a repetition change nothing."""
 
 from __future__ import annotations
 

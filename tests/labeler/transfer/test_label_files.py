@@ -1,4 +1,4 @@
-"""Label files given on a page: looked at, imported, dropped."""
+"""Label files given on a page: checked, imported, removed."""
 
 from io import BytesIO
 from pathlib import Path

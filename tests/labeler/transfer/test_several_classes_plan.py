@@ -1,4 +1,4 @@
-"""An import into a multi-label project is one operation, too, and counts stay those of a walk over all images."""
+"""An import into a multi-label project is one operation, too, and its counts equal those from scratch."""
 
 from __future__ import annotations
 

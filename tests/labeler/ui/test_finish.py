@@ -1,4 +1,4 @@
-"""The page Finish as Streamlit runs it: what there is to take, and what to do next."""
+"""The page Finish as Streamlit runs it: the downloads, and what to do next."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_imported_labels_are_told_apart_from_those_given_here(service: Service) 
     assert "Labels by class" in words(page)
 
 
-def test_an_active_test_says_what_is_weighed_and_what_is_left_out(service: Service) -> None:
+def test_an_active_test_says_what_is_weighted_and_what_is_left_out(service: Service) -> None:
     update = {"log_id": service.log.log_id, "active": True, "macro_f1": None, "log_loss": None}
     service.evaluate(measured([[5, 0], [2, 9]], ["cat", "dog"]).model_copy(update=update))
     said = words(opened())

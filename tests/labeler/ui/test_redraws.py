@@ -1,4 +1,4 @@
-"""Pages are drawn anew whenever something that they show changes. Nothing that a person has begun there may be lost."""
+"""A page is redrawn when something that it shows changes. A redraw must not lose what a person has begun there."""
 
 from __future__ import annotations
 

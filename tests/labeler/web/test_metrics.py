@@ -1,4 +1,4 @@
-"""What Prometheus reads of a labeler is what its project says."""
+"""Prometheus reads the same figures of a labeler as its project shows."""
 
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient

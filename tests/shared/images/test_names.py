@@ -1,4 +1,4 @@
-"""Which file a name means that is written in another way than the file is called."""
+"""Which file a name means if it is spelled differently from the file's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour of 16 bits a channel, of which fewer may be in use."""
+"""Images with channels of 16 bits, of which fewer may be in use."""
 
 import struct
 import zlib

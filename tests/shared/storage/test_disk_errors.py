@@ -1,4 +1,4 @@
-"""Errors of a disk: which are some, what is said, and that the log gets one line of them."""
+"""Disk errors: how they are recognised, what the message says, and that the log gets one line."""
 
 from __future__ import annotations
 

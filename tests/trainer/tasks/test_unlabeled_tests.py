@@ -147,7 +147,7 @@ def active(snapshot, pool, model):
     return replace(snapshot, test_order="active", test_chances=chances)
 
 
-def test_an_active_test_weighs_the_answers_and_leaves_out_what_needs_a_random_sample(pool, snapshot):
+def test_an_active_test_weights_the_answers_and_leaves_out_what_needs_a_random_sample(pool, snapshot):
     model, _, _ = evaluated(pool, snapshot)
     snapshot = active(snapshot, pool, model)
     _, evaluation, bounds = evaluated(pool, snapshot)

@@ -1,4 +1,4 @@
-"""Exported with its history and imported into a new project, every answer is the same, whatever an answer is."""
+"""For every kind of answer: an export with the history, imported into a new project, gives the same answers."""
 
 from __future__ import annotations
 

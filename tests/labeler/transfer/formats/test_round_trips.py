@@ -1,4 +1,4 @@
-"""What was exported and is imported again is the same: in a workspace of its own, and in the one that it came from."""
+"""An export that is imported again gives the same labels: in a new workspace, and in the one it came from."""
 
 from __future__ import annotations
 

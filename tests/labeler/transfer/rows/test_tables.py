@@ -1,4 +1,4 @@
-"""Tables as people have them: their dialect is found, told, or asked for in words."""
+"""Tables as people have them: their dialect is detected and reported, or the message asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two versions side by side, from what the trainer says of them."""
+"""Two versions side by side, from the trainer's comparison."""
 
 from __future__ import annotations
 

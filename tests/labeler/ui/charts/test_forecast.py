@@ -1,4 +1,4 @@
-"""What the page says of the labels to come and of those that were saved."""
+"""Sentences of the page Progress about labels that are still needed, and about labels that were saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a page has no new figures, on each page that says it, and how soon another state is said."""
+"""Why a page has no new figures, on each page that says so, and how soon it shows another state."""
 
 from __future__ import annotations
 
