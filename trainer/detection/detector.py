@@ -28,7 +28,7 @@ from trainer.detection.detections import Detections, pick
 from trainer.detection.feature_maps import View
 from trainer.detection.head import BoxHead, shapes
 from trainer.detection.placement import Boxes
-from trainer.detection.regions import RegionClasses, RegionEdges, read
+from trainer.detection.regions import RegionClasses, RegionEdges, RegionTightness, read
 from trainer.detection.regions import shapes as region_shapes
 
 CLASSIFIED = 600
@@ -67,8 +67,9 @@ class Detector:
 
     `classes` (K,) are ascending class ids, and `threshold` is the minimum worth of a suggested box. `weights` are the
     head's tensors on the CPU, and `regions` those of the classifier of objects, which is missing while there is only
-    one class. `edges` are those of the regression that moves boxes to the edges of objects; a detector that was saved
-    by an older release has none. `channels` and `size` describe the frozen network, which `pyramid` identifies.
+    one class. `edges` are those of the regression that moves boxes to the edges of objects, and `tightness` those of
+    the one that predicts how well a box fits; a detector that was saved by an older release may lack both. `channels`
+    and `size` describe the frozen network, which `pyramid` identifies.
     """
 
     classes: NDArray[np.int64]
@@ -80,6 +81,7 @@ class Detector:
     training: Training | None = field(default=None, repr=False, compare=False)
     regions: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
     edges: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
+    tightness: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
 
     @property
     def steps(self) -> int:
@@ -103,6 +105,11 @@ class Detector:
         """The regression that moves boxes, ready to detect on the CPU."""
         return None if self.edges is None else RegionEdges(self.edges, self.channels).eval()
 
+    @cached_property
+    def region_tightness(self) -> RegionTightness | None:
+        """The regression that tells how well boxes fit, ready to detect on the CPU."""
+        return None if self.tightness is None else RegionTightness(self.tightness, self.channels).eval()
+
     def detect(self, view: View) -> Detections:
         """Detect the objects in one view, usually the plain one."""
         return self.detect_all([view])[0]
@@ -114,11 +121,12 @@ class Detector:
         with torch.inference_mode():
             levels = [torch.stack([view.maps[i] for view in views]).float() for i in range(3)]
             logits, corners = self.head(*levels)
-            if self.region_classes is not None or self.region_edges is not None:
+            readers = self.region_classes, self.region_edges, self.region_tightness
+            if any(each is not None for each in readers):
                 best = logits.amax(dim=2).topk(min(CLASSIFIED, logits.shape[1]), dim=1).indices[..., None]
                 logits = logits.gather(1, best.expand(-1, -1, logits.shape[2]))
                 corners = corners.gather(1, best.expand(-1, -1, 4))
-            scores, corners = read(levels, logits, corners, self.size, self.region_classes, self.region_edges)
+            scores, corners = read(levels, logits, corners, self.size, *readers)
         return [pick(scores[i], corners[i], self.classes, view.placement) for i, view in enumerate(views)]
 
     def with_threshold(self, threshold: float) -> Detector:
@@ -132,7 +140,7 @@ class Detector:
             "threshold": np.array([self.threshold], np.float32),
         }
         arrays.update({f"head.{name}": tensor.numpy() for name, tensor in self.weights.items()})
-        for part, tensors in (("regions", self.regions), ("edges", self.edges)):
+        for part, tensors in (("regions", self.regions), ("edges", self.edges), ("tightness", self.tightness)):
             arrays.update({f"{part}.{name}": tensor.numpy() for name, tensor in (tensors or {}).items()})
         return arrays
 
@@ -144,19 +152,29 @@ class Detector:
 
         Raises KeyError or ValueError for other arrays.
         """
-        weights, regions, edges = (_below(part, tensors) for part in ("head.", "regions.", "edges."))
+        parts = ("head.", "regions.", "edges.", "tightness.")
+        weights, regions, edges, tightness = (_below(part, tensors) for part in parts)
         classes = np.asarray(tensors["classes"], dtype=np.int64)
         for part, expected in (
             (weights, shapes(channels, len(classes))),
             (regions, region_shapes(channels, len(classes))),
             (edges, region_shapes(channels, 4)),
+            (tightness, region_shapes(channels, 1)),
         ):
             found = {name: tuple(each.shape) for name, each in part.items()}
             if found != expected and (found or part is weights):
                 raise ValueError("its head has another structure")
         threshold = float(np.asarray(tensors["threshold"], dtype=np.float32)[0])
         return cls(
-            classes, weights, tuple(channels), size, pyramid, threshold, regions=regions or None, edges=edges or None
+            classes,
+            weights,
+            tuple(channels),
+            size,
+            pyramid,
+            threshold,
+            regions=regions or None,
+            edges=edges or None,
+            tightness=tightness or None,
         )
 
 

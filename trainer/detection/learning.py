@@ -1,7 +1,8 @@
 """Trains the detector continuously: a few warm-started steps at a time, while a person goes on labeling.
 
 Only the head is trained in steps. What reads the features inside boxes is fitted anew in each round (`region_fitting`),
-before the steps: so it knows every answer, even if a slow machine takes fewer of them.
+before the steps: so it knows every answer, even if a slow machine takes fewer of them. How well boxes fit is learned
+from the boxes that the previous detector finds, or in the first round from those of the new one.
 
 The optimiser is AdamW at a constant rate, and the detector uses the running average of the weights. There is no
 schedule that would have to restart with every new label, and there are no epochs: each step draws views of random
@@ -25,7 +26,7 @@ from trainer.detection.detector import FIRST_THRESHOLD, Detector, Example, Train
 from trainer.detection.feature_maps import VIEWS, FeatureMaps, View
 from trainer.detection.head import CLASSES, FIRST_SCORE, BoxHead, points, with_classes
 from trainer.detection.loss import Truth, class_weights, loss_of
-from trainer.detection.region_fitting import fit_classes, fit_edges
+from trainer.detection.region_fitting import fit_classes, fit_edges, fit_tightness
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +68,22 @@ def fit(
     session = _Session(maps, examples, ids, previous, seed)
     regions: Mapping[str, torch.Tensor] | None = None
     edges = previous.edges if previous is not None else None
+    tightness = previous.tightness if previous is not None else None
+    columns = {int(each): column for column, each in enumerate(ids)}
     if steps:
-        columns = {int(each): column for column, each in enumerate(ids)}
         regions, edges = fit_classes(examples, maps, columns, seed), fit_edges(examples, maps, columns, seed)
+        if previous is not None:
+            tightness = fit_tightness(examples, maps, columns, seed, previous)
     elif previous is not None and previous.classes.tolist() == ids.tolist():
         regions = previous.regions
     for _ in range(steps):
         if should_stop() or not session.step():
             break
     threshold = previous.threshold if previous is not None else FIRST_THRESHOLD
-    return replace(session.detector(threshold), regions=regions, edges=edges)
+    detector = replace(session.detector(threshold), regions=regions, edges=edges)
+    if previous is None and detector.steps:
+        tightness = fit_tightness(examples, maps, columns, seed, detector)
+    return replace(detector, tightness=tightness)
 
 
 def _is_finite(detector: Detector) -> bool:

@@ -11,6 +11,10 @@ not, a cell does.
 **Edges.** The sides of each drawn box are shifted at random, about as far as the head's boxes are off. The regression
 predicts how far each side is from where it was drawn. The strength of the ridge is the one that predicts this best in
 left-out images. If no strength predicts it better than a guess of zero, boxes stay as the head finds them.
+
+**Tightness.** The head detects in labeled images. The regression predicts how well each found box, with its sides
+moved, fits a box that a person drew. The strength of the ridge is the one that predicts this best in left-out images.
+If no strength predicts it better than the mean, scores stay as they are.
 """
 
 from __future__ import annotations
@@ -24,11 +28,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
+from torchvision.ops import box_iou, nms
 
 from shared.images.opening import ImageProblem
-from trainer.detection.detector import Example
+from trainer.detection.detections import OVERLAP
+from trainer.detection.detector import Detector, Example
 from trainer.detection.feature_maps import VIEWS, FeatureMaps, View
-from trainer.detection.regions import LEAST_SPREAD, inside, lengths, mirrored, normalised, sides
+from trainer.detection.regions import (
+    LEAST_SPREAD,
+    inside,
+    lengths,
+    mirrored,
+    normalised,
+    objects,
+    sides,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +58,17 @@ SHIFT, MOST_SHIFT = 0.08, 0.2
 SHIFTS = 2
 """Number of shifted copies per box and view."""
 EDGE_RIDGES = (0.1, 0.3, 1.0, 3.0)
+FOUND = 1_500
+"""Maximum number of found boxes, approximately: that of the last image counts in full."""
+FOUND_IN = 40
+"""Maximum number of images in which the head detects for this. An image takes 20 ms."""
+FOUND_IN_ONE = 60
+"""Maximum number of found boxes of an image: those that most likely show an object."""
+LEAST_FOUND = 0.1
+"""Minimum score of these boxes."""
+NO_FIT = 0.3
+"""Boxes with at most this IoU do not fit at all."""
+TIGHTNESS_RIDGES = (0.3, 1.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -94,16 +119,87 @@ def fit_edges(
         images += [number] * len(drawn)
     if len(set(images)) < 2:
         return None
-    goal = torch.cat(wanted).double()
-    mean, scale, rows = _rows(torch.cat(features), lengths(maps.pyramid.channels))
-    kernel, best = rows @ rows.T, (goal.square().sum().item(), None)
-    for ridge in EDGE_RIDGES:
-        inverse = torch.linalg.inv(kernel + ridge * torch.eye(len(rows), dtype=torch.float64))
+    return _best(torch.cat(features), torch.cat(wanted), images, lengths(maps.pyramid.channels), EDGE_RIDGES, 0.0)
+
+
+def fit_tightness(
+    examples: Sequence[Example],
+    maps: FeatureMaps,
+    column: Mapping[int, int],
+    seed: int,
+    finder: Detector,
+) -> dict[str, torch.Tensor] | None:
+    """The tensors of `RegionTightness`, or None if left-out images show no gain. `finder` finds the boxes. Other
+    arguments as in `fit_classes`.
+    """
+    features, overlaps, images = [], [], []
+    for number in np.random.default_rng(seed).permutation(len(examples))[:FOUND_IN]:
+        found = _found(examples[number], maps, column, finder)
+        if found is not None:
+            features.append(found[0])
+            overlaps.append(found[1])
+            images += [number] * len(found[1])
+        if len(images) >= FOUND:
+            break
+    if len(set(images)) < 2:
+        return None
+    goal = (torch.cat(overlaps)[:, None] - NO_FIT).clamp(min=0) / (1 - NO_FIT)
+    guess = goal.mean().item()
+    return _best(torch.cat(features), goal, images, lengths(maps.pyramid.channels), TIGHTNESS_RIDGES, guess)
+
+
+def _found(
+    example: Example, maps: FeatureMaps, column: Mapping[int, int], finder: Detector
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Features inside the boxes that the head finds in an image, and how much each overlaps an object. None if there
+    are none, or the image cannot be read.
+    """
+    try:
+        seen = maps.view(example.sha256, 0)
+    except ImageProblem as problem:
+        log.warning("Skipped an image when reading boxes: it %s.", problem)
+        return None
+    levels, size = _levels(seen), seen.placement.size
+    edges = finder.region_edges
+    with torch.no_grad():
+        logits, corners = finder.head(*levels)
+        scores = objects(logits)[0, :, 0]
+        likely = torch.nonzero(scores >= LEAST_FOUND).flatten()
+        kept = likely[nms(corners[0, likely].clamp(0, size), scores[likely], OVERLAP)][:FOUND_IN_ONE]
+        if not len(kept):
+            return None
+        features = inside(levels, corners[:, kept], size)
+        moved = corners[:, kept] if edges is None else edges(features, corners[:, kept])
+    wanted = np.array([int(label) in column for label in example.labels], bool)
+    drawn, _ = seen.placement.onto_canvas(example.boxes[wanted])
+    if not len(drawn):
+        return features[0], torch.zeros(len(kept))
+    return features[0], box_iou(moved[0].clamp(0, size), torch.from_numpy(drawn)).amax(dim=1)
+
+
+def _best(
+    features: torch.Tensor,
+    goal: torch.Tensor,
+    images: Sequence[int],
+    parts: Sequence[int],
+    ridges: Sequence[float],
+    guess: float,
+) -> dict[str, torch.Tensor] | None:
+    """The tensors of the ridge regression that predicts `goal` (n, outputs) best in left-out images, or None if
+    `guess` is better.
+    """
+    goal = goal.double()
+    mean, scale, rows = _rows(features, parts)
+    kernel, groups = rows @ rows.T, np.array(images)
+    least, best = (goal - guess).square().sum().item(), None
+    for ridge in ridges:
+        lower = torch.linalg.cholesky(kernel + ridge * torch.eye(len(rows), dtype=torch.float64))
+        inverse = torch.cholesky_inverse(lower)
         weights = inverse @ goal
-        loss = sum(off.square().sum().item() for _, off in _left_out(inverse, weights, np.array(images)))
-        if loss < best[0]:
-            best = loss, weights
-    return None if best[1] is None else _tensors(mean, scale, rows.T @ best[1])
+        loss = sum(off.square().sum().item() for _, off in _left_out(inverse, weights, groups))
+        if loss < least:
+            least, best = loss, weights
+    return None if best is None else _tensors(mean, scale, rows.T @ best)
 
 
 def _fitted(

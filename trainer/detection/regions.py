@@ -1,4 +1,4 @@
-"""Reads the frozen features inside a found box: which class the object has, and where its edges are.
+"""Reads the frozen features inside a found box: which class the object has, where its edges are, and how well it fits.
 
 The head learns quickly *where* objects are, because all classes teach it that. It learns slowly *which* class an object
 has: with ten classes and ten labeled images, each class has three boxes. So the two questions are separated. The head's
@@ -9,6 +9,11 @@ needs few examples (`trainer.detection.region_fitting` fits it). The head has a 
 The same features tell how far the box is from the object's edges. A linear regression moves its four sides there, as
 the second stage of R-CNN does (Girshick et al. 2014). The head learns boxes from the points that see an object, so few
 labeled images teach it only roughly. The regression learns from many shifted copies of each box that a person drew.
+
+A third linear regression predicts how well a found box fits an object. It learns from the boxes that the head finds in
+labeled images, so it learns from objects, from loose boxes, and from what looks like an object but is none. A box that
+it expects to fit gets a higher score, another one a lower score. So of several boxes of one object, the tightest counts
+most, and lookalikes are suggested less often.
 """
 
 from __future__ import annotations
@@ -33,6 +38,8 @@ LEAST_SPREAD = 1e-3
 TENSORS = ("mean", "scale", "weight", "bias")
 FARTHEST = 0.25
 """Maximum distance that a side of a box is moved, as a share of the box's width or height."""
+SWAY = 2.0
+"""Maximum change of the log odds of a score. It was chosen among 1, 2 and 3."""
 SMALLEST = 2.0
 """Minimum width and height of a box in pixels of the canvas, from which these shares are taken."""
 
@@ -61,10 +68,8 @@ class RegionClasses(_Linear):
 
     def forward(self, features: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         """Return how likely each point sees an object of each class."""
-        scores = torch.sigmoid(logits)
-        objects = 1 - (1 - scores).prod(dim=-1, keepdim=True)
-        said = self.said(features) + SAY * scores.clamp(min=1e-6).log()
-        return objects * torch.softmax(said, dim=-1)
+        said = self.said(features) + SAY * torch.sigmoid(logits).clamp(min=1e-6).log()
+        return objects(logits) * torch.softmax(said, dim=-1)
 
 
 class RegionEdges(_Linear):
@@ -75,6 +80,15 @@ class RegionEdges(_Linear):
         return corners + self.said(features).clamp(-FARTHEST, FARTHEST) * sides(corners)
 
 
+class RegionTightness(_Linear):
+    """Features (B, P, D) inside boxes, the head's logits (B, P, K) and scores (B, P, K) → scores (B, P, K)."""
+
+    def forward(self, features: torch.Tensor, logits: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Raise the scores of boxes that fit an object, and lower those of others. The classes keep their shares."""
+        odds = (SWAY * (2 * self.said(features).clamp(0, 1) - 1)).exp()
+        return scores * odds / (1 + objects(logits) * (odds - 1))
+
+
 def read(
     levels: Sequence[torch.Tensor],
     logits: torch.Tensor,
@@ -82,13 +96,21 @@ def read(
     size: int,
     classes: RegionClasses | None,
     edges: RegionEdges | None,
+    tightness: RegionTightness | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores (B, P, K) and corners (B, P, 4) from the head's logits and corners on a canvas of `size` pixels."""
-    if classes is None and edges is None:
+    if classes is None and edges is None and tightness is None:
         return torch.sigmoid(logits), corners
     features = inside(levels, corners, size)
     scores = torch.sigmoid(logits) if classes is None else classes(features, logits)
+    if tightness is not None:
+        scores = tightness(features, logits, scores)
     return scores, corners if edges is None else edges(features, corners)
+
+
+def objects(logits: torch.Tensor) -> torch.Tensor:
+    """How likely each point sees an object of any class (B, P, 1), from logits (B, P, K)."""
+    return 1 - (1 - torch.sigmoid(logits)).prod(dim=-1, keepdim=True)
 
 
 def sides(corners: torch.Tensor) -> torch.Tensor:
@@ -133,7 +155,7 @@ def lengths(channels: Sequence[int]) -> tuple[int, ...]:
 
 
 def shapes(channels: Sequence[int], outputs: int) -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor of the classifier, which has one output per class, or of the edges, which have
-    four."""
+    """Name → shape of every tensor of a linear function: the classifier has one output per class, the edges have four,
+    and the tightness has one."""
     features = sum(lengths(channels))
     return {"mean": (features,), "scale": (features,), "weight": (features, outputs), "bias": (outputs,)}

@@ -32,7 +32,7 @@ from trainer.whole_detector.networks import BoxNetwork
 HOW_TO_USE = (
     "Feature maps of the frozen network at strides 8, 16 and 32 are the input of the head. It returns the score of "
     "each class and a box at every point. The features inside each box then tell where the edges of its object are, "
-    "and with several classes its class."
+    "how well the box fits, and with several classes its class."
 )
 
 
@@ -43,7 +43,12 @@ class DetectorNetwork(BoxNetwork):
         super().__init__(detector.threshold)
         self.backbone = backbone
         self.head = detector.head
-        self.regions, self.edges, self.size = detector.region_classes, detector.region_edges, detector.size
+        self.regions, self.edges, self.tightness = (
+            detector.region_classes,
+            detector.region_edges,
+            detector.region_tightness,
+        )
+        self.size = detector.size
         self.stages = stages_of(backbone.network)[0]
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,7 +59,7 @@ class DetectorNetwork(BoxNetwork):
             values, indices=self.stages, intermediates_only=True
         )
         logits, corners = self.head(*levels)
-        return regions.read(levels, logits, corners, self.size, self.regions, self.edges)
+        return regions.read(levels, logits, corners, self.size, self.regions, self.edges, self.tightness)
 
 
 def keep(pyramid: Pyramid, backbones: Path) -> tuple[str, ModelInput, str]:
@@ -89,7 +94,7 @@ def detector_network(version: Version, needs: ModelInput, backbones: Path, model
     count = len(said.classes)
     expected: dict[str, tuple[int | None, ...]] = {"classes": (count,), "threshold": (1,)}
     expected.update({f"head.{name}": shape for name, shape in head.shapes(channels, count).items()})
-    for part, outputs in (("regions", count), ("edges", 4)):
+    for part, outputs in (("regions", count), ("edges", 4), ("tightness", 1)):
         if any(name.startswith(f"{part}.") for name in version.tensors()):
             expected.update({f"{part}.{name}": shape for name, shape in regions.shapes(channels, outputs).items()})
     tensors = version.tensors(expected)

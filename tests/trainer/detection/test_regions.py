@@ -10,10 +10,12 @@ from tests.trainer.detection.squares import BLUE, RED, Album
 from trainer.detection import region_fitting
 from trainer.detection.detector import Detector, Example
 from trainer.detection.learning import fit
-from trainer.detection.region_fitting import fit_classes, fit_edges
-from trainer.detection.regions import RegionClasses, RegionEdges, inside, lengths, mirrored, shapes
+from trainer.detection.region_fitting import fit_classes, fit_edges, fit_tightness
+from trainer.detection.regions import RegionClasses, RegionEdges, RegionTightness, inside, lengths, mirrored, shapes
 
 CHANNELS = (2, 2, 2)
+NEWER = ("regions.", "edges.", "tightness.")
+"""Arrays that versions of earlier releases lack."""
 
 
 def levels(image: torch.Tensor) -> list[torch.Tensor]:
@@ -141,21 +143,75 @@ def test_boxes_stay_where_they_are_while_left_out_images_show_no_gain(tmp_path: 
     assert fit_edges(anywhere, album.maps(tmp_path), {RED: 0}, 0) is None
 
 
+def test_scores_rise_where_a_box_fits_and_fall_where_it_does_not() -> None:
+    features = shapes(CHANNELS, 1)["mean"][0]
+    tensors = {"mean": torch.zeros(features), "scale": torch.ones(features), "weight": torch.zeros(features, 1)}
+    logits = torch.tensor([[[0.0, -1.0], [-30.0, -30.0], [30.0, -30.0]]])
+    scores = torch.sigmoid(logits)
+    before = 1 - (1 - scores[0, 0]).prod()
+    for said, change in ((9.0, 2.0), (1.0, 2.0), (0.5, 0.0), (0.25, -1.0), (-9.0, -2.0)):
+        tightness = RegionTightness(tensors | {"bias": torch.tensor([said])}, CHANNELS)
+        doubtful, nothing, sure = tightness(torch.zeros(1, 3, features), logits, scores)[0]
+        factor = doubtful / scores[0, 0]
+        assert factor[0].item() == pytest.approx(factor[1].item())  # the classes keep their shares
+        assert torch.logit(before * factor[0]).item() == pytest.approx(torch.logit(before).item() + change, abs=1e-5)
+        assert nothing.max() < 1e-9
+        assert sure.tolist() == pytest.approx([1.0, 0.0])
+
+
+def test_a_box_of_an_object_is_told_from_a_loose_one_and_from_a_lookalike_that_nobody_boxes(tmp_path: Path) -> None:
+    album = Album()
+    maps = album.maps(tmp_path)
+
+    def red_alone(seed: int) -> tuple[Example, Example]:
+        both = album.squares(seed, classes=(RED, BLUE))
+        red = both.labels == RED
+        return Example(both.sha256, both.boxes[red], both.labels[red]), both
+
+    detector = fit([red_alone(seed)[1] for seed in range(6)], maps, steps=40)  # finds blue squares, too
+    tensors = fit_tightness([red_alone(seed)[0] for seed in range(12)], maps, {RED: 0}, 0, detector)
+    assert tensors is not None
+    tightness, said = RegionTightness(tensors, maps.pyramid.channels), []
+    for seed in range(50, 60):
+        both = red_alone(seed)[1]
+        view = maps.plain(both.sha256)
+        corners = torch.from_numpy(view.placement.onto_canvas(both.boxes)[0])
+        levels = [level[None].float() for level in view.maps]
+        values = tightness.said(inside(levels, corners[None], maps.pyramid.size))[0, :, 0]
+        said += [(int(label), value) for label, value in zip(both.labels, values.tolist(), strict=True)]
+    of_red, of_blue = ([value for label, value in said if label == each] for each in (RED, BLUE))
+    assert np.mean(of_red) > np.mean(of_blue) + 0.3
+
+
+def test_tightness_needs_found_boxes_in_two_images_that_can_be_read(tmp_path: Path) -> None:
+    album = Album()
+    maps = album.maps(tmp_path)
+    bad, one, *others = (album.squares(seed) for seed in range(8))
+    detector = fit([one, *others], maps, steps=20)
+    album.files[bad.sha256] = b"no image"
+    assert fit_tightness([one], maps, {RED: 0}, 0, detector) is None
+    assert fit_tightness([one, bad], maps, {RED: 0}, 0, detector) is None
+    nothing = [Example(each.sha256, each.boxes[:0], each.labels[:0]) for each in others]
+    assert fit_tightness(nothing, maps, {RED: 0}, 0, detector) is None  # no box fits, so there is nothing to tell apart
+
+
 def test_it_is_saved_with_the_detector_and_another_structure_is_refused(tmp_path: Path) -> None:
     album = Album()
     maps = album.maps(tmp_path)
     examples = [album.squares(seed, classes=(RED, BLUE)) for seed in range(3)]
-    detector = fit(examples, maps, steps=1)
+    detector = fit(examples, maps, steps=20)
+    assert detector.tightness is not None
     how = {"channels": detector.channels, "size": detector.size, "pyramid": detector.pyramid}
     tensors = detector.to_tensors()
     view = maps.plain(examples[0].sha256)
     assert Detector.of_tensors(tensors, **how).detect(view).scores.tolist() == detector.detect(view).scores.tolist()
-    earlier = {name: each for name, each in tensors.items() if not name.startswith(("regions.", "edges."))}
+    earlier = {name: each for name, each in tensors.items() if not name.startswith(NEWER)}
     before = Detector.of_tensors(earlier, **how)  # a version of before
-    assert (before.region_classes, before.region_edges) == (None, None)
+    assert (before.region_classes, before.region_edges, before.region_tightness) == (None, None, None)
     before.detect(view)
-    for name in ("regions.bias", "edges.bias"):
+    for name in ("regions.bias", "edges.bias", "tightness.bias"):
         with pytest.raises(ValueError, match="another structure"):
             Detector.of_tensors({each: array for each, array in tensors.items() if each != name}, **how)
     same = fit(examples, maps, previous=detector, steps=0)
     assert (same.regions, same.edges) == (detector.regions, detector.edges)
+    assert same.tightness is detector.tightness

@@ -47,6 +47,7 @@ def saved(tmp_path_factory):
     detector = detector.with_threshold(0.1)
     assert detector.regions is not None
     assert detector.edges is not None
+    assert detector.tightness is not None
     architecture, needs, key = keep(pyramid, folder / "backbones")
     said = description(
         learner="detector",
@@ -94,12 +95,14 @@ def test_a_saved_detector_finds_what_the_live_one_found(saved):
             )  # not equal: stored maps have 16 bits
 
 
-def test_a_version_of_an_earlier_release_has_no_regression_of_edges_and_is_used_as_it_is(saved, tmp_path):
+@pytest.mark.parametrize("lacks", [["tightness"], ["tightness", "edges"]])
+def test_a_version_of_an_earlier_release_lacks_parts_and_is_used_as_it_is(saved, tmp_path, lacks):
     folder, version, album, maps, detector = saved
-    tensors = {name: each for name, each in load_file(version.model_file).items() if not name.startswith("edges.")}
+    tensors = {name: each for name, each in load_file(version.model_file).items() if name.split(".")[0] not in lacks}
     earlier = Registry(tmp_path / "models").save("old", tensors, description(**of_detector(version.description)), [])
     classifier = load_classifier(earlier, folder / "backbones")
-    old, without = SavedDetector(classifier.network, classifier.needs, classifier.device), replace(detector, edges=None)
+    old = SavedDetector(classifier.network, classifier.needs, classifier.device)
+    without = replace(detector, **dict.fromkeys(lacks))
     for sha256 in files(album):
         live, said = without.detect(maps.plain(sha256)).above(0.5), old.detect(album.files[sha256], LIMITS).above(0.5)
         np.testing.assert_allclose(live.boxes, said.boxes, atol=4)
