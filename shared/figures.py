@@ -73,8 +73,8 @@ def macro_f1(evaluation: Evaluation) -> Interval | None:
 
 
 def not_measured(test_labels: int) -> str:
-    """The text shown instead of an accuracy: `not measured yet: 3 of 10 test labels`."""
-    return f"not measured yet: {min(test_labels, ENOUGH)} of {ENOUGH} test labels"
+    """The text shown instead of an accuracy: `not measured yet: 3 of 10 labeled test images`."""
+    return f"not measured yet: {min(test_labels, ENOUGH)} of {ENOUGH} labeled test images"
 
 
 def accuracy_in_words(accuracy: Interval | None, images: str = "test image") -> str:

@@ -287,7 +287,7 @@ def _size(version: ModelVersion) -> str:
 def _in_lines(found: Interval | None) -> str:
     """The accuracy in short lines, so that the names beside it have room."""
     if found is None or not is_measured(found):
-        return accuracy_in_words(found).replace(" yet: ", "\nyet: ").replace(" test labels", "\ntest labels")
+        return accuracy_in_words(found).replace(" yet: ", "\nyet: ").replace(" labeled test", "\nlabeled test")
     return f"{percent(found.value, 1)}\n{interval_in_words(found)}\n{many(found.n, 'test image')}"
 
 

@@ -140,7 +140,7 @@ def _next(
     if evaluations:
         from labeler.ui.charts import forecast
 
-        said += forecast.sentences(evaluations, project.splits["train"])
+        said += forecast.sentences(evaluations, project.splits["train"], labeler.task.counted)
     else:
         latest, name = labeler.evaluations.last, labeler.task.metric_name
         words = not_measured(latest.test_labels if latest is not None else 0)

@@ -55,7 +55,7 @@ def _figures() -> None:
     else:
         measured = percent(evaluations[-1].accuracy.value, 1) if evaluations else "–"
         figures[0].metric("Accuracy", measured, help=progress_charts.ACCURACY_HELP)
-    pace.metric("Labels per minute", rounded(progress.labels_per_minute))
+    pace.metric(_pace_of(labeler), rounded(progress.labels_per_minute))
     if status is not None and (used := status.embedding.resolved) is not None:
         st.caption(f"Backbone: {plain(used.sentence)}.")
     if status is not None and (again := status.embedding.second_look) is not None:
@@ -72,6 +72,7 @@ def _figures() -> None:
                 images=project.images.total,
                 unlabeled=project.images.unlabeled,
                 name=labeler.task.metric_name,
+                counted=labeler.task.counted,
                 scanning=project.scanning,
             ),
             icon=":material/hourglass_empty:",
@@ -190,7 +191,7 @@ def _measured_by_task(project: Project, own: Mapping[str, str], evaluations: lis
 def _outlook(evaluations: list[Evaluation], project: Project) -> list[str]:
     from labeler.ui.charts import forecast
 
-    return forecast.sentences(evaluations, project.splits["train"])
+    return forecast.sentences(evaluations, project.splits["train"], service.current().task.counted)
 
 
 def _download(table: bytes) -> None:
@@ -230,6 +231,10 @@ def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
         )
 
 
+def _pace_of(labeler: service.Service) -> str:
+    return f"{labeler.task.counted}s per minute".capitalize()
+
+
 def _labels(labeler: service.Service, project: Project, progress: Progress) -> None:
     from labeler.ui.charts import progress_charts
 
@@ -246,17 +251,17 @@ def _labels(labeler: service.Service, project: Project, progress: Progress) -> N
     if labeler.task.which_classes:
         counts, history = st.columns(2, gap="large")
         with counts:
-            components.figure(progress_charts.label_counts(progress.labels_per_class, own), alt="Labels of each class")
+            bars = progress_charts.label_counts(progress.labels_per_class, own, counted=labeler.task.counted)
+            components.figure(bars, alt=f"{labeler.task.counted}s of each class".capitalize())
         if len(stretches) > 1:
             with history:
-                components.figure(
-                    progress_charts.label_history(stretches, own), alt="Share of each class in the labels given here"
-                )
+                areas = progress_charts.label_history(stretches, own, counted=labeler.task.counted)
+                components.figure(areas, alt=f"Share of each class in the {labeler.task.counted}s given here")
     people = labeler.people()
     if len(people) > 1:
         st.table(
             [
-                {"Who": plain(each.name), "Answers": f"{each.answers:,}", "Labels per minute": rounded(each.per_minute)}
+                {"Who": plain(each.name), "Answers": f"{each.answers:,}", _pace_of(labeler): rounded(each.per_minute)}
                 for each in people
             ],
             border="horizontal",

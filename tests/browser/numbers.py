@@ -150,7 +150,7 @@ def figures(pair: Services, page: Page, project: dict[str, Any]) -> None:
         "Accuracy": f"{value} {interval_in_words(accuracy)}",
         "Test images": f"{accuracy.n}",
         "Labels the model learned from": f"{learned}",
-        "Labels, including test labels": f"{images['labeled']}",
+        "Labels, including those of test images": f"{images['labeled']}",
     }.items():
         expect(table.get_by_role("row").filter(has_text=name).first).to_contain_text(
             re.compile(rf"{cell}".replace(" ", r"\s*"))

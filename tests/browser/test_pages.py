@@ -61,7 +61,7 @@ def test_the_bar_says_what_both_services_do(card: Card) -> None:
     )
     expect(card.part("stopped").get_by_role("link", name="Finish")).to_have_attribute("href", "/finish")
     expect(card.page.get_by_text("label budget reached")).to_be_visible()
-    expect(card.part("accuracy")).to_have_text("accuracy not measured yet: 1 of 10 test labels")
+    expect(card.part("accuracy")).to_have_text("accuracy not measured yet: 1 of 10 labeled test images")
     card.hear({"trainer": {**trainer, "state": "training"}})
     expect(card.part("stopped")).to_be_hidden()
 

@@ -64,9 +64,9 @@ def compared(images: int, only_base: int, only_candidate: int, p: float) -> Comp
 @pytest.mark.parametrize(
     ("accuracy", "words"),
     [
-        (None, "not measured yet: 0 of 10 test labels"),
-        (interval(1), "not measured yet: 1 of 10 test labels"),
-        (interval(9), "not measured yet: 9 of 10 test labels"),
+        (None, "not measured yet: 0 of 10 labeled test images"),
+        (interval(1), "not measured yet: 1 of 10 labeled test images"),
+        (interval(9), "not measured yet: 9 of 10 labeled test images"),
         (interval(10, 0.6174), "61.7% (20.0% – 100.0%, 10 test images)"),
     ],
 )

@@ -87,8 +87,8 @@ test("the bar says what further labels mean once the trainer stopped, and how fa
     { name: "ann", per_minute: 20.4 },
     { name: "bob", per_minute: 9.6 },
   ];
-  assert.equal(paceOf(people, "ann", 30), "Labels per minute: you 20, all 2 people 30");
-  assert.equal(paceOf(people, "eve", 30), "Labels per minute: you 0, all 2 people 30");
+  assert.equal(paceOf(people, "ann", 30, "label"), "Labels per minute: you 20, all 2 people 30");
+  assert.equal(paceOf(people, "eve", 30, "labeled image"), "Labeled images per minute: you 0, all 2 people 30");
 });
 
 test("a full disk that both services share is reported once", () => {

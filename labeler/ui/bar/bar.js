@@ -16,6 +16,7 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
   const bar = (parentElement[BAR] ??= new Bar(parentElement));
   bar.words = data.words;
   bar.task = data.task;
+  bar.counted = data.counted;
   bar.press = (/** @type {string} */ name) => setTriggerValue("pressed", name);
   bar.asWhom(data, (/** @type {string} */ name) => setStateValue("annotator", name));
   bar.draw();
@@ -33,6 +34,7 @@ class Bar {
     this.words = {}; // trainer state → its name and meaning
     /** @type {string | null} */
     this.task = null; // in words; null for one class per image
+    this.counted = "label"; // what people give
     /** @type {any} */
     this.project = null;
     this.connected = false;
@@ -127,7 +129,7 @@ class Bar {
   drawPace() {
     const people = this.project.people ?? [];
     this.part("pace").hidden = people.length < 2;
-    setText(this.part("pace"), paceOf(people, annotatorHere(), this.project.labels_per_minute));
+    setText(this.part("pace"), paceOf(people, annotatorHere(), this.project.labels_per_minute, this.counted));
   }
 
   /** The trainer's state. With an error, the advice is shown next to the error. @param {string} state @param {boolean} hasError @param {boolean} cannotSave */

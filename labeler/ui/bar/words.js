@@ -68,10 +68,14 @@ export function lagOf({ pending, oldest_seconds }, state, since) {
   return `${number(pending)} waiting for the trainer${waited >= 1 ? ` for ${duration(waited)}` : ""}`;
 }
 
-/** The speed of several people. @param {{ name: string, per_minute: number }[]} people @param {string} me @param {number} all */
-export function paceOf(people, me, all) {
+/**
+ * The speed of several people.
+ * @param {{ name: string, per_minute: number }[]} people @param {string} me @param {number} all
+ * @param {string} counted what they give
+ */
+export function paceOf(people, me, all, counted) {
   const mine = people.find(({ name }) => name === me)?.per_minute ?? 0;
-  return `Labels per minute: you ${Math.round(mine)}, all ${people.length} people ${Math.round(all)}`;
+  return `${capital(counted)}s per minute: you ${Math.round(mine)}, all ${people.length} people ${Math.round(all)}`;
 }
 
 /** Why the trainer stopped, and the effect of further labels. @param {string | null | undefined} reason */

@@ -7,7 +7,7 @@ import { element, find, renew, setText } from "../lib/dom.js";
 import { KeyTable } from "../lib/input/key_table.js";
 import { live } from "../lib/project.js";
 import { annotator, setAnnotator } from "../lib/storage.js";
-import { accuracyIn, count, number, percent } from "../lib/text.js";
+import { accuracyIn, capital, count, number, percent } from "../lib/text.js";
 import { Stage } from "../stage/stage.js";
 import { taskOn } from "../tasks/registry.js";
 import { FileLine } from "./file.js";
@@ -232,7 +232,8 @@ export class View {
     this.meter.ariaValueNow = labeled;
     this.accuracy.textContent = figure ? `${this.choice.measure} ${accuracyIn(figure)}` : "";
     const alone = project.people.length < 2; // otherwise the bar shows each person's speed
-    this.pace.textContent = pace && alone ? `Labels per minute: ${number(Math.round(pace))}` : "";
+    this.pace.textContent =
+      pace && alone ? `${capital(this.task.classWords.total)}s per minute: ${number(Math.round(pace))}` : "";
     this.target.textContent = untilTarget(project.target, this.task);
     if (this.blind !== project.blind_mode) {
       this.blind = project.blind_mode;
@@ -258,7 +259,7 @@ export class View {
    */
   state(outbox, questions, connected) {
     this.saved.classList.toggle("trouble", Boolean(outbox.problem));
-    setText(this.saved, whetherSaved(outbox, "label"));
+    setText(this.saved, whetherSaved(outbox, this.task.classWords.total));
     const disabled = !this.item;
     for (const button of this.card.querySelectorAll(NEED_AN_IMAGE)) {
       if (button.disabled !== disabled) button.disabled = disabled;

@@ -42,7 +42,9 @@ def curve(evaluations: Sequence[Evaluation], metric: str) -> alt.LayerChart | al
     A detector goes on learning the same images, so the last evaluation at each number of them counts.
     """
     found = dict(measured_figures.points(evaluations, metric))
-    return progress_charts.metric_curve(list(found.items()), METRICS[metric]) if found else None
+    return (
+        progress_charts.metric_curve(list(found.items()), METRICS[metric], counted="labeled image") if found else None
+    )
 
 
 def curve_csv(evaluations: Sequence[Evaluation]) -> bytes:

@@ -22,13 +22,13 @@ FORECAST = "forecast, 95% band"
 RANDOM = "random labels (estimate)"
 
 
-def sentences(evaluations: Sequence[Evaluation], train: ImageCounts) -> list[str]:
+def sentences(evaluations: Sequence[Evaluation], train: ImageCounts, counted: str = "label") -> list[str]:
     """The advice of the latest evaluation, given the current counts of `train` images, and what choosing saved; [] if
-    none."""
+    none. What people give is called `counted`."""
     latest = evaluations[-1]
     since = learned_since(latest, train)
     metric = goal_metric(latest)[0]
-    advice = _advice(latest.advice, since, metric, train.unlabeled) if latest.advice is not None else []
+    advice = _advice(latest.advice, since, metric, train.unlabeled, f"{counted}s") if latest.advice is not None else []
     return [*advice, *_saved(latest.random_baseline, metric)]
 
 
@@ -59,35 +59,35 @@ def with_outlook(chart: Curve, evaluations: Sequence[Evaluation]) -> Curve:
     return drawn
 
 
-def _advice(advice: Advice, since: int, metric: str, left: int) -> list[str]:
+def _advice(advice: Advice, since: int, metric: str, left: int, labels: str) -> list[str]:
     said = []
     if advice.stable and advice.agreement is not None:
         kappa = rounded(advice.agreement, 3)
-        said.append(f"The last models agree on nearly every image (kappa {kappa}): more labels change little.")
+        said.append(f"The last models agree on nearly every image (kappa {kappa}): more {labels} change little.")
     if advice.slope is not None:
         points = rounded(100 * advice.slope, 1)
-        gained = f"a hundred more labels gain about {points} points of {metric}"
+        gained = f"a hundred more {labels} gain about {points} points of {metric}"
         if float(points) <= 0:
-            gained = "more labels gain nothing"
+            gained = f"more {labels} gain nothing"
         said.append(f"The curve is flat: {gained}." if advice.flat else f"At the current slope, {gained}.")
     if advice.needed is not None:
-        said.append(_needed(advice.needed, since) + _shortfall(advice.needed, since, left))
+        said.append(_needed(advice.needed, since, labels) + _shortfall(advice.needed, since, left))
     return said
 
 
-def _needed(needed: Needed, since: int) -> str:
+def _needed(needed: Needed, since: int, counted: str) -> str:
     """Subtracts the labels learned `since` the forecast, like `labeler.progress.goal` does for the card."""
     goal = f"to reach **{percent(needed.goal, 1)}**"
     if needed.labels is None:
-        return f"More than {max(0, needed.low - since):,} more labels {goal}, if the curve ever gets there."
+        return f"More than {max(0, needed.low - since):,} more {counted} {goal}, if the curve ever gets there."
     labels, low = max(0, needed.labels - since), max(0, needed.low - since)
     if not labels:
-        return f"The labels forecast {goal} have been given: the next evaluation shows whether they suffice."
+        return f"The {counted} forecast {goal} are there: the next evaluation shows whether they suffice."
     if needed.high is not None:
         between = f"{low:,}–{max(labels, needed.high - since):,}"
     else:
         between = f"at least {low:,}" if low else "the test sample is too small for bounds"
-    return f"About **{labels:,} more labels** ({between}) {goal}, if the curve continues like this."
+    return f"About **{labels:,} more {counted}** ({between}) {goal}, if the curve continues like this."
 
 
 def _shortfall(needed: Needed, since: int, left: int) -> str:

@@ -45,7 +45,7 @@ def final_figures(latest: Evaluation, names: Names) -> list[dict[str, str]]:
     counts = {
         "Test images": latest.test_labels,
         "Labels the model learned from": latest.labels,
-        "Labels, including test labels": latest.spent,
+        "Labels, including those of test images": latest.spent,
     }
     return rows + [{"Figure": name, "Value": f"{count:,}", "95% interval": "–"} for name, count in counts.items()]
 

@@ -55,7 +55,7 @@ def in_words(latest: Evaluation, images: ImageCounts | None = None) -> str:
     """How good the model is, how precise that estimate is, and what would improve it, given the test `images`."""
     accuracy = latest.accuracy
     margin = (accuracy.high - accuracy.low) / 2
-    rough = f"This is a rough estimate: {measured_figures.improvement('test labels', 'it', images)}"
+    rough = f"This is a rough estimate: {measured_figures.improvement('labeled test images', 'it', images)}"
     sure = rough if margin > 0.05 else "This is a precise estimate."
     low, high = percent(accuracy.low, 1), percent(accuracy.high, 1)
     estimated = accuracy.unlabeled or (latest.active and latest.at_random)
@@ -90,10 +90,10 @@ def accuracy_curve(evaluations: Sequence[Evaluation]) -> alt.LayerChart | alt.Fa
 
 
 def metric_curve(
-    measured: Sequence[tuple[int, Interval]], name: str, *, share: bool = True
+    measured: Sequence[tuple[int, Interval]], name: str, *, share: bool = True, counted: str = "label"
 ) -> alt.LayerChart | alt.FacetChart:
-    """A metric against labels, with its 95 % band. The axis of a share goes from the tenth below the lowest bound to 1,
-    that of another number from 0.
+    """A metric against labels, which are called `counted`, with its 95 % band. The axis of a share goes from the tenth
+    below the lowest bound to 1, that of another number from 0.
     """
     field = "value" if "." in name else name  # a dot in a field's name would mean a part of it
     frame = pd.DataFrame(
@@ -108,9 +108,10 @@ def metric_curve(
     scale = alt.Scale(domain=[math.floor(10 * frame["low"].min()) / 10, 1]) if share else alt.Scale(zero=True)
     fine, coarse = (".1%", "%") if share else (".3f", "~r")
     axis = alt.Axis(tickMinStep=1, tickCount=TICKS)
-    labels = alt.X("labels:Q", title="Labels", axis=axis, scale=alt.Scale(zero=True))
+    given = f"{counted}s"
+    labels = alt.X("labels:Q", title=given.capitalize(), axis=axis, scale=alt.Scale(zero=True))
     tooltip = [
-        alt.Tooltip("labels:Q"),
+        alt.Tooltip("labels:Q", title=given),
         alt.Tooltip(f"{field}:Q", format=fine, title=name),
         *(alt.Tooltip(f"{end}:Q", format=fine) for end in ("low", "high")),
         alt.Tooltip("test images:Q"),
@@ -212,21 +213,23 @@ def final_figures(latest: Evaluation) -> list[dict[str, str]]:
         "Test images": latest.test_labels,
         **({"Test images without a label, for the accuracy": accuracy.unlabeled} if accuracy.unlabeled else {}),
         "Labels the model learned from": latest.labels,
-        "Labels, including test labels": latest.spent,
+        "Labels, including those of test images": latest.spent,
     }
     return rows + [row(name, f"{count:,}") for name, count in counts.items()]
 
 
-def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None = None) -> alt.Chart:
-    """Labels per class, as bars in the order of the classes; `own` are the classes' own colours."""
+def label_counts(
+    labels_per_class: dict[str, int], own: Mapping[str, str] | None = None, *, counted: str = "label"
+) -> alt.Chart:
+    """Labels per class, called `counted`, as bars in the order of the classes; `own` are the classes' own colours."""
     frame = pd.DataFrame({"class": list(labels_per_class), "labels": list(labels_per_class.values())})
     chart: alt.Chart = (
         alt.Chart(frame)
         .mark_bar()
         .encode(
-            x=alt.X("labels:Q", title="Labels", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
+            x=alt.X("labels:Q", title=f"{counted}s".capitalize(), axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
             y=alt.Y("class:N", sort=None, title=None, axis=alt.Axis(labelLimit=NAME, labelOverlap=False)),
-            tooltip=["class:N", "labels:Q"],
+            tooltip=["class:N", alt.Tooltip("labels:Q", title=f"{counted}s")],
         )
         .properties(height=AXIS + len(frame) * (BAR if len(frame) <= MANY_BARS else THIN_BAR))
     )
@@ -236,7 +239,9 @@ def label_counts(labels_per_class: dict[str, int], own: Mapping[str, str] | None
     return chart
 
 
-def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = None) -> alt.Chart:
+def label_history(
+    stretches: Sequence[Stretch], own: Mapping[str, str] | None = None, *, counted: str = "label"
+) -> alt.Chart:
     """How the labels given here divide among classes, against their number; the most frequent classes by name.
 
     Imported labels are left out: they came all at once.
@@ -266,10 +271,21 @@ def label_history(stretches: Sequence[Stretch], own: Mapping[str, str] | None = 
         alt.Chart(frame)
         .mark_area()
         .encode(
-            x=alt.X("labels given here:Q", title="Labels given here", axis=alt.Axis(tickMinStep=1, tickCount=TICKS)),
-            y=alt.Y("labels:Q", stack="normalize", title="Share of the labels given here", axis=alt.Axis(format="%")),
+            x=alt.X(
+                "labels given here:Q",
+                title=f"{counted}s given here".capitalize(),
+                axis=alt.Axis(tickMinStep=1, tickCount=TICKS),
+            ),
+            y=alt.Y(
+                "labels:Q", stack="normalize", title=f"Share of the {counted}s given here", axis=alt.Axis(format="%")
+            ),
             color=alt.Color("class:N", sort=order, title=None, scale=scale, legend=legend),
-            tooltip=["class:N", "labels:Q", "labels given here:Q", alt.Tooltip("until:T", format="%Y-%m-%d %H:%M")],
+            tooltip=[
+                "class:N",
+                alt.Tooltip("labels:Q", title=f"{counted}s"),
+                alt.Tooltip("labels given here:Q", title=f"{counted}s given here"),
+                alt.Tooltip("until:T", format="%Y-%m-%d %H:%M"),
+            ],
         )
         .properties(height=240 + AXIS + LEGEND + LEGEND_ROW * math.ceil(len(order) / legend.columns))
     )

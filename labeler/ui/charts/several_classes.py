@@ -31,7 +31,9 @@ MOST_PAIRS = 10
 def in_words(latest: Evaluation, images: ImageCounts | None = None) -> str:
     """How good the model is, how precise that estimate is, and what would improve it, given the test `images`."""
     found = measured_figures.measured(latest, METRICS)
-    said = measured_figures.in_words({_lower(name): each for name, each in found.items()}, "test labels", images)
+    said = measured_figures.in_words(
+        {_lower(name): each for name, each in found.items()}, "labeled test images", images
+    )
     return f"After **{many(latest.spent, 'label')}**, on {many(latest.test_labels, 'test image')}: {said}"
 
 

@@ -22,15 +22,16 @@ def nothing_measured(
     images: int = 0,
     unlabeled: int = 0,
     name: str = "Accuracy",
+    counted: str = "label",
     scanning: ScanView | None = None,
 ) -> str:
     """What to say while there is no accuracy to show, or whatever else is measured and has this `name`. `images` is
     the number of all images, `unlabeled` of those that may still become test images, `scanning` tells whether more are
-    being added.
+    being added, and what people give is called `counted`.
     """
     if not (evaluations or test_images or settings.test_set or settings.test_set_frac):
         return (
-            "**Not measured:** no image is a test image, so more labels do not help. "
+            f"**Not measured:** no image is a test image, so more {counted}s do not help. "
             f"`{_split(settings, 0.2)}` sets a fifth of the images apart. The model then no longer learns from them."
         )
     now = not_measured(evaluations[-1].test_labels if evaluations else 0)
@@ -41,20 +42,24 @@ def nothing_measured(
             f"image folder is still being read{far}."
         )
     if images and test_images < ENOUGH and not settings.test_set:
-        return f"**{now.capitalize()}.** {_too_few_test_images(settings, name, test_images, images, unlabeled)}"
+        return (
+            f"**{now.capitalize()}.** {_too_few_test_images(settings, name, test_images, images, unlabeled, counted)}"
+        )
     if settings.test_set or settings.test_set_frac == 0:
-        first = f"{name} appears once the trainer has evaluated its first model on {ENOUGH} test labels."
+        first = f"{name} appears once the trainer has evaluated its first model on {ENOUGH} labeled test images."
     else:
         first = (
             f"{name} is measured on test images, which are mixed in after the first {settings.test_free_labels} "
-            f"labels. It appears once {ENOUGH} of them are labeled."
+            f"{counted}s. It appears once {ENOUGH} of them are labeled."
         )
     return f"**{now.capitalize()}.** {first} Keep labeling."
 
 
-def _too_few_test_images(settings: LabelerSettings, name: str, test_images: int, images: int, unlabeled: int) -> str:
+def _too_few_test_images(
+    settings: LabelerSettings, name: str, test_images: int, images: int, unlabeled: int, counted: str
+) -> str:
     """In a small project, labeling every image would not be enough."""
-    few = f"{name} is measured on test images. This project has only {test_images}, so more labels do not help."
+    few = f"{name} is measured on test images. This project has only {test_images}, so more {counted}s do not help."
     share = next((each for each in LARGER if each * images >= ENOUGH), None)
     if share is None or unlabeled < ENOUGH:  # a labeled image stays in its split
         return f"{few} Add photos."

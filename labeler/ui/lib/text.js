@@ -23,7 +23,7 @@ export function percent(share, digits = 0) {
  * @param {import("../types.js").Interval} accuracy
  */
 export function accuracyIn({ value, low, high, n }) {
-  if (n < ENOUGH_TEST_LABELS) return `not measured yet: ${n} of ${ENOUGH_TEST_LABELS} test labels`;
+  if (n < ENOUGH_TEST_LABELS) return `not measured yet: ${n} of ${ENOUGH_TEST_LABELS} labeled test images`;
   return `${percent(value, 1)} (${percent(low, 1)} – ${percent(high, 1)}, ${count(n, "test image")})`;
 }
 

@@ -133,6 +133,7 @@ def bar(*, asks: bool) -> Press | None:
             "asks": asks,
             "annotator": annotator(),
             "task": current.task.title,
+            "counted": current.task.counted,
         },
         default={"annotator": NOBODY},
         on_annotator_change=lambda: None,

@@ -96,7 +96,7 @@ def test_nine_test_labels_are_no_figure(pair: tuple[Service, Follower]) -> None:
     page = opened()
     assert not page.table
     assert not page.download_button
-    assert "Accuracy is not measured yet: 9 of 10 test labels." in words(page)
+    assert "Accuracy is not measured yet: 9 of 10 labeled test images." in words(page)
 
 
 def test_an_interval_without_width_is_not_shown() -> None:
@@ -137,7 +137,7 @@ def test_a_task_with_its_own_metrics_has_these(tmp_path: Path) -> None:
     with registered(), labeler(tmp_path, classes=[], test_set_frac=0.5) as service:
         service.annotate([answer(1, None, answer=3, annotator="ann")])
         service.evaluate(of_counts(9).model_copy(update={"log_id": service.log.log_id}))
-        assert "Mean error is not measured yet: 9 of 10 test labels" in words(opened())
+        assert "Mean error is not measured yet: 9 of 10 labeled test images" in words(opened())
         service.evaluate(of_counts(12).model_copy(update={"log_id": service.log.log_id}))
         page = opened()
         (table,) = page.table
@@ -163,7 +163,7 @@ def test_a_project_of_boxes_has_the_figures_of_that_task(tmp_path: Path) -> None
     photos(tmp_path / "photos", 3)
     with labeler(tmp_path, task="detection", classes=["cell", "dust"], test_set_frac=0.5) as service:
         service.annotate([boxes(1, ("cell", 1, 1, 9, 9))])
-        assert "mAP is not measured yet: 0 of 10 test labels" in words(opened())
+        assert "mAP is not measured yet: 0 of 10 labeled test images" in words(opened())
         service.evaluate(of_boxes(20).model_copy(update={"log_id": service.log.log_id}))
         page = opened()
         said = words(page)

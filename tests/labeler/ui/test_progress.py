@@ -164,7 +164,7 @@ def test_an_active_test_says_what_is_weighted_and_what_is_left_out(service: Serv
 def test_the_curve_does_not_begin_before_ten_test_labels(service: Service) -> None:
     service.evaluate(measured([[5, 0], [2, 2]], ["cat", "dog"], 9).model_copy(update={"log_id": service.log.log_id}))
     page = opened()
-    assert "Not measured yet: 9 of 10 test labels" in words(page)
+    assert "Not measured yet: 9 of 10 labeled test images" in words(page)
     assert [each.value for each in page.metric if each.label == "Accuracy"] == ["–"]
     assert not page.download_button
     assert "the model is right on" not in words(page)

@@ -200,7 +200,7 @@ def test_the_model_card_says_what_a_detector_is_and_how_good(saved):
     version = saved[1].description
     card = model_card(version)
     assert "A detector that finds objects of 2 classes" in card
-    assert "Not measured yet: 0 of 10 test labels when it was saved" in card
+    assert "Not measured yet: 0 of 10 labeled test images when it was saved" in card
     assert "run_detector.py" in card
     each = ClassMetrics(label=RED, name="red", precision=0.9, recall=0.8, f1=0.85, support=40)
     nothing = Interval(value=0, low=0, high=0, n=0)

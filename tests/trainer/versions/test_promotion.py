@@ -35,7 +35,7 @@ def test_a_worse_version_is_named_with_both_numbers_and_their_intervals():
 def test_one_that_was_not_measured_is_said_to_be_unknown():
     said = warning("version small", wilson(1, 1), "version large", wilson(766, 947))
     assert said.startswith(
-        "The accuracy of version small is unknown (not measured yet: 1 of 10 test labels). Version large"
+        "The accuracy of version small is unknown (not measured yet: 1 of 10 labeled test images). Version large"
     )
     assert warning("version small", None, "version large", None)
     of_boxes = warning("version small", None, "version large", None, figure="mAP at IoU 0.5")
@@ -49,7 +49,7 @@ def test_without_confirmation_it_is_not_promoted_and_with_it_the_warning_stays(c
     client.post("/models", json={"name": "first"}).raise_for_status()
     said = client.post("/models/first/promote?confirmed=false").json()
     assert said["promoted"] is None
-    assert "The accuracy of version first is unknown (not measured yet: 0 of 10 test labels)" in said["warning"]
+    assert "The accuracy of version first is unknown (not measured yet: 0 of 10 labeled test images)" in said["warning"]
     said = client.post("/models/first/promote").json()
     assert (said["promoted"], "is unknown" in said["warning"]) == ("first", True)
     again = client.post("/models/first/promote?confirmed=false").json()

@@ -81,12 +81,13 @@ def test_the_curve_is_a_table_without_an_accuracy() -> None:
     assert [row["test images"] for row in rows] == [20]
     drawn = str(described["layer"])
     assert "'field': 'value'" in drawn  # a name with a dot would draw nothing
+    assert "'title': 'Labeled images'" in drawn
     assert "mAP at IoU 0.5 on the test sample" in drawn
     assert box_figures.curve([of_boxes(3)], "map_50") is None
 
 
-def test_the_forecast_is_one_of_the_map() -> None:
+def test_the_forecast_is_one_of_the_map_and_counts_labeled_images() -> None:
     latest = of_boxes(200).model_copy(update={"advice": Advice(slope=0.01)})
-    assert forecast.sentences([latest], train(40)) == [
-        "At the current slope, a hundred more labels gain about 1.0 points of mAP at IoU 0.5."
+    assert forecast.sentences([latest], train(40), "labeled image") == [
+        "At the current slope, a hundred more labeled images gain about 1.0 points of mAP at IoU 0.5."
     ]

@@ -111,7 +111,7 @@ def test_versions_are_listed_the_newest_first() -> None:
     rows = comparison.version_table(models)
     assert [row["Version"] for row in rows] == ["**two** (promoted)", "**one**"]
     assert rows[1]["Trained on"] == "1,234 labels"
-    assert rows[1]["Accuracy (95% interval)"] == "not measured yet: 0 of 10 test labels"
+    assert rows[1]["Accuracy (95% interval)"] == "not measured yet: 0 of 10 labeled test images"
     (row,) = comparison.version_table(
         ModelList(models=[version.model_copy(update={"metrics": of_several(20)})]), several=True
     )

@@ -44,7 +44,11 @@ def test_labels_needed_come_with_how_sure_that_is(needed: Needed, words: str) ->
 
 @pytest.mark.parametrize(
     ("labeled", "words"),
-    [(60, "About **80 more labels** (40–200)"), (90, "**50 more labels** (10–170)"), (200, "have been given")],
+    [
+        (60, "About **80 more labels** (40–200)"),
+        (90, "**50 more labels** (10–170)"),
+        (200, "are there: the next evaluation"),
+    ],
 )
 def test_labels_learned_since_the_forecast_are_taken_off_as_on_the_card(labeled: int, words: str) -> None:
     evaluations = course(Advice(needed=Needed(goal=0.9, labels=80, low=40, high=200)))

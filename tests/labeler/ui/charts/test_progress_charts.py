@@ -60,7 +60,7 @@ def test_words_say_how_good_how_sure_and_what_helps() -> None:
     assert "90.0%" in rough
     assert "of 20 test images" in rough
     assert "between 81.0% and 99.0%" in rough
-    assert "more test labels" in rough
+    assert "more labeled test images" in rough
     assert "a precise estimate" in progress_charts.in_words(evaluation(2000, 0.96, 0.01, 1000))
 
 
@@ -207,7 +207,7 @@ def test_rounds_have_their_time_by_step() -> None:
 def test_before_anything_is_measured_the_page_says_when_it_will_be(frac: float, words: str) -> None:
     settings, _ = LabelerSettings.load(command_line={"test_set_frac": frac})
     assert words in nothing_measured(settings, [], 10, images=100)
-    assert "Not measured yet: 3 of 10 test labels" in nothing_measured(
+    assert "Not measured yet: 3 of 10 labeled test images" in nothing_measured(
         settings, [evaluation(9, 1.0, 0.0, 3)], 10, images=100
     )
 
@@ -227,7 +227,7 @@ def test_a_project_with_too_few_test_images_is_not_told_to_keep_labeling(
     """Not even a label for each image would bring a figure."""
     settings, _ = LabelerSettings.load()
     said = nothing_measured(settings, [], 8, images=images, unlabeled=unlabeled)
-    assert "Not measured yet: 0 of 10 test labels." in said
+    assert "Not measured yet: 0 of 10 labeled test images." in said
     assert "This project has only 8, so more labels do not help." in said
     assert words in said
     assert "Keep labeling" not in said
