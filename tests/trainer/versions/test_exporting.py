@@ -23,6 +23,7 @@ from tests.trainer.versions.test_predictor import (
     saved_sigmoids,
     torch_backbone,
 )
+from trainer.versions import exporting
 from trainer.versions.exporting import export, to_onnx
 from trainer.versions.model_card import model_card
 from trainer.versions.predictor import load_classifier
@@ -80,13 +81,22 @@ def test_a_torch_export_says_the_same_for_any_number_of_images(tmp_path):
 
 
 def test_the_archive_holds_everything(tmp_path, monkeypatch):
-    monkeypatch.setenv("STARTED", "in full")  # as for a user, not as a fork
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # a process that starts in full, as for a user, and tells this
+    run, done = exporting.run, []
+
+    def noted(*asked):
+        done.append(run(*asked))
+        return done[-1]
+
+    monkeypatch.setattr(exporting, "run", noted)
     version, *_ = saved_head(tmp_path, pixel_backbone())
     with zipfile.ZipFile(exported(tmp_path, version, "zip")) as archive:
         assert sorted(archive.namelist()) == ["README.md", "dataset.csv", "model.json", "model.safetensors"]
         assert json.loads(archive.read("model.json"))["learner"] == "head"
         tensors = load(archive.read("model.safetensors"))
         assert {"anchors", "weights", "backbone.network.components"} <= set(tensors)
+    imported = {line.rpartition("|")[2].strip() for line in done[0].stderr.splitlines()}
+    assert ("torch" in imported, "timm" in imported) == (True, False)  # which takes longer, and is not needed
 
 
 def test_an_export_that_says_something_else_is_refused(tmp_path):

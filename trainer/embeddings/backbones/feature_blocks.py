@@ -24,7 +24,6 @@ Transformers keep one resolution throughout. For them this is not measured, so t
 from __future__ import annotations
 
 import torch
-from timm.layers import SelectAdaptivePool2d
 from torch.nn import functional
 
 VERSION = 2
@@ -129,6 +128,10 @@ def _cells(maps: torch.Tensor, side: int) -> torch.Tensor:
 def _is_mean_of_rectified(network: torch.nn.Module) -> bool:
     """Whether the features of `network` are the means of maps that are never negative, and nothing follows."""
     pool = getattr(network, "global_pool", None)
+    if pool is None:
+        return False
+    from timm.layers import SelectAdaptivePool2d  # here, because networks of one's own do not need timm
+
     if not isinstance(pool, SelectAdaptivePool2d) or pool.pool_type not in {"avg", "fast", "fastavg"}:
         return False
     children = list(network.children())
