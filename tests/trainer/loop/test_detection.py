@@ -107,7 +107,7 @@ def compared(client, base, candidate):
     job = client.post("/models/compare", json={"base": base, "candidate": candidate, "iou_threshold": 0.4}).json()
     done = wait_for(lambda: (j := client.get(f"/jobs/{job['id']}").json())["state"] in ("done", "failed") and j, 120)
     assert done["state"] == "done", done["error"]
-    assert done["request"].keys() == {"comparison", "classes", "active", "boxes"}
+    assert done["request"].keys() == {"comparison", "classes", "active", "boxes", "saved"}
     assert done["request"]["boxes"] is True  # everybody can read jobs, and test images are drawn blind
     found = Comparison.model_validate(done["result"])
     assert found.images == 6
