@@ -121,7 +121,7 @@ def test_answers_that_mention_no_learned_class_choose_no_threshold(tmp_path, mon
     given.job = given.job.model_copy(update={"kind": "train", "request": asked})
     trained = run(given)
     assert trained["notes"][1] == (
-        "No epoch and no threshold was chosen: the images for that say nothing about the classes."
+        "No epoch and no threshold was chosen: the answers for that do not mention the classes."
     )
     version = given.registry.get("whole").description
     assert [each.name for each in version.classes] == ["red"]
@@ -149,7 +149,7 @@ def test_holding_out_labels_loses_no_class(tmp_path):
     assert first in parts["train"]
     assert task.learnable(task.targets([values(each) for each in parts["train"]])).tolist() == [1, 2]
     assert sorted(each.image_id for part in parts.values() for each in part) == list(range(len(given.images)))
-    assert (chooses, f"{len(parts['validation'])} train labels were spared" in notes[0]) == (False, True)
+    assert (chooses, f"{len(parts['validation'])} train labels chose the thresholds" in notes[0]) == (False, True)
     assert (
         len(parts["validation"])
         == len(hold_out(given.images, task.kinds(task.targets(list(map(values, given.images)))))[1]) - 1
