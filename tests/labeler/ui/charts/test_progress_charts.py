@@ -229,6 +229,8 @@ def test_a_project_with_too_few_test_images_is_not_told_to_keep_labeling(
     said = nothing_measured(settings, [], 8, images=images, unlabeled=unlabeled)
     assert "Not measured yet: 0 of 10 labeled test images." in said
     assert "This project has only 8, so more labels do not help." in said
+    of_boxes = nothing_measured(settings, [], 8, images=images, unlabeled=unlabeled, counted="labeled image")
+    assert "This project has only 8, so more labeled images do not help." in of_boxes
     assert words in said
     assert "Keep labeling" not in said
 
