@@ -70,6 +70,20 @@ def test_verdicts_say_how_many_are_left():
     assert found.high - found.low < first.high - first.low
 
 
+def test_once_the_clear_errors_are_found_hard_images_are_not_surely_more_of_them():
+    """80 clear errors are fixed; of 20 other images the model is sure too, and their labels are right."""
+    labels, rows = np.arange(600) % 4, np.arange(600)
+    said = np.full((600, 4), 0.01, np.float32)
+    said[rows, labels] = 0.97
+    said[80:100] = 0.02
+    said[rows[80:100], labels[80:100]] = 0.1
+    said[rows[80:100], (labels[80:100] + 1) % 4] = 0.86
+    confirmed, before = nobody(labels)
+    confirmed[:80], before[:80] = True, (labels[:80] + 1) % 4
+    found = count_errors([said], labels, confirmed, before)
+    assert found.low == 0 < found.count < found.high
+
+
 def test_where_every_verdict_keeps_the_label_fewer_errors_are_expected():
     said, given, _ = drawn(5, share=0.08)
     confirmed, before = nobody(given)
