@@ -185,15 +185,17 @@ def _best(
     ridges: Sequence[float],
     guess: float,
 ) -> dict[str, torch.Tensor] | None:
-    """The tensors of the ridge regression that predicts `goal` (n, outputs) best in left-out images, or None if
-    `guess` is better.
+    """The tensors of the ridge regression that predicts `goal` (n, outputs) best in left-out images. None if `guess`
+    predicts it better, or if features are not finite.
     """
     goal = goal.double()
     mean, scale, rows = _rows(features, parts)
     kernel, groups = rows @ rows.T, np.array(images)
     least, best = (goal - guess).square().sum().item(), None
     for ridge in ridges:
-        lower = torch.linalg.cholesky(kernel + ridge * torch.eye(len(rows), dtype=torch.float64))
+        lower, failed = torch.linalg.cholesky_ex(kernel + ridge * torch.eye(len(rows), dtype=torch.float64))
+        if failed:  # a feature is not finite
+            continue
         inverse = torch.cholesky_inverse(lower)
         weights = inverse @ goal
         loss = sum(off.square().sum().item() for _, off in _left_out(inverse, weights, groups))
