@@ -3,6 +3,7 @@
     python -m benchmarks.one_process --images 100000
     python -m benchmarks.one_process --images 300000 --against HEAD~1   # before and after, in one run
     python -m benchmarks.one_process --busy 8   # while eight other processes compute
+    python -m benchmarks.one_process --pages    # and open the grid and the map in a browser
 
 It writes tiny PNG files, each with another content, and a file of their vectors, so that no network is measured. A
 client answers batches of 10 over HTTP. After each, it waits until the queue's order comes from a model that has seen
@@ -10,6 +11,8 @@ the batch. Then it asks for the queue while another client lists the grid, and f
 At the end both services are ended and started again. Memory is what the process owns itself (`RssAnon`), and with the
 pages of mapped files, which the system takes back when it needs them. The processor time says what a busy machine
 hides. Each request waits several times for a core, so `--busy` says what a question costs on a machine that others use.
+With `--pages`, a Chromium that has visited the labeler before opens both pages: a grid counts as painted once its first
+image is decoded, a map once its points are drawn.
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ from uuid import uuid4
 import httpx
 import numpy as np
 import psutil
+from playwright.sync_api import sync_playwright
 
 from benchmarks.machine import describe, p50_p95
+from tests.browser.card import arrive, launch
 from tests.services import free_port, wait_for
 
 CLASSES, A_FOLDER = 10, 10_000
@@ -50,6 +55,8 @@ COLUMNS = (
     "queue beside the grid",
     "grid",
     "map",
+    "grid painted",
+    "map painted",
     "trainer's memory",
     "labeler's memory",
     "restart",
@@ -112,6 +119,7 @@ def main() -> None:
     parser.add_argument("--values", type=int, default=256, help="length of a vector")
     parser.add_argument("--batches", type=int, default=20)
     parser.add_argument("--busy", type=int, default=0, help="processes that compute beside the questions")
+    parser.add_argument("--pages", action="store_true", help="also open grid and map in a browser")
     parser.add_argument("--against", help="a commit to measure first")
     parser.add_argument("--folder", type=Path, help="where images and vectors are kept for the next run")
     given = parser.parse_args()
@@ -122,15 +130,16 @@ def main() -> None:
         rows = []
         if given.against:
             tree = _checkout(given.against, Path(temporary))
-            rows.append((given.against, measure(tree, data, Path(temporary) / "before", given.batches, given.busy)))
-        rows.append(("this", measure(HOME, data, Path(temporary) / "after", given.batches, given.busy)))
+            rows.append((given.against, measure(tree, data, Path(temporary) / "before", given)))
+        rows.append(("this", measure(HOME, data, Path(temporary) / "after", given)))
         print(f"\n| | {' | '.join(name for name, _ in rows)} |\n|---|{'---:|' * len(rows)}")
         for name in COLUMNS:
             print(f"| {name} | {' | '.join(found.get(name, '–') for _, found in rows)} |")
 
 
-def measure(tree: Path, data: Path, workspace: Path, batches: int, busy: int) -> dict[str, str]:
+def measure(tree: Path, data: Path, workspace: Path, given: argparse.Namespace) -> dict[str, str]:
     """One column of the table."""
+    batches = given.batches
     workspace.mkdir()
     log = workspace.parent / f"{workspace.name}.log"
     shared = {"images": data / "photos", "workspace": workspace}
@@ -159,7 +168,7 @@ def measure(tree: Path, data: Path, workspace: Path, batches: int, busy: int) ->
                 f"{each.name} {1e3 * seconds:.0f} ms" for each, seconds in zip(both, took, strict=True)
             )
             _note("processor time for it", found)
-            with _computing(busy):
+            with _computing(given.busy):
                 found["queue"] = p50_p95([_timed(page, QUEUE) for _ in range(200)], digits=1)
                 _note("queue", found)
                 with _listing(labeler.url):
@@ -170,6 +179,8 @@ def measure(tree: Path, data: Path, workspace: Path, batches: int, busy: int) ->
             _note("grid", found)
             found["map"] = p50_p95([_map(page) for _ in range(3)])
             _note("map", found)
+        if given.pages:
+            _paint(labeler, found)
         found["trainer's memory"], found["labeler's memory"] = trainer.memory(), labeler.memory()
         print({each: found[each] for each in COLUMNS[-3:-1]}, flush=True)
         for each in both:
@@ -258,6 +269,33 @@ def _map(page: httpx.Client) -> float:
     while page.get("/api/map").status_code == 409:
         time.sleep(0.1)
     return (time.perf_counter() - began) * 1e3
+
+
+def _paint(labeler: Service, found: dict[str, str], visits: int = 3) -> None:
+    """Open grid and map in a browser, which has the files of the pages from an earlier visit."""
+    drawn = {"grid": '[data-testid="tile"] img', "map": '[data-testid="colour-of"]'}
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(120_000)
+        for name, what in drawn.items():
+            took = []
+            for visit in range(visits + 1):
+                page = context.new_page()
+                arrive(page, labeler.url, "ann")
+                began = time.perf_counter()
+                page.goto(f"{labeler.url}/{name}")
+                page.locator(what).first.wait_for()
+                if name == "grid":
+                    page.locator(what).first.evaluate("image => image.decode()")
+                page.get_by_test_id("notice").wait_for(state="hidden")
+                page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+                if visit:
+                    took.append((time.perf_counter() - began) * 1e3)
+                page.close()
+            found[f"{name} painted"] = p50_p95(took)
+            _note(f"{name} painted", found)
+        browser.close()
 
 
 @contextmanager
