@@ -30,6 +30,7 @@ import numpy as np
 from tests import forks
 
 WORK = ["torch", "timm", "fastai.vision.all", "trainer.jobs.compare", "trainer.jobs.challenge", "trainer.jobs.train"]
+TRACING = ["onnxscript", "torch.export._trace", "torch.onnx._internal.exporter._core"]  # onnxruntime starts a thread
 SERVING = ["uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl", "httpcore"]
 SERVING += ["uvicorn.protocols.websockets.auto", "anyio._backends._asyncio", "pydantic.v1", "encodings.idna"]
 SERVING += ["uvicorn.loops.auto"]
@@ -59,14 +60,14 @@ IMPORTS = {
     ],
     "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
     "tests.trainer.loop.test_second_look_kills": ["tests.trainer.loop.test_second_look_kills", "trainer.app", *WORK],
-    "trainer.versions.exporting": ["trainer.versions.exporting", *WORK],
+    "trainer.versions.exporting": ["trainer.versions.exporting", *WORK, *TRACING],
     "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
     "tests.collecting": [
         *("torch", "torch.export", "timm", "fastai.vision.all", "scipy.stats", "sklearn.cluster", "sklearn.datasets"),
         *("sklearn.model_selection", "skactiveml.pool", "cleanlab.rank", "datasets", "playwright.sync_api"),
         *("streamlit.starlette", "streamlit.components.v2", "pandas", "pyarrow.parquet"),
         *("altair", "alembic.command", "sqlmodel", "fastapi", "pydantic_settings", "prometheus_client", "typer"),
-        *("huggingface_hub", "rich.table", "starlette.testclient", *SERVING),
+        *("huggingface_hub", "rich.table", "starlette.testclient", *SERVING, *TRACING),
     ],
 }
 """What each program imports, sooner or later. The first fork of a program waits for it, as a start of its own would.
