@@ -331,7 +331,7 @@ def test_boxes_given_while_the_labeler_is_dead_arrive_once(
     for number in range(2):
         card.draw(Place(100 + 300 * number, 100, 200, 200))
         card.key("Enter")
-    expect(card.part("saved")).to_contain_text("2 labels kept in this browser")
+    expect(card.part("saved")).to_contain_text("2 labeled images kept in this browser")
     boxed.labeler.start()
     card.wait_saved()
     rows = rows_of(boxed, card.annotator)
