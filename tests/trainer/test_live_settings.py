@@ -43,7 +43,7 @@ def test_a_project_of_boxes_refuses_what_needs_probabilities_of_classes(tmp_path
     running.change({"query_strategy": "coreset", "early_stopping_metrics_thresholds": {"map_50": 0.9}})
     offered = {each.name: each.when for each in strategy_list(task_named("detection")).strategies}
     assert "margin" not in offered
-    assert "The detector has no say" in offered["uncertainty_herding"]
+    assert "does not use the detector" in offered["uncertainty_herding"]
 
 
 def test_settings_change_while_running_or_not_at_all(client):

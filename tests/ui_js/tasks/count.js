@@ -86,6 +86,7 @@ class Marking {
 export const count = {
   name: "count",
   metric: "accuracy",
+  classWords: { total: "answer" },
   namesClasses: false,
   severalClasses: false,
   predictsClass: false,
