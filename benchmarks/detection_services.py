@@ -3,12 +3,14 @@
     python -m benchmarks.detection_services                   # scenes of digits, made here
     python -m benchmarks.detection_services --coco FOLDER     # FOLDER/annotations.json and FOLDER/images/
     python -m benchmarks.detection_services --coco FOLDER --seeds 1 --labels 20
+    python -m benchmarks.detection_services --coco FOLDER --pace 0.3
 
 Each seed is a new project: `flywheel up PHOTOS --task detection --test TEST`, then `flywheel simulate`. TEST is the
 third of the images that `benchmarks.detection` holds out, too; its boxes are there from the start, so that every image
-asked is one to learn from. The simulated person waits until each ten answers are learned. mAP is that of the trainer's
-first evaluation with at least so many labels. Actions are those of the simulated person, beside one for each box
-without suggestions. `benchmarks.detection` runs the learner alone.
+asked is one to learn from. The simulated person answers ten images at once and waits for one round, or answers at a
+steady `--pace`, because whoever draws boxes leaves the detector seconds between two images. mAP is that of the
+trainer's first evaluation with at least so many labels. Actions are those of the simulated person, beside one for each
+box without suggestions. `benchmarks.detection` runs the learner alone.
 """
 
 from __future__ import annotations
@@ -69,6 +71,7 @@ def main() -> None:
     parser.add_argument("--coco", type=Path, help="folder with annotations.json and images/")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--labels", type=int, default=100, help="images to answer")
+    parser.add_argument("--pace", type=float, default=0.0, help="images a second")
     parser.add_argument("--no-suggestions", action="store_true", help="the person draws every box")
     asked = parser.parse_args()
     data = coco(asked.coco) if asked.coco else digits()
@@ -81,7 +84,7 @@ def main() -> None:
             here = Path(folder)
             write(data, pool, here / "photos")
             write(data, held_out, here / "test")
-            outcomes.append(run(here, seed, labels, suggestions=not asked.no_suggestions))
+            outcomes.append(run(here, seed, labels, pace=asked.pace, suggestions=not asked.no_suggestions))
         spent, drawn = outcomes[-1].spent(labels)
         print(f"seed {seed}: {spent:,} actions, {drawn:,} without suggestions: {spent / max(drawn, 1):.2f}", flush=True)
     show(outcomes, sorted({each for each in AT if each < labels} | {labels}))
@@ -120,13 +123,15 @@ def write(data: Data, examples: Sequence[Example], folder: Path) -> None:
     (folder / "annotations.json").write_text(json.dumps(said), encoding="utf-8")
 
 
-def run(here: Path, seed: int, labels: int, *, suggestions: bool) -> Outcome:
+def run(here: Path, seed: int, labels: int, *, pace: float, suggestions: bool) -> Outcome:
     """One project from its start to `labels` answers."""
     truth = shutil.move(here / "photos" / "annotations.json", here / "truth.json")
     with started(here, seed) as url:
         table = here / "actions.csv"
         words = ["--labels", str(truth), "--add-classes", "--budget", str(labels), "--seed", str(seed)]
-        words += ["--actions", str(table), "--labeler-url", url] + ([] if suggestions else ["--no-suggestions"])
+        words += ["--pace", str(pace), "--actions", str(table), "--labeler-url", url] + (
+            [] if suggestions else ["--no-suggestions"]
+        )
         with (here / "simulate.log").open("w") as log:
             subprocess.run(
                 [*FLYWHEEL, "simulate", *words],
