@@ -48,8 +48,15 @@ class Studies:
         self.live.start_over()
 
     def asked(self, push: QueryPush) -> None:
-        """Remember the latest list."""
+        """Remember the latest list, and find boxes in its first images before it is sent.
+
+        A new list has other images at its top, and a new detector has searched none of them. Sent at once, they would
+        be without boxes for a second, in which somebody draws by hand.
+        """
         self._listed = [query.image_id for query in push.queries[:SHOWN]]
+        detector = self.live.detector
+        if detector is not None:
+            self.live.pictures.look(detector, self._listed[:NEXT], _soon(lambda: False))
 
     def known(self, image_id: int) -> Placed | None:
         """The boxes that the current detector has found in an image, or None if it has not searched it yet."""

@@ -16,7 +16,7 @@ from tests.trainer.learning import learning, wait_for
 from tests.trainer.logs import WHEN, batch, class_rows
 from tests.trainer.scenes import box_rows, objects, scene, scenes
 from trainer.detection import pyramid
-from trainer.live_detector import live_detector, studies
+from trainer.live_detector import live_detector, pictures, studies
 from trainer.routes.api import create_api
 from trainer.sync.snapshot import Snapshot
 
@@ -44,11 +44,20 @@ def draw(client, images, after=0):
 
 @contextmanager
 def drawing(tmp_path, photos, **more):
-    """A trainer, its client, and the lists that it offers."""
+    """A trainer, its client, and the lists that it offers. The detector has searched the first images of each."""
     with learning(tmp_path, photos, **more) as trainer, api_of(create_api, trainer) as api:
-        offered = []
-        trainer.publisher.offer = offered.append
+        offered, unsearched = [], []
+        live = trainer.loop._studying._studies.live
+
+        def offer(push):
+            first = [query.image_id for query in push.queries[: pictures.AT_ONCE]]
+            if live.detector is not None:
+                unsearched.extend(live.pictures.unseen(live.detector, first))
+            offered.append(push)
+
+        trainer.publisher.offer = offer
         yield trainer, TestClient(api), offered
+        assert not unsearched
 
 
 def boxed(offered):
