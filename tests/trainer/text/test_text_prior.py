@@ -64,6 +64,7 @@ def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path,
         assert told(client)["state"] == "used"
         assert "20 answers will say" in told(client)["message"]
         assert client.get("/status").json()["model_version"] is None
+        wait_for(lambda: len(trainer.loop.live.pool.space().train.ids) == 200)  # it follows the count of the embedder
         for words in NAMES.values():
             found = client.get("/described", params={"words": f"a photo of a {words}", "limit": 100}).json()["images"]
             assert {NAMES[truth(each["image_id"])] for each in found} == {words}
