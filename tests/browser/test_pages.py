@@ -9,7 +9,7 @@ from typing import Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, WebSocketRoute, expect
 
 from tests.browser.card import Card, keep_picture
 from tests.browser.labeler import CLASSES, StartLabeler, class_ids
@@ -185,6 +185,37 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV", exact=True).click()
     assert len(Path(download.value.path()).read_text().splitlines()) > 30
+
+
+def test_stop_leads_to_finish_even_if_labels_arrive_meanwhile(pair: Services, page: Page) -> None:
+    """The browser learns late that Python opens the next page; a redraw of the old one must not leave it empty."""
+    delayed: list[tuple[WebSocketRoute, str | bytes]] = []
+    delays = False
+
+    def connect(browser: WebSocketRoute) -> None:
+        def pass_on(message: str | bytes) -> None:
+            if delays:
+                delayed.append((browser, message))
+            else:
+                browser.send(message)
+
+        browser.connect_to_server().on_message(pass_on)
+
+    httpx.post(f"{pair.trainer.url}/resume", timeout=20).raise_for_status()
+    page.route_web_socket(re.compile("_stcore/stream"), connect)
+    page.goto(f"{pair.labeler.url}/progress")
+    expect(page.get_by_test_id("stop")).to_be_visible()
+    page.wait_for_timeout(5500)  # from now on, the page is redrawn at once
+    delays = True
+    page.get_by_test_id("stop").click()
+    while pair.status()["state"] != "stopped":
+        page.wait_for_timeout(100)  # messages pass meanwhile
+    pair.label(1)
+    page.wait_for_timeout(1500)
+    delays = False
+    for browser, message in delayed:
+        browser.send(message)
+    expect(page.get_by_text("What was saved")).to_be_visible()
 
 
 def test_everything_on_the_card_has_contrast_and_a_name(card: Card) -> None:

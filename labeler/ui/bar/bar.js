@@ -3,7 +3,7 @@
 
 import { find, setText } from "../lib/dom.js";
 import { leaveFields, silenceSingleKeys } from "../lib/input/keys.js";
-import { hearNavigation, isLeaving } from "../lib/leaving.js";
+import { hearNavigation, isLeaving, leaveFor } from "../lib/leaving.js";
 import { live } from "../lib/project.js";
 import { annotator as annotatorHere, setAnnotator } from "../lib/storage.js";
 import { capital } from "../lib/text.js";
@@ -40,7 +40,11 @@ class Bar {
     this.connected = false;
     this.heardAt = 0; // when the outbox last changed
     this.press = (/** @type {string} */ _name) => {};
-    for (const button of root.querySelectorAll("[data-press]")) button.onclick = () => this.press(button.dataset.press);
+    for (const button of root.querySelectorAll("[data-press]"))
+      button.onclick = () => {
+        if (button.dataset.press === "stop") leaveFor("/finish");
+        this.press(button.dataset.press);
+      };
     find(this.part("banner"), "button").onclick = () => {
       this.closed = this.banner; // closed for this page view; the next one shows it again
       this.draw();

@@ -1,6 +1,6 @@
-// Tells whether the page is being left: the navigation was clicked, but the next page has not loaded yet. Streamlit merges
-// waiting requests into one, which goes to the page of the last request. If a page requested a redraw after such a click, the
-// request would name the old page and so undo the click.
+// Tells whether the page is being left: the navigation or Stop was clicked, but the next page has not loaded yet. Streamlit
+// merges waiting requests into one, which goes to the page of the last request. If a page requested a redraw after such a
+// click, the request would name the old page: it would undo the click, or leave the next page empty.
 
 const MOST_MS = 10_000; // after that, the click was lost or its page failed
 
@@ -30,6 +30,11 @@ const navigation = new Leaving();
 /** Whether the current page is being left. */
 export function isLeaving() {
   return navigation.from(location.pathname);
+}
+
+/** A button was clicked, and Python will open the page at this path. @param {string} path */
+export function leaveFor(path) {
+  navigation.clicked(path);
 }
 
 /** Listen for clicks on the navigation. @param {AbortSignal} signal */
