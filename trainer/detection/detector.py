@@ -28,11 +28,22 @@ from trainer.detection.detections import Detections, pick
 from trainer.detection.feature_maps import View
 from trainer.detection.head import BoxHead, shapes
 from trainer.detection.placement import Boxes
-from trainer.detection.regions import RegionClasses, RegionEdges, RegionTightness, read
-from trainer.detection.regions import shapes as region_shapes
+from trainer.detection.regions import (
+    LEAST_OBJECT,
+    MOST_MOVED,
+    RegionClasses,
+    RegionEdges,
+    RegionFineEdges,
+    RegionTightness,
+    all_shapes,
+    read,
+    refined,
+)
 
 CLASSIFIED = 600
 """Number of points whose boxes are read (`regions`): those that most likely see an object. Others hardly see any."""
+REGIONS = ("regions", "edges", "tightness", "fine_edges")
+"""Linear functions of the features of boxes (`regions`). A detector may lack each of them."""
 FIRST_THRESHOLD = 0.5
 """Default threshold for the worth of a suggestion, used until enough answers suggest a better one."""
 
@@ -68,8 +79,9 @@ class Detector:
     `classes` (K,) are ascending class ids, and `threshold` is the minimum worth of a suggested box. `weights` are the
     head's tensors on the CPU, and `regions` those of the classifier of objects, which is missing while there is only
     one class. `edges` are those of the regression that moves boxes to the edges of objects, and `tightness` those of
-    the one that predicts how well a box fits; a detector that was saved by an older release may lack both. `channels`
-    and `size` describe the frozen network, which `pyramid` identifies.
+    the one that predicts how well a box fits. `fine_edges` are those of the regression that moves likely boxes once
+    more. A detector that was saved by an older release may lack all three. `channels` and `size` describe the frozen
+    network, which `pyramid` identifies.
     """
 
     classes: NDArray[np.int64]
@@ -82,6 +94,7 @@ class Detector:
     regions: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
     edges: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
     tightness: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
+    fine_edges: Mapping[str, torch.Tensor] | None = field(default=None, repr=False)
 
     @property
     def steps(self) -> int:
@@ -110,6 +123,11 @@ class Detector:
         """The regression that tells how well boxes fit, ready to detect on the CPU."""
         return None if self.tightness is None else RegionTightness(self.tightness, self.channels).eval()
 
+    @cached_property
+    def region_fine_edges(self) -> RegionFineEdges | None:
+        """The regression that moves likely boxes once more, ready to detect on the CPU."""
+        return None if self.fine_edges is None else RegionFineEdges(self.fine_edges, self.channels).eval()
+
     def detect(self, view: View) -> Detections:
         """Detect the objects in one view, usually the plain one."""
         return self.detect_all([view])[0]
@@ -127,6 +145,10 @@ class Detector:
                 logits = logits.gather(1, best.expand(-1, -1, logits.shape[2]))
                 corners = corners.gather(1, best.expand(-1, -1, 4))
             scores, corners = read(levels, logits, corners, self.size, *readers)
+            fine = self.region_fine_edges
+            most = min(int((scores.sum(dim=2) >= LEAST_OBJECT).sum(dim=1).max()), MOST_MOVED)
+            if fine is not None and most:
+                corners = refined(levels, scores, corners, self.size, fine, most)
         return [pick(scores[i], corners[i], self.classes, view.placement) for i, view in enumerate(views)]
 
     def with_threshold(self, threshold: float) -> Detector:
@@ -140,8 +162,9 @@ class Detector:
             "threshold": np.array([self.threshold], np.float32),
         }
         arrays.update({f"head.{name}": tensor.numpy() for name, tensor in self.weights.items()})
-        for part, tensors in (("regions", self.regions), ("edges", self.edges), ("tightness", self.tightness)):
-            arrays.update({f"{part}.{name}": tensor.numpy() for name, tensor in (tensors or {}).items()})
+        for part in REGIONS:
+            tensors = getattr(self, part) or {}
+            arrays.update({f"{part}.{name}": tensor.numpy() for name, tensor in tensors.items()})
         return arrays
 
     @classmethod
@@ -152,30 +175,29 @@ class Detector:
 
         Raises KeyError or ValueError for other arrays.
         """
-        parts = ("head.", "regions.", "edges.", "tightness.")
-        weights, regions, edges, tightness = (_below(part, tensors) for part in parts)
+        weights = _below("head.", tensors)
+        parts = {part: _below(f"{part}.", tensors) or None for part in REGIONS}
         classes = np.asarray(tensors["classes"], dtype=np.int64)
-        for part, expected in (
-            (weights, shapes(channels, len(classes))),
-            (regions, region_shapes(channels, len(classes))),
-            (edges, region_shapes(channels, 4)),
-            (tightness, region_shapes(channels, 1)),
-        ):
-            found = {name: tuple(each.shape) for name, each in part.items()}
-            if found != expected and (found or part is weights):
-                raise ValueError("its head has another structure")
-        threshold = float(np.asarray(tensors["threshold"], dtype=np.float32)[0])
+        expected = all_shapes(channels, len(classes))
+        misfits = [part for part, found in parts.items() if found and _shapes(found) != expected[part]]
+        if misfits or _shapes(weights) != shapes(channels, len(classes)):
+            raise ValueError("its head has another structure")
         return cls(
             classes,
             weights,
             tuple(channels),
             size,
             pyramid,
-            threshold,
-            regions=regions or None,
-            edges=edges or None,
-            tightness=tightness or None,
+            float(np.asarray(tensors["threshold"], dtype=np.float32)[0]),
+            regions=parts["regions"],
+            edges=parts["edges"],
+            tightness=parts["tightness"],
+            fine_edges=parts["fine_edges"],
         )
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(each.shape) for name, each in tensors.items()}
 
 
 def _below(prefix: str, tensors: Mapping[str, NDArray[np.generic]]) -> dict[str, torch.Tensor]:

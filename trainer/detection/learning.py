@@ -67,11 +67,12 @@ def fit(
     ids = _classes(examples, previous, classes)
     session = _Session(maps, examples, ids, previous, seed)
     regions: Mapping[str, torch.Tensor] | None = None
-    edges = previous.edges if previous is not None else None
+    edges, fine_edges = (previous.edges, previous.fine_edges) if previous is not None else (None, None)
     tightness = previous.tightness if previous is not None else None
     columns = {int(each): column for column, each in enumerate(ids)}
     if steps:
-        regions, edges = fit_classes(examples, maps, columns, seed), fit_edges(examples, maps, columns, seed)
+        regions = fit_classes(examples, maps, columns, seed)
+        edges, fine_edges = fit_edges(examples, maps, columns, seed)
         if previous is not None:
             tightness = fit_tightness(examples, maps, columns, seed, previous)
     elif previous is not None and previous.classes.tolist() == ids.tolist():
@@ -80,7 +81,7 @@ def fit(
         if should_stop() or not session.step():
             break
     threshold = previous.threshold if previous is not None else FIRST_THRESHOLD
-    detector = replace(session.detector(threshold), regions=regions, edges=edges)
+    detector = replace(session.detector(threshold), regions=regions, edges=edges, fine_edges=fine_edges)
     if previous is None and detector.steps:
         tightness = fit_tightness(examples, maps, columns, seed, detector)
     return replace(detector, tightness=tightness)

@@ -10,7 +10,8 @@ not, a cell does.
 
 **Edges.** The sides of each drawn box are shifted at random, about as far as the head's boxes are off. The regression
 predicts how far each side is from where it was drawn. The strength of the ridge is the one that predicts this best in
-left-out images. If no strength predicts it better than a guess of zero, boxes stay as the head finds them.
+left-out images. If no strength predicts it better than a guess of zero, boxes stay as the head finds them. The
+regression on the finer grid learns from the same shifted boxes.
 
 **Tightness.** The head detects in labeled images. The regression predicts how well each found box, with its sides
 moved, fits a box that a person drew. The strength of the ridge is the one that predicts this best in left-out images.
@@ -36,6 +37,8 @@ from trainer.detection.detector import Detector, Example
 from trainer.detection.feature_maps import VIEWS, FeatureMaps, View
 from trainer.detection.regions import (
     LEAST_SPREAD,
+    around,
+    fine_lengths,
     inside,
     lengths,
     mirrored,
@@ -106,20 +109,28 @@ def fit_classes(
 
 def fit_edges(
     examples: Sequence[Example], maps: FeatureMaps, column: Mapping[int, int], seed: int
-) -> dict[str, torch.Tensor] | None:
-    """The tensors of `RegionEdges`, or None if left-out images show no gain. Arguments as in `fit_classes`."""
+) -> tuple[dict[str, torch.Tensor] | None, dict[str, torch.Tensor] | None]:
+    """The tensors of `RegionEdges` and of `RegionFineEdges`, each None if left-out images show no gain. Arguments as
+    in `fit_classes`.
+    """
     draws = np.random.default_rng(seed)
-    features, wanted, images = [], [], []
+    coarse, fine, wanted, images = [], [], [], []
     for number, _, seen, once in _seen(examples, maps, column, seed, copies=SHIFTS):
         drawn = once.repeat(SHIFTS, 1)
         shift = draws.normal(0, SHIFT, drawn.shape).clip(-MOST_SHIFT, MOST_SHIFT).astype(np.float32)
         corners = drawn + torch.from_numpy(shift) * sides(drawn)
-        features.append(inside(_levels(seen), corners[None], seen.placement.size)[0])
+        levels, size = _levels(seen), seen.placement.size
+        coarse.append(inside(levels, corners[None], size)[0])
+        fine.append(around(levels, corners[None], size)[0])
         wanted.append((drawn - corners) / sides(corners))
         images += [number] * len(drawn)
     if len(set(images)) < 2:
-        return None
-    return _best(torch.cat(features), torch.cat(wanted), images, lengths(maps.pyramid.channels), EDGE_RIDGES, 0.0)
+        return None, None
+    channels, goal = maps.pyramid.channels, torch.cat(wanted)
+    return (
+        _best(torch.cat(coarse), goal, images, lengths(channels), EDGE_RIDGES, 0.0),
+        _best(torch.cat(fine), goal, images, fine_lengths(channels), EDGE_RIDGES, 0.0),
+    )
 
 
 def fit_tightness(

@@ -10,7 +10,10 @@ The same features tell how far the box is from the object's edges. A linear regr
 the second stage of R-CNN does (Girshick et al. 2014). The head learns boxes from the points that see an object, so few
 labeled images teach it only roughly. The regression learns from many shifted copies of each box that a person drew.
 
-A third linear regression predicts how well a found box fits an object. It learns from the boxes that the head finds in
+A second regression of edges then moves the sides again. It sees the finest level alone, on a finer grid that reaches
+beyond the box. That takes longer, so it only moves boxes that may show an object.
+
+Another linear regression predicts how well a found box fits an object. It learns from the boxes that the head finds in
 labeled images, so it learns from objects, from loose boxes, and from what looks like an object but is none. A box that
 it expects to fit gets a higher score, another one a lower score. So of several boxes of one object, the tightest counts
 most, and lookalikes are suggested less often.
@@ -38,6 +41,14 @@ LEAST_SPREAD = 1e-3
 TENSORS = ("mean", "scale", "weight", "bias")
 FARTHEST = 0.25
 """Maximum distance that a side of a box is moved, as a share of the box's width or height."""
+FINE_BINS = 8
+"""Samples along a side of the finer grid."""
+REACH = 1.4
+"""Width of the finer grid, as a multiple of the width of the box. Its height is as large a multiple of the height."""
+LEAST_OBJECT = 0.2
+"""The finer grid only moves boxes that show an object with at least this probability."""
+MOST_MOVED = 300
+"""Maximum number of points whose boxes it moves: those that most likely see an object."""
 SWAY = 2.0
 """Maximum change of the log odds of a score. It was chosen among 1, 2 and 3."""
 SMALLEST = 2.0
@@ -54,9 +65,14 @@ class _Linear(nn.Module):
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], channels: Sequence[int]) -> None:
         super().__init__()
-        self.parts = lengths(channels)
+        self.parts = self.parts_of(channels)
         for name in TENSORS:
             self.register_buffer(name, tensors[name])
+
+    @staticmethod
+    def parts_of(channels: Sequence[int]) -> tuple[int, ...]:
+        """Number of features of each level."""
+        return lengths(channels)
 
     def said(self, features: torch.Tensor) -> torch.Tensor:
         """Its values (B, P, number of outputs)."""
@@ -78,6 +94,15 @@ class RegionEdges(_Linear):
     def forward(self, features: torch.Tensor, corners: torch.Tensor) -> torch.Tensor:
         """Move the sides of each box to the edges of its object."""
         return corners + self.said(features).clamp(-FARTHEST, FARTHEST) * sides(corners)
+
+
+class RegionFineEdges(RegionEdges):
+    """The same with features (B, P, D) on the finer grid."""
+
+    @staticmethod
+    def parts_of(channels: Sequence[int]) -> tuple[int, ...]:
+        """Number of features: those of the finest level alone."""
+        return fine_lengths(channels)
 
 
 class RegionTightness(_Linear):
@@ -108,6 +133,24 @@ def read(
     return scores, corners if edges is None else edges(features, corners)
 
 
+def refined(
+    levels: Sequence[torch.Tensor],
+    scores: torch.Tensor,
+    corners: torch.Tensor,
+    size: int,
+    edges: RegionFineEdges,
+    most: int = MOST_MOVED,
+) -> torch.Tensor:
+    """Corners (B, P, 4), of which `edges` has moved those that may show an object by their scores (B, P, K). At most
+    `most` boxes of an image are moved.
+    """
+    likely, best = scores.sum(dim=2).topk(min(most, scores.shape[1]), dim=1)
+    places = best[..., None].expand(-1, -1, 4)
+    some = corners.gather(1, places)
+    moved = edges(around(levels, some, size), some)
+    return corners.scatter(1, places, torch.where(likely[..., None] >= LEAST_OBJECT, moved, some))
+
+
 def objects(logits: torch.Tensor) -> torch.Tensor:
     """How likely each point sees an object of any class (B, P, 1), from logits (B, P, K)."""
     return 1 - (1 - torch.sigmoid(logits)).prod(dim=-1, keepdim=True)
@@ -121,17 +164,24 @@ def sides(corners: torch.Tensor) -> torch.Tensor:
 
 def inside(levels: Sequence[torch.Tensor], corners: torch.Tensor, size: int) -> torch.Tensor:
     """The features (B, P, D) inside boxes with these corners (B, P, 4) on a canvas of `size` pixels."""
-    parts = []
-    for level, bins in zip(levels, BINS, strict=True):
-        along = (torch.arange(bins, dtype=corners.dtype, device=corners.device) + 0.5) / bins
-        x = corners[..., 0:1] + (corners[..., 2:3] - corners[..., 0:1]) * along  # (B, P, bins)
-        y = corners[..., 1:2] + (corners[..., 3:4] - corners[..., 1:2]) * along
-        shape = (*x.shape[:2], bins, bins)
-        places = torch.stack([x[..., None, :].expand(shape), y[..., :, None].expand(shape)], dim=-1)
-        grid = (2 * places / size - 1).flatten(2, 3)  # (B, P, bins², 2)
-        sampled = functional.grid_sample(level, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        parts.append(sampled.permute(0, 2, 1, 3).flatten(2))
-    return torch.cat(parts, dim=-1)
+    return torch.cat([_sampled(level, corners, size, bins) for level, bins in zip(levels, BINS, strict=True)], dim=-1)
+
+
+def around(levels: Sequence[torch.Tensor], corners: torch.Tensor, size: int) -> torch.Tensor:
+    """The features (B, P, D) on the finer grid of these boxes."""
+    beyond = (REACH - 1) / 2 * (corners[..., 2:] - corners[..., :2])
+    return _sampled(levels[0], corners + torch.cat([-beyond, beyond], dim=-1), size, FINE_BINS)
+
+
+def _sampled(level: torch.Tensor, corners: torch.Tensor, size: int, bins: int) -> torch.Tensor:
+    along = (torch.arange(bins, dtype=corners.dtype, device=corners.device) + 0.5) / bins
+    x = corners[..., 0:1] + (corners[..., 2:3] - corners[..., 0:1]) * along  # (B, P, bins)
+    y = corners[..., 1:2] + (corners[..., 3:4] - corners[..., 1:2]) * along
+    shape = (*x.shape[:2], bins, bins)
+    places = torch.stack([x[..., None, :].expand(shape), y[..., :, None].expand(shape)], dim=-1)
+    grid = (2 * places / size - 1).flatten(2, 3)  # (B, P, bins², 2)
+    sampled = functional.grid_sample(level, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.permute(0, 2, 1, 3).flatten(2)
 
 
 def normalised(features: torch.Tensor, mean: torch.Tensor, scale: torch.Tensor, parts: Sequence[int]) -> torch.Tensor:
@@ -154,8 +204,23 @@ def lengths(channels: Sequence[int]) -> tuple[int, ...]:
     return tuple(count * bins * bins for count, bins in zip(channels, BINS, strict=True))
 
 
-def shapes(channels: Sequence[int], outputs: int) -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor of a linear function: the classifier has one output per class, the edges have four,
-    and the tightness has one."""
-    features = sum(lengths(channels))
+def fine_lengths(channels: Sequence[int]) -> tuple[int, ...]:
+    """Number of features on the finer grid."""
+    return (channels[0] * FINE_BINS * FINE_BINS,)
+
+
+def shapes(parts: Sequence[int], outputs: int) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every tensor of a linear function of features in these parts."""
+    features = sum(parts)
     return {"mean": (features,), "scale": (features,), "weight": (features, outputs), "bias": (outputs,)}
+
+
+def all_shapes(channels: Sequence[int], classes: int) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Name of each linear function, as it stands in files → its `shapes`."""
+    coarse = lengths(channels)
+    return {
+        "regions": shapes(coarse, classes),
+        "edges": shapes(coarse, 4),
+        "tightness": shapes(coarse, 1),
+        "fine_edges": shapes(fine_lengths(channels), 4),
+    }

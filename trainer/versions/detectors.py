@@ -43,10 +43,11 @@ class DetectorNetwork(BoxNetwork):
         super().__init__(detector.threshold)
         self.backbone = backbone
         self.head = detector.head
-        self.regions, self.edges, self.tightness = (
+        self.regions, self.edges, self.tightness, self.fine_edges = (
             detector.region_classes,
             detector.region_edges,
             detector.region_tightness,
+            detector.region_fine_edges,
         )
         self.size = detector.size
         self.stages = stages_of(backbone.network)[0]
@@ -59,7 +60,10 @@ class DetectorNetwork(BoxNetwork):
             values, indices=self.stages, intermediates_only=True
         )
         logits, corners = self.head(*levels)
-        return regions.read(levels, logits, corners, self.size, self.regions, self.edges, self.tightness)
+        scores, corners = regions.read(levels, logits, corners, self.size, self.regions, self.edges, self.tightness)
+        if self.fine_edges is not None:
+            corners = regions.refined(levels, scores, corners, self.size, self.fine_edges)
+        return scores, corners
 
 
 def keep(pyramid: Pyramid, backbones: Path) -> tuple[str, ModelInput, str]:
@@ -94,9 +98,9 @@ def detector_network(version: Version, needs: ModelInput, backbones: Path, model
     count = len(said.classes)
     expected: dict[str, tuple[int | None, ...]] = {"classes": (count,), "threshold": (1,)}
     expected.update({f"head.{name}": shape for name, shape in head.shapes(channels, count).items()})
-    for part, outputs in (("regions", count), ("edges", 4), ("tightness", 1)):
+    for part, shapes in regions.all_shapes(channels, count).items():
         if any(name.startswith(f"{part}.") for name in version.tensors()):
-            expected.update({f"{part}.{name}": shape for name, shape in regions.shapes(channels, outputs).items()})
+            expected.update({f"{part}.{name}": shape for name, shape in shapes.items()})
     tensors = version.tensors(expected)
     if tensors["classes"].tolist() != [each.id for each in said.classes]:
         raise version.refused("has other classes than its description")

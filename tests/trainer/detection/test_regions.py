@@ -11,10 +11,22 @@ from trainer.detection import region_fitting
 from trainer.detection.detector import Detector, Example
 from trainer.detection.learning import fit
 from trainer.detection.region_fitting import fit_classes, fit_edges, fit_tightness
-from trainer.detection.regions import RegionClasses, RegionEdges, RegionTightness, inside, lengths, mirrored, shapes
+from trainer.detection.regions import (
+    RegionClasses,
+    RegionEdges,
+    RegionFineEdges,
+    RegionTightness,
+    around,
+    fine_lengths,
+    inside,
+    lengths,
+    mirrored,
+    refined,
+    shapes,
+)
 
 CHANNELS = (2, 2, 2)
-NEWER = ("regions.", "edges.", "tightness.")
+NEWER = ("regions.", "edges.", "tightness.", "fine_edges.")
 """Arrays that versions of earlier releases lack."""
 
 
@@ -45,7 +57,7 @@ def test_mirrored_features_are_those_of_the_mirrored_picture() -> None:
 
 
 def test_the_classes_share_the_score_of_the_object() -> None:
-    count = shapes(CHANNELS, 2)["mean"][0]
+    count = shapes(lengths(CHANNELS), 2)["mean"][0]
     tensors = {"mean": torch.zeros(count), "scale": torch.ones(count)}
     tensors |= {"weight": torch.zeros(count, 2), "bias": torch.tensor([0.0, 5.0])}
     logits, corners = torch.tensor([[[0.0, 0.0], [-9.0, -9.0]]]), torch.tensor([[[0.0, 0, 32, 32]] * 2])
@@ -96,7 +108,7 @@ def test_a_round_on_very_many_boxes_takes_some_of_each_class() -> None:
 
 
 def test_sides_move_by_a_share_of_the_box_but_not_far() -> None:
-    features = shapes(CHANNELS, 4)["mean"][0]
+    features = shapes(lengths(CHANNELS), 4)["mean"][0]
     tensors = {"mean": torch.zeros(features), "scale": torch.ones(features), "weight": torch.zeros(features, 4)}
     edges = RegionEdges(tensors | {"bias": torch.tensor([0.1, -0.1, 9.0, 0.0])}, CHANNELS)
     moved = edges(torch.zeros(1, 1, features), torch.tensor([[[10.0, 20, 50, 40]]]))
@@ -106,19 +118,48 @@ def test_sides_move_by_a_share_of_the_box_but_not_far() -> None:
 def test_the_sides_of_a_loose_box_move_to_the_edges_of_its_object(tmp_path: Path) -> None:
     album = Album()
     maps = album.maps(tmp_path)
-    tensors = fit_edges([album.squares(seed, classes=(RED, BLUE)) for seed in range(8)], maps, {RED: 0, BLUE: 1}, 0)
+    squares = [album.squares(seed, classes=(RED, BLUE)) for seed in range(8)]
+    tensors, fine_tensors = fit_edges(squares, maps, {RED: 0, BLUE: 1}, 0)
     assert tensors is not None
+    assert fine_tensors is not None
     edges, draws = RegionEdges(tensors, maps.pyramid.channels), np.random.default_rng(0)
-    before, after = [], []
+    fine = RegionFineEdges(fine_tensors, maps.pyramid.channels)
+    before, after, at_last = [], [], []
     for seed in range(50, 60):
         new = album.squares(seed, classes=(RED, BLUE))
         view = maps.plain(new.sha256)
         true = torch.from_numpy(view.placement.onto_canvas(new.boxes)[0])[None]
         loose = true + torch.from_numpy(draws.uniform(-3, 3, true.shape).astype(np.float32))
-        features = inside([level[None].float() for level in view.maps], loose, maps.pyramid.size)
+        levels, size = [level[None].float() for level in view.maps], maps.pyramid.size
+        moved = edges(inside(levels, loose, size), loose)
         before.append((loose - true).abs().mean().item())
-        after.append((edges(features, loose) - true).abs().mean().item())
+        after.append((moved - true).abs().mean().item())
+        at_last.append((fine(around(levels, moved, size), moved) - true).abs().mean().item())
     assert np.mean(after) < 0.8 * np.mean(before)
+    assert np.mean(at_last) < 0.9 * np.mean(after)
+
+
+def test_the_finer_grid_reaches_beyond_the_box() -> None:
+    canvas = torch.zeros(1, 2, 320, 320)
+    canvas[0, 0, :, 240:] = 1  # white right of the box
+    corners = torch.tensor([[[80.0, 80, 240, 240]]])
+    on_finer = around(levels(canvas), corners, 320).reshape(2, 8, 8)
+    assert on_finer[0, :, -1].tolist() == pytest.approx([1.0] * 8)
+    assert on_finer[0, :, 0].tolist() == pytest.approx([0.0] * 8)
+    assert inside(levels(canvas), corners, 320).max() < 0.1
+
+
+def test_the_finer_grid_only_moves_boxes_that_may_show_an_object() -> None:
+    features = shapes(fine_lengths(CHANNELS), 4)["mean"][0]
+    tensors = {"mean": torch.zeros(features), "scale": torch.ones(features), "weight": torch.zeros(features, 4)}
+    fine = RegionFineEdges(tensors | {"bias": torch.tensor([0.1, -0.1, 9.0, 0.0])}, CHANNELS)
+    box = [10.0, 20, 50, 40]
+    corners = torch.tensor([[box, box, box], [box, box, box]])
+    scores = torch.tensor([[[0.05, 0.05], [0.1, 0.15], [0.9, 0.0]], [[0.0, 0.1], [0.1, 0.0], [0.0, 0.0]]])
+    canvas = levels(torch.rand(2, 2, 64, 64, generator=torch.Generator().manual_seed(0)))
+    moved = pytest.approx([14, 18, 60, 40])
+    assert refined(canvas, scores, corners, 64, fine).tolist() == [[box, moved, moved], [box, box, box]]
+    assert refined(canvas, scores, corners, 64, fine, most=1).tolist() == [[box, box, moved], [box, box, box]]
 
 
 def test_edges_need_two_images_that_can_be_read(tmp_path: Path) -> None:
@@ -126,11 +167,11 @@ def test_edges_need_two_images_that_can_be_read(tmp_path: Path) -> None:
     maps = album.maps(tmp_path)
     bad, one, *others = (album.squares(seed) for seed in range(8))
     album.files[bad.sha256] = b"no image"
-    assert fit_edges([one], maps, {RED: 0}, 0) is None
-    assert fit_edges([one, bad], maps, {RED: 0}, 0) is None
-    assert fit_edges([one, *others, bad], maps, {RED: 0}, 0) is not None
+    assert fit_edges([one], maps, {RED: 0}, 0) == (None, None)
+    assert fit_edges([one, bad], maps, {RED: 0}, 0) == (None, None)
+    assert None not in fit_edges([one, *others, bad], maps, {RED: 0}, 0)
     nothing = [Example(each.sha256, each.boxes[:0], each.labels[:0]) for each in others]
-    assert fit_edges([one, *nothing], maps, {RED: 0}, 0) is None
+    assert fit_edges([one, *nothing], maps, {RED: 0}, 0) == (None, None)
 
 
 def test_boxes_stay_where_they_are_while_left_out_images_show_no_gain(tmp_path: Path) -> None:
@@ -140,11 +181,11 @@ def test_boxes_stay_where_they_are_while_left_out_images_show_no_gain(tmp_path: 
         Example(album.squares(seed).sha256, draws.uniform(20, 60, (2, 4)).astype(np.float32), np.array([RED, RED]))
         for seed in range(2)
     ]
-    assert fit_edges(anywhere, album.maps(tmp_path), {RED: 0}, 0) is None
+    assert fit_edges(anywhere, album.maps(tmp_path), {RED: 0}, 0) == (None, None)
 
 
 def test_scores_rise_where_a_box_fits_and_fall_where_it_does_not() -> None:
-    features = shapes(CHANNELS, 1)["mean"][0]
+    features = shapes(lengths(CHANNELS), 1)["mean"][0]
     tensors = {"mean": torch.zeros(features), "scale": torch.ones(features), "weight": torch.zeros(features, 1)}
     logits = torch.tensor([[[0.0, -1.0], [-30.0, -30.0], [30.0, -30.0]]])
     scores = torch.sigmoid(logits)
@@ -210,6 +251,7 @@ def test_it_is_saved_with_the_detector_and_another_structure_is_refused(tmp_path
     examples = [album.squares(seed, classes=(RED, BLUE)) for seed in range(3)]
     detector = fit(examples, maps, steps=20)
     assert detector.tightness is not None
+    assert detector.fine_edges is not None
     how = {"channels": detector.channels, "size": detector.size, "pyramid": detector.pyramid}
     tensors = detector.to_tensors()
     view = maps.plain(examples[0].sha256)
@@ -217,10 +259,12 @@ def test_it_is_saved_with_the_detector_and_another_structure_is_refused(tmp_path
     earlier = {name: each for name, each in tensors.items() if not name.startswith(NEWER)}
     before = Detector.of_tensors(earlier, **how)  # a version of before
     assert (before.region_classes, before.region_edges, before.region_tightness) == (None, None, None)
+    assert before.region_fine_edges is None
     before.detect(view)
-    for name in ("regions.bias", "edges.bias", "tightness.bias"):
+    for name in ("regions.bias", "edges.bias", "tightness.bias", "fine_edges.bias"):
         with pytest.raises(ValueError, match="another structure"):
             Detector.of_tensors({each: array for each, array in tensors.items() if each != name}, **how)
     same = fit(examples, maps, previous=detector, steps=0)
     assert (same.regions, same.edges) == (detector.regions, detector.edges)
     assert same.tightness is detector.tightness
+    assert same.fine_edges is detector.fine_edges

@@ -48,6 +48,7 @@ def saved(tmp_path_factory):
     assert detector.regions is not None
     assert detector.edges is not None
     assert detector.tightness is not None
+    assert detector.fine_edges is not None
     architecture, needs, key = keep(pyramid, folder / "backbones")
     said = description(
         learner="detector",
@@ -95,7 +96,7 @@ def test_a_saved_detector_finds_what_the_live_one_found(saved):
             )  # not equal: stored maps have 16 bits
 
 
-@pytest.mark.parametrize("lacks", [["tightness"], ["tightness", "edges"]])
+@pytest.mark.parametrize("lacks", [["fine_edges"], ["fine_edges", "tightness"], ["fine_edges", "tightness", "edges"]])
 def test_a_version_of_an_earlier_release_lacks_parts_and_is_used_as_it_is(saved, tmp_path, lacks):
     folder, version, album, maps, detector = saved
     tensors = {name: each for name, each in load_file(version.model_file).items() if name.split(".")[0] not in lacks}
