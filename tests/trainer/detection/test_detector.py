@@ -116,6 +116,17 @@ def test_it_finds_squares_in_new_pictures(learned):
     assert len(detector.detect(maps.plain(album.squares(51, most=0).sha256)).above(0.6)) == 0
 
 
+def test_several_pictures_at_once_give_the_boxes_of_each(learned):
+    album, maps, _, detector = learned
+    assert detector.fine_edges is not None  # how many boxes of a picture it moves depends on the others
+    views = [maps.plain(album.squares(seed, most=seed % 3).sha256) for seed in range(100, 104)]
+    for together, alone in zip(detector.detect_all(views), map(detector.detect, views), strict=True):
+        together, alone = together.above(0.1), alone.above(0.1)
+        assert together.scores == pytest.approx(alone.scores, abs=1e-3)
+        assert together.boxes == pytest.approx(alone.boxes, abs=0.1)
+    assert detector.detect_all([]) == []
+
+
 def test_it_goes_on_with_another_class(learned):
     album, maps, examples, detector = learned
     new = [album.squares(seed, classes=(RED, BLUE)) for seed in range(110, 116)]
