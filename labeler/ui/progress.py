@@ -16,7 +16,7 @@ from shared.wire.evaluation import Evaluation, Progress
 from shared.wire.project import Project
 
 SOONEST_SECONDS = 5
-SAVE = "Hover over a chart to save it as PNG, or to see its numbers as a table and save them as CSV."
+SAVE = "Hover over a chart, or reach it by Tab, to save it as PNG, or to see its numbers and save them as CSV."
 
 
 def page() -> None:

@@ -26,6 +26,7 @@ FLAGS += [
 # a card, where an image may have another address.
 RECORD = """
 if (!window.recorded) {
+  performance.setResourceTimingBufferSize(2000);
   window.recorded = { keys: [], answers: [], painted: [], refused: [], undone: [] };
   for (const name of ["answer", "painted", "refused", "undone"]) {
     const list = { answer: "answers" }[name] ?? name;
@@ -48,6 +49,10 @@ HEAR = """news => {
   const live = globalThis[Symbol.for("flywheel.live")];
   live.merge = () => {};
   Object.getPrototypeOf(live).merge.call(live, news);
+}"""
+LOADED = """count => {
+  const addresses = performance.getEntriesByType("resource").map(({ name }) => /images\\/(\\d+)\\//.exec(name)?.[1]);
+  return new Set(addresses.filter(Boolean)).size >= count;
 }"""
 READY_MS = 30_000
 
@@ -123,6 +128,10 @@ class Card:
     def wait_for_image(self) -> None:
         expect(self.part("stage").locator("img")).to_be_visible(timeout=READY_MS)
         self.page.wait_for_function("recorded.painted.at(-1)?.image_id === Number(stage()?.dataset.imageId)")
+
+    def wait_ahead(self, images: int) -> None:
+        """Wait until that many of the next images are in the browser, so that they come without the labeler."""
+        self.page.wait_for_function(LOADED, arg=1 + images)
 
     def hear(self, news: dict[str, Any]) -> None:
         """Deliver this news to the page as if the labeler had pushed it, and ignore the real labeler's news from now

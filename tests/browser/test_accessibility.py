@@ -177,13 +177,15 @@ window.keyboard = (() => {
     return element;
   };
   const name = (element) => element.outerHTML.replace(/\\s+/g, " ").slice(0, 160);
-  // What can show the focus: the element's own look, or that of a wrapper which is drawn around it.
+  // What can show the focus: a line of the element itself, or of a wrapper which is drawn around it. A shade cannot:
+  // Streamlit's hardly differs from the page.
   const look = (element) => {
     const looks = [];
     for (let each = element, up = 0; each && up < 4; each = each.parentElement, up++) {
       const style = getComputedStyle(each);
       const outline = style.outlineStyle === "none" ? "none" : style.outline;
-      looks.push([outline, style.boxShadow, style.borderColor, style.backgroundColor].join("; "));
+      const border = style.borderWidth === "0px" ? "none" : style.borderColor;
+      looks.push([outline, style.boxShadow, border].join("; "));
     }
     return looks.join(" | ");
   };
@@ -202,10 +204,11 @@ window.keyboard = (() => {
       const still = () => document.getAnimations().forEach((each) => each.finish());
       still();
       const focused = look(element);
+      const there = element.parentElement.checkVisibility({ visibilityProperty: true, opacityProperty: true });
       element.blur();
       await new Promise((resolve) => setTimeout(resolve));
       still();
-      const shown = look(element) !== focused;
+      const shown = there && look(element) !== focused;
       element.focus({ focusVisible: true });
       return { what: name(element), shown };
     },

@@ -327,6 +327,8 @@ def test_boxes_given_while_the_labeler_is_dead_arrive_once(
     open_drawing: Callable[[], Drawing], boxed: Services
 ) -> None:
     card = open_drawing()
+    expect(card.part("error")).to_be_visible()  # no trainer: this line moves the image down when it comes
+    card.wait_ahead(2)
     boxed.labeler.kill()
     for number in range(2):
         card.draw(Place(100 + 300 * number, 100, 200, 200))

@@ -31,6 +31,8 @@ def taught() -> Iterator[Services]:
         wait_for(lambda: services.status()["embedding"]["done"] == 300)
         services.label_at_once(60)
         wait_for(lambda: services.caught_up() and services.status()["model_version"])
+        pool = [each for each in services.get("/api/images?limit=1000")["images"] if each["split"] == "train"]
+        wait_for(lambda: len(services.get("/api/map")["image_ids"]) == len(pool), "the whole map")
         yield services
 
 
@@ -38,6 +40,7 @@ def open_map(page: Page, services: Services) -> Page:
     page.goto(f"{services.labeler.url}/map")
     expect(page.get_by_test_id("notice")).to_be_hidden()
     expect(page.get_by_test_id("colour-of").first).to_be_visible()
+    expect(page.get_by_test_id("trainer-state")).to_contain_text("Learning")  # the bar moves the map down when it comes
     return page
 
 
@@ -127,6 +130,15 @@ def test_hovering_shows_the_image_and_no_point_is_a_held_out_image(taught: Servi
     page.mouse.move(*places(page, map_)[alone])
     tip = page.get_by_test_id("tip")
     expect(tip.locator("img")).to_have_js_property("complete", True)
+    expect(tip).to_contain_text(names[map_["image_ids"][alone]])
+    place = tip.get_attribute("style") or ""
+    mirrored = map_ | {"x": [-each for each in map_["x"]]}
+    turned = {
+        name: each[::-1] if isinstance(each, list) and len(each) == train else each for name, each in mirrored.items()
+    }
+    page.route("**/api/map", lambda route: route.fulfill(json=turned))
+    page.get_by_test_id("layout").dispatch_event("change")  # reads the map again, as news about labels does
+    expect(tip).not_to_have_attribute("style", place)
     expect(tip).to_contain_text(names[map_["image_ids"][alone]])
 
 

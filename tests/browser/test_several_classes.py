@@ -186,6 +186,7 @@ def test_classes_chosen_while_the_labeler_is_dead_arrive_once(choosing: Card, se
 
     answer("1", "2")
     card.wait_saved()
+    card.wait_ahead(4)
     several.labeler.kill()
     try:
         answer("3")

@@ -59,7 +59,7 @@ class Chart {
     this.project = null;
     /** @type {import("./legend.js").Entry[]} */
     this.legend = [];
-    this.tip = new Tip(this.part(".tip"), this.points);
+    this.tip = new Tip(this.part(".tip"), this.points, (index) => this.legend[this.points.colours[index]].name);
     this.mode = "lasso";
     this.names = ""; // of the classes as drawn
     this.drawnLegend = "";
@@ -148,11 +148,11 @@ class Chart {
     try {
       const query = this.layout.value === "pca" ? "" : `?layout=${this.layout.value}`;
       const map = await ask(`/api/map${query}`, { signal: this.asked.signal });
-      const chosen = new Set(this.chosenIds());
+      const pointed = this.points.ids[this.overlay.pointed];
       this.map = map;
       this.problem = null;
       this.points.hold(map);
-      for (const [index, id] of map.image_ids.entries()) if (chosen.has(id)) this.points.chosen.add(index);
+      this.overlay.pointed = this.points.ids.indexOf(pointed);
       if (map.computing) this.again = setTimeout(() => this.load(), COMPUTED_MS);
     } catch (error) {
       if (isAbort(error)) return;
@@ -162,6 +162,7 @@ class Chart {
     }
     this.measure?.();
     this.draw();
+    if (!this.tip.node.hidden) this.tell(this.overlay.pointed);
   }
 
   /** @param {import("../types.js").Project} project */
@@ -393,8 +394,7 @@ class Chart {
   async tell(index) {
     clearTimeout(this.resting);
     this.overlay.show({ pointed: index });
-    const shown = () => this.overlay.pointed === index;
-    const words = await this.tip.show(index, shown, () => this.legend[this.points.colours[index]].name);
+    const words = await this.tip.show(index, () => this.overlay.pointed);
     if (words && this.overlay.cross) this.say(words);
   }
 }

@@ -21,13 +21,15 @@ export class Points {
     this.colours = new Uint8Array(); // of each point: index into the legend
   }
 
-  /** Set a new map, with no selection. @param {{ image_ids: number[], x: number[], y: number[] }} map */
+  /** Set a new map. Images that were selected stay so. @param {{ image_ids: number[], x: number[], y: number[] }} map */
   hold({ image_ids, x, y }) {
+    const before = new Set(Array.from(this.chosen, (index) => this.ids[index]));
     this.ids = Int32Array.from(image_ids);
     this.x = Float32Array.from(x);
     this.y = Float32Array.from(y);
     this.colours = new Uint8Array(image_ids.length);
     this.chosen = new Set();
+    for (const [index, id] of image_ids.entries()) if (before.has(id)) this.chosen.add(index);
   }
 
   /** Fit the canvas to its box. Both axes have the same scale. */

@@ -39,6 +39,17 @@ test("points lie where the map says, upright, and are found by the pointer", () 
   assert.equal(map.nearest(300, 300, 9), -1);
 });
 
+test("a new map keeps what was chosen, wherever the image now is in it", () => {
+  const { points: map } = points([
+    [0, 0],
+    [1, 1],
+    [-1, 0.5],
+  ]);
+  map.chosen = new Set([0, 2]);
+  map.hold({ image_ids: [3, 4, 2], x: [0, 0, 0], y: [0, 0, 0] });
+  assert.deepEqual(chosen(map), [0]);
+});
+
 test("zooming keeps the place under the pointer; moving follows it; reset shows all", () => {
   const { points: map } = points([[0.5, 0.5]]);
   const before = [map.left(0), map.top(0)];
