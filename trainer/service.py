@@ -91,7 +91,7 @@ class Trainer:
         self.control = Control(settings, self.folder, [self.jobs, self.rounds])
         self.running_settings = RunningSettings(settings, sources, self.control.apply_settings, task=self.task)
         self.catalog = CatalogFollower(self.client, self.replica, self.control.wake)
-        detector = open_live_detector(self.folder, settings, self.replica, self.photos)
+        self.detector = detector = open_live_detector(self.folder, settings, self.replica, self.photos)
         latest = self.replica.evaluations[-1] if self.replica.evaluations else None
         saver = Saver(self.registry, self.replica, self.folder / BACKBONES, settings, detector.pictures)
         second = SecondLook(settings, self.folder / EMBEDDINGS, self.photos.fetch, self.engine)
@@ -212,6 +212,7 @@ class Trainer:
             stop_reason=desired.reason if desired.wish == "stop" else None,
             saved=desired.saved,
             advice=latest.advice if latest is not None else None,
+            wants_each=self._wants_each(),
             label_budget=self.control.rules.budget,
             challenger=self.challenger.view(),
             class_names=ClassNames(state=loop.text.state, message=loop.text.message),
@@ -235,6 +236,10 @@ class Trainer:
     def task(self) -> Task | None:
         """The task of the log that is followed; None while there is none."""
         return None if self.replica.log_id is None else task_named(self.replica.fold.task.name)
+
+    def _wants_each(self) -> bool:
+        task = self.task()
+        return task is not None and task.learns_from_images and not self.detector.version
 
     def _not_learned(self) -> list[str]:
         task, model = self.task(), self.loop.live.model

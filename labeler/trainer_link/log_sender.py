@@ -1,9 +1,10 @@
 """The log sender: one thread that keeps the trainer's copy of the log up to date and knows the trainer's status.
 
 Both sides only need to agree on how much of the log the trainer has. The trainer reports it, so it is never stored
-here. A full buffer is sent at once, a partly filled one after `buffer_seconds`. Failed requests are retried with
-growing pauses (up to five seconds), and annotators never wait for them. The thread reads the trainer's status about
-once a second. So it notices a trainer that lost its copy or follows another workspace, even while nobody labels.
+here. A full buffer is sent at once, a partly filled one after `buffer_seconds`, or at once while the trainer wants
+each label. Failed requests are retried with growing pauses (up to five seconds), and annotators never wait for them.
+The thread reads the trainer's status about once a second. So it notices a trainer that lost its copy or follows another
+workspace, even while nobody labels.
 
 One lock guards every field that changes. It is taken after the store's lock, and never held during a request.
 """
@@ -207,7 +208,8 @@ class LogSender:
         if self._status is None:  # the trainer was offline: read its status first
             return float("inf")
         pending = self._log.last_seq - self._sent_seq
-        full = pending >= self._settings.buffer_size or (pending > 0 and self._status.state == "stopping")
+        eager = self._status.state == "stopping" or self._status.wants_each
+        full = pending >= self._settings.buffer_size or (pending > 0 and eager)
         if self._force or full or self._sent_seq < self._wanted_seq:
             return float("-inf")  # at once; `now` would be later than the time it is compared with
         due = float("inf")

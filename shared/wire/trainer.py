@@ -136,6 +136,7 @@ class TrainerStatus(Reply):
     advice: Advice | None = None  # based on the latest evaluation
     challenger: ChallengerView | None = None
     class_names: ClassNames | None = None
+    wants_each: bool = False  # each label brings the first model closer, so the labeler sends it at once
     label_budget: int = 0  # labels after which training stops; 0: no budget, or continued beyond it
     tracking: Tracking = Tracking(mode="off")
     not_learned: list[str] = Field(default_factory=list)  # multi-label: classes whose labels lack a yes or a no

@@ -30,6 +30,7 @@ class Follower:
         self.rows: list[Row] = []
         self.batches: list[AnnotationBatch] = []
         self.state = "waiting"
+        self.wants_each = False
         self.failing = False
         self.answering = threading.Event()  # cleared: it takes what comes, and answers once it is set
         self.answering.set()
@@ -72,6 +73,7 @@ class Follower:
             return JSONResponse({"detail": "out of order"}, 500)
         return {
             "state": self.state,
+            "wants_each": self.wants_each,
             "log_id": self.log_id,
             "acked_seq": len(self.rows),
             "round": 0,

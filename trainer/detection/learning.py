@@ -51,13 +51,15 @@ def fit(
     seed: int = 0,
     should_stop: Callable[[], bool] = lambda: False,
     classes: Collection[int] | None = None,
+    head_only: bool = False,
 ) -> Detector:
     """Train for `steps` more steps on `examples`, all labeled images so far, and return the new detector.
 
     Training continues from `previous`, unless that belongs to another frozen network. Missing feature maps are
     computed. An image that cannot be read is skipped. `classes` are the project's classes; the default is those of
     `previous` and of the examples. A new class gets its own weights, and a removed class loses them. If `should_stop`
-    returns True, the result is what was learned until then.
+    returns True, the result is what was learned until then. `head_only` leaves out what reads the features inside
+    boxes. The result is only good for training it further.
 
     Raises ValueError if the examples contain no box, and OSError if maps cannot be written.
     """
@@ -69,20 +71,24 @@ def fit(
     regions: Mapping[str, torch.Tensor] | None = None
     edges, fine_edges = (previous.edges, previous.fine_edges) if previous is not None else (None, None)
     tightness = previous.tightness if previous is not None else None
+    bare = previous is None or (previous.regions, previous.edges, previous.tightness) == (None, None, None)
     columns = {int(each): column for column, each in enumerate(ids)}
-    if steps:
+    if head_only:
+        edges = fine_edges = tightness = None
+    elif steps:
         regions = fit_classes(examples, maps, columns, seed)
         edges, fine_edges = fit_edges(examples, maps, columns, seed)
-        if previous is not None:
+        if not bare and previous is not None:
             tightness = fit_tightness(examples, maps, columns, seed, previous)
     elif previous is not None and previous.classes.tolist() == ids.tolist():
         regions = previous.regions
-    for _ in range(steps):
-        if should_stop() or not session.step():
+    for made in range(steps):
+        begins = bare and not made  # a first detector takes one step at least, or the fits above would be lost
+        if (should_stop() and not begins) or not session.step():
             break
     threshold = previous.threshold if previous is not None else FIRST_THRESHOLD
     detector = replace(session.detector(threshold), regions=regions, edges=edges, fine_edges=fine_edges)
-    if previous is None and detector.steps:
+    if bare and detector.steps and not head_only:
         tightness = fit_tightness(examples, maps, columns, seed, detector)
     return replace(detector, tightness=tightness)
 

@@ -1,5 +1,8 @@
 """The detector that learns while people draw. It learns in short rounds from the train images labeled so far.
 
+The head begins to learn from two images, and the first detector follows after five: a short round, whose boxes are
+shown while longer ones follow.
+
 A round takes a few seconds, and `should_stop` can end it between two steps. Each round continues from the last one. The
 detector restarts in one case only: when an image that it learned from is now held out, because nothing learned from it
 may remain. Otherwise it forgets gradually: it no longer trains on an answer that was undone or corrected, and the
@@ -40,6 +43,14 @@ ROUND_SECONDS = 6.0
 """Maximum duration of a round, in seconds."""
 VIEW_SECONDS = 6.0
 """Seconds per round for computing the views of new images. The remaining images wait for the next rounds."""
+AHEAD_IMAGES, AHEAD_STEPS = 2, 30
+"""The head learns ahead from so many labeled images on, and takes so many steps for each. With this start, the first
+detector needs only a short round after the fifth image.
+"""
+START_STEPS = 40
+"""Minimum number of the head's steps before the first round, even if all images came at once."""
+FIRST_STEPS = 20
+"""Steps of the first round. With the others, a person would draw two more images without suggestions."""
 EACH = 10
 """Number of newly labeled images that start one round."""
 MOST_ROUNDS = 12
@@ -63,12 +74,12 @@ class LiveDetector:
 
     @property
     def detector(self) -> Detector | None:
-        """The current detector."""
-        return self._state.detector if self._state is not None else None
+        """The current detector. None while only its head learns ahead."""
+        return self._state.detector if self._state is not None and self._state.version else None
 
     @property
     def version(self) -> str:
-        """The detector's version, which changes with each round."""
+        """The detector's version, which changes with each round. Empty without a detector. From any thread."""
         return self._state.version if self._state is not None else ""
 
     @property
@@ -87,7 +98,24 @@ class LiveDetector:
         state = self._state
         if state is None or (self._lessons is self._failed and not self._tries_again):
             return False
+        if not state.version and not enough(self._lessons.values()):
+            return self._learns_ahead(state)
         return (state.steps_left > 0 or self._tries_again) and enough(self._lessons.values())
+
+    @property
+    def begun(self) -> bool:
+        """Whether it learns from enough images for a detector, even if none exists yet."""
+        return self.due and enough(self._lessons.values())
+
+    @property
+    def hurries(self) -> bool:
+        """Whether a person waits for the first detector, or for the next round, which soon makes a better one."""
+        return self.begun and (self.detector is None or self.detector.steps < STEPS)
+
+    @property
+    def expected(self) -> bool:
+        """Whether an image was labeled and there is no detector yet."""
+        return not self.version and bool(self._lessons)
 
     @property
     def _tries_again(self) -> bool:
@@ -143,20 +171,26 @@ class LiveDetector:
             state.steps_left = max(state.steps_left, STEPS)
         if should_stop() or not state.steps_left:
             return False
-        judged = self._scored(state, lessons)
+        judged = self._scored(lessons)
         examples = self._examples(lessons)
         if not any(len(each.labels) for each in examples):
             self._failed = None if missing else taught
             return False
         deadline = time.monotonic() + ROUND_SECONDS
+
+        def ends() -> bool:
+            return should_stop() or time.monotonic() > deadline
+
+        if not state.version and not self._start(state, examples, lessons, ends):
+            return False
         before = state.detector.steps if state.detector is not None else 0
         detector = fit(
             examples,
             self.pictures.maps,
             previous=state.detector,
-            steps=min(state.steps_left, STEPS),
+            steps=min(state.steps_left, STEPS if state.version else FIRST_STEPS),
             seed=self._seed,
-            should_stop=lambda: should_stop() or time.monotonic() > deadline,
+            should_stop=ends,
             classes=self._classes,
         )
         if detector.steps == before:
@@ -174,12 +208,60 @@ class LiveDetector:
         state.save(self._path)
         return True
 
-    def _scored(self, state: State, lessons: Mapping[int, Boxes]) -> list[Judged]:
+    def _learns_ahead(self, state: State) -> bool:
+        steps = state.detector.steps if state.detector is not None else 0
+        return any(len(each) for each in self._lessons.values()) and steps < self._start_steps
+
+    @property
+    def _start_steps(self) -> int:
+        """Steps that the head should have taken before the first round."""
+        images = len(self._lessons)
+        ahead = AHEAD_STEPS * images if images >= AHEAD_IMAGES else 0
+        return max(min(START_STEPS if enough(self._lessons.values()) else ahead, STEPS - FIRST_STEPS), 0)
+
+    def _start(
+        self,
+        state: State,
+        examples: list[Example],
+        lessons: Mapping[int, Boxes],
+        should_stop: Callable[[], bool],
+    ) -> bool:
+        """Train the head ahead of the first round. Return whether that round may follow.
+
+        What was learned remains, even if `should_stop` ends it early: it is no detector yet, and nobody sees it.
+        """
+        from trainer.detection.learning import fit
+
+        whole = enough(self._lessons.values())
+        before = state.detector.steps if state.detector is not None else 0
+        goal = self._start_steps
+        if before < goal:
+            state.detector = fit(
+                examples,
+                self.pictures.maps,
+                previous=state.detector,
+                steps=goal - before,
+                seed=self._seed,
+                should_stop=should_stop,
+                classes=self._classes,
+                head_only=True,
+            )
+            state.seen |= lessons.keys()
+            if whole:
+                state.steps_left = max(state.steps_left - (state.detector.steps - before), 1)
+        made = state.detector.steps if state.detector is not None else 0
+        if not whole and made == before and not should_stop():
+            self._failed = self._lessons
+        return whole and (made >= goal or not should_stop())
+
+    def _scored(self, lessons: Mapping[int, Boxes]) -> list[Judged]:
         """The latest answers, each with the boxes found before it was learned. Includes newly labeled images."""
         from trainer.detection.detections import Detections
         from trainer.detection.suggestion_threshold import LAST, Judged
 
-        detector = state.detector
+        state, detector = self._state, self.detector
+        if state is None:
+            return []
         fresh = [image_id for image_id in lessons if image_id not in state.seen][-LAST:]
         if detector is None or not fresh:
             return state.judged
@@ -199,8 +281,10 @@ class LiveDetector:
         ready = [image_id for image_id in chosen if self.pictures.has_views(image_id)]
         missing = sorted(set(chosen).difference(ready))
         deadline, made = time.monotonic() + VIEW_SECONDS, 0
+        if not self.version and enough(lessons[each] for each in ready if self.pictures.hash_of(each) is not None):
+            deadline = time.monotonic()  # the first detector does not wait for the sixth image
         for image_id in missing:
-            late = time.monotonic() > deadline and len(ready) + made >= LEAST_IMAGES
+            late = time.monotonic() >= deadline and len(ready) + made >= LEAST_IMAGES
             if late or should_stop():
                 break
             self.pictures.make_views(image_id)

@@ -94,6 +94,15 @@ class Pictures:
             except ImageProblem as problem:
                 self._give_up(sha256, problem)
 
+    def make_plain(self, image_id: int) -> None:
+        """Compute the maps in which boxes are detected (50 ms)."""
+        sha256 = self.hash_of(image_id)
+        if sha256 is not None and not self.maps.has_plain(sha256):
+            try:
+                self.maps.plain(sha256)
+            except ImageProblem as problem:
+                self._give_up(sha256, problem)
+
     def unseen(self, detector: Detector, image_ids: Iterable[int]) -> list[int]:
         """The images that the detector has not searched yet."""
         known = self._found if detector is self._of else {}

@@ -1,5 +1,6 @@
 """Schedules the detector's slow work in short steps, most urgent first: find boxes in the next images, train a round,
-find boxes in the rest of the list, evaluate.
+find boxes in the rest of the list, evaluate. While there is no detector yet, the maps of the next images are computed,
+so that the first one finds their boxes sooner.
 
 An evaluation detects in all labeled test images. So it waits until a person's suggestions are up to date, and takes at
 most a quarter of the time. Once started, it finishes before the next training round, because its figures must belong to
@@ -40,11 +41,14 @@ class Studies:
         self._tested: list[int] | None = None  # images of the current evaluation
         self._took = 0.0  # seconds of the last evaluation
         self._measured = float("-inf")  # when it ended
+        self._first = True  # no detector was learned yet
+        self._mapped: set[int] = set()  # images whose maps were computed before there was a detector
         self._offered: tuple[str, int] = ("", 0)  # version and number of images with boxes in the last list
 
     def start_over(self) -> None:
         """Follow another log."""
-        self._listed, self._tested = [], None
+        self._listed, self._tested, self._offered = [], None, ("", 0)
+        self._first, self._mapped = True, set()
         self.live.start_over()
 
     def asked(self, push: QueryPush) -> None:
@@ -74,18 +78,22 @@ class Studies:
             return "learn"
         if detector is not None and pictures.unseen(detector, self._listed):
             return "look"
-        return "measure" if detector is not None and self._begins(untested) else None
+        if detector is None:
+            return "look" if self._unmapped() else None
+        return "measure" if self._begins(untested) else None
 
     def look(self, should_stop: Callable[[], bool]) -> bool:
         """Detect in the listed images. Return whether it is worth sending a list with more boxes now."""
         detector, pictures = self.live.detector, self.live.pictures
         if detector is None:
+            self._map(_soon(should_stop))
             return False
         first = pictures.unseen(detector, self._listed[:NEXT])
         pictures.look(detector, first or self._listed, _soon(should_stop))
         left = len(pictures.unseen(detector, self._listed))
         seen = (self.live.version, len(self._listed) - left)
         whole = not left or (bool(first) and not pictures.unseen(detector, self._listed[:NEXT]))
+        whole = whole or (not self._offered[0] and left < len(self._listed))  # a person waits for the first boxes
         if not whole or seen == self._offered:
             return False
         self._offered = seen
@@ -93,9 +101,10 @@ class Studies:
 
     def learned(self, untested: Untested) -> None:
         """Tell that there is a new detector. It is evaluated before the next round, unless the last evaluation was
-        recent.
+        recent, or this is the first detector: the next round soon makes a better one.
         """
-        if time.monotonic() - self._measured > REST * self._took:
+        first, self._first = self._first, False
+        if not first and time.monotonic() - self._measured > REST * self._took:
             self._begins(untested)
 
     def measure(self, should_stop: Callable[[], bool]) -> bool:
@@ -110,6 +119,16 @@ class Studies:
         self._took += time.monotonic() - began
         self._measured = time.monotonic()
         return whole
+
+    def _unmapped(self) -> list[int]:
+        return [each for each in self._listed[:NEXT] if each not in self._mapped] if self.live.expected else []
+
+    def _map(self, should_stop: Callable[[], bool]) -> None:
+        for image_id in self._unmapped():
+            self.live.pictures.make_plain(image_id)
+            self._mapped.add(image_id)
+            if should_stop():
+                return
 
     def _begins(self, untested: Untested) -> bool:
         found = untested()

@@ -210,7 +210,7 @@ class Loop:
             catching_up=self.replica.acked_seq < self.replica.leader_seq,
             slow=self._studying is not None
             and pool is not None
-            and not (self.live.ingest.pending and self._owed > 0)  # the thread is shared by halves
+            and (not self.live.ingest.pending or self._owed <= 0 or self._studying.hurries)  # by halves, or at once
             and self._studying.due(self.live) is not None,
         )
         return "look again" if step == "wait" and self._swap.looks_again(self.live) else step

@@ -58,7 +58,12 @@ class Studying:
     @property
     def begun(self) -> bool:
         """Whether a detector has something to learn, even if none exists yet."""
-        return self._detector.due
+        return self._detector.begun
+
+    @property
+    def hurries(self) -> bool:
+        """Whether a person waits for the first detector."""
+        return self._detector.hurries
 
     def due(self, live: LiveModel) -> Work | None:
         """The most urgent work."""

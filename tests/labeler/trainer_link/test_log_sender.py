@@ -68,6 +68,10 @@ def test_a_full_buffer_goes_at_once_and_a_part_of_one_waits(tmp_path: Path) -> N
         service.annotate([answer(4)])
         assert service.outbox.flush(10)
         assert has_it_all(service, follower)()
+        follower.wants_each = True
+        until(lambda: service.trainer.status().wants_each, "the trainer's wish was never read")
+        service.annotate([answer(5)])
+        until(has_it_all(service, follower), "a single label never went")
 
 
 def test_a_bad_network_loses_and_doubles_no_row(tmp_path: Path) -> None:

@@ -82,6 +82,57 @@ def test_it_learns_from_five_images_on_and_goes_on_after_a_restart(opened) -> No
     assert other.detector is None
 
 
+@pytest.fixture
+def _short(monkeypatch):
+    """Few steps before the first round, and in it."""
+    monkeypatch.setattr("trainer.live_detector.live_detector.AHEAD_STEPS", 2)
+    monkeypatch.setattr("trainer.live_detector.live_detector.START_STEPS", 5)
+    monkeypatch.setattr("trainer.live_detector.live_detector.FIRST_STEPS", 3)
+
+
+@pytest.mark.usefixtures("_short")
+def test_the_head_learns_ahead_so_that_the_first_round_is_short(opened) -> None:
+    detector = opened()
+    assert not taught(detector, lessons(0))
+    assert not taught(detector, lessons(0, 1, 2, 3))
+    assert (detector.detector, detector.version, detector.due, detector.hurries) == (None, "", False, False)
+    assert not detector._path.exists()
+    assert detector._state is not None
+    assert detector._state.detector.steps == 4 * 2
+    detector.prepare(LOG, lessons(*range(5)), held_out=(), classes=(1, 2))
+    assert detector.hurries
+    assert detector.learn(1, never)
+    assert detector.detector is not None
+    assert (detector.detector.steps, detector.detector.regions is not None) == (8 + 3, True)
+    assert detector.due  # a longer round follows at once
+    assert detector.learn(1, never)
+    assert detector.detector.steps == 8 + 20
+    assert (detector.due, detector.hurries) == (False, False)
+
+
+@pytest.mark.usefixtures("_short")
+def test_an_image_that_only_the_head_learned_ahead_is_forgotten_too(opened) -> None:
+    detector = opened()
+    taught(detector, lessons(0, 1, 2))
+    detector.prepare(LOG, lessons(1, 2), held_out=(0,), classes=(1, 2))
+    assert detector._state is not None
+    assert detector._state.detector is None
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_sixth_image_neither_restarts_nor_delays_the_first_round(opened) -> None:
+    detector = opened()
+    detector.prepare(LOG, lessons(*range(5)), held_out=(), classes=(1, 2))
+    asked = iter([False] * (5 + 1 + 4))  # before the views of each image, the round, and four of its first five steps
+    assert not detector.learn(1, lambda: next(asked, True))
+    assert detector.version == ""  # too poor to be shown
+    assert taught(detector, lessons(*range(6)))
+    assert detector.detector is not None
+    assert (detector.detector.steps, sorted(detector.learned)) == (5 + 3, [0, 1, 2, 3, 4])
+    assert detector.learn(2, never)
+    assert sorted(detector.learned) == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_detector_that_was_saved_with_another_head_is_learned_again(opened, caplog) -> None:
     detector = opened()
     taught(detector, lessons(*range(5)))
@@ -212,6 +263,23 @@ def test_the_next_images_come_first_then_learning_then_the_rest_and_the_evaluati
     while not studies.measure(never):
         assert studies.due(lambda: None) == "measure"
     assert studies.due(lambda: None) == "learn"
+
+
+def test_the_first_boxes_are_sent_as_soon_as_some_images_have_them(opened) -> None:
+    detector = opened()
+    studies = Studies(detector)
+    studies._listed = list(range(5, 14))
+    assert studies.due(lambda: None) is None  # nobody has labeled an image
+    detector.prepare(LOG, lessons(0), held_out=(), classes=(1, 2))
+    while studies.due(lambda: None) == "look":
+        assert not studies.look(never)
+    pictures = detector.pictures
+    assert all(pictures.maps.has_plain(pictures.hash_of(each)) for each in studies._listed)
+    assert taught(detector, lessons(*range(5)))
+    studies.learned(lambda: [14, 15])  # an evaluation can wait until the next round
+    assert studies.due(lambda: [14, 15]) == "look"
+    assert studies.look(lambda: True)
+    assert 0 < len(pictures.unseen(detector.detector, studies._listed)) < 9
 
 
 def test_images_beyond_the_sample_are_not_due_forever(opened, monkeypatch) -> None:

@@ -68,10 +68,12 @@ def test_boxes_are_suggested_after_five_images_and_measured_on_the_test_sample(t
     with drawing(tmp_path, photos) as (trainer, client, offered):
         acked = draw(client, [0, 1, 2, 3, *range(18, 24)])
         wait_for(lambda: offered)
-        assert client.get("/status").json()["labels"] == 0  # four are too few
+        status = client.get("/status").json()
+        assert (status["labels"], status["wants_each"]) == (0, True)  # four are too few
         assert not boxed(offered)
         draw(client, [4, 5, 6, 7, 8], after=acked)
         wait_for(lambda: client.get("/status").json()["labels"] == 9)
+        assert not client.get("/status").json()["wants_each"]
         found = wait_for(lambda: client.get("/status").json()["metrics"].get("map_50") is not None, 60)
         assert found
         listed = wait_for(lambda: boxed(offered), 60)
