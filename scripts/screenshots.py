@@ -153,7 +153,7 @@ def _while_boxing() -> None:
 
 @contextmanager
 def _page(browser: Browser, size: ViewportSize, scheme: Literal["light", "dark"]) -> Iterator[Page]:
-    context = browser.new_context(viewport=size, color_scheme=scheme)
+    context = browser.new_context(viewport=size, color_scheme=scheme, has_touch=size == PHONE)
     yield context.new_page()
     context.close()
 

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 Fault = Literal["delay", "drop", "reset", "half-close"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 CHUNK = 65_536
+CHANCE = random.Random()  # if a thread changed the state of Python's own, a property test beside it would fail
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST
 
 
@@ -82,7 +83,7 @@ class Proxy:
             while data := source.recv(CHUNK):
                 fault = self.fault
                 if fault == "delay":
-                    time.sleep(random.uniform(0.1, 1.5))
+                    time.sleep(CHANCE.uniform(0.1, 1.5))
                 elif fault == "drop":
                     continue
                 elif fault == "half-close":

@@ -69,6 +69,7 @@ class LogSender:
         self._wanted_seq = 0  # send rows up to here without waiting for more
         self._asked = 0  # number of requests for an immediate turn
         self._failures = 0
+        self._chance = random.Random()  # its own: whoever seeds Python's must find it as it was
         self._not_before = 0.0
         self._next_poll = 0.0
         self._error: str | None = None
@@ -303,7 +304,7 @@ class LogSender:
             self._taken = self._taken if taken is None else taken
             self._status = None
             if asked == self._asked:
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0)
+                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10)) * self._chance.uniform(0.5, 1.0)
                 self._not_before = time.monotonic() + pause
                 self._next_poll = max(self._next_poll, self._not_before)
         if warn:

@@ -159,6 +159,8 @@ def test_nothing_scrolls_sideways_on_a_narrow_page(visited: Page, request: pytes
     ):
         # A figure is drawn anew for the width a moment later.
         visited.wait_for_function(f"most => {part}.scrollWidth <= most", arg=NARROW["width"])
+    if request.node.callspec.params["visited"] in ("", "grid", "review"):  # a page that is shown larger has a keyboard
+        expect(visited.locator(".classes kbd").first).to_be_visible()
 
 
 # Reports of passed checks take longer than the checks.

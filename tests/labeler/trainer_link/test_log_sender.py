@@ -1,4 +1,5 @@
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -106,9 +107,11 @@ def test_leased_images_and_whether_test_images_were_asked_at_random_are_told(tmp
 
 def test_labeling_goes_on_without_a_trainer(tmp_path: Path) -> None:
     photos(tmp_path / "photos", 3)
+    chance = random.getstate()
     with labeler(tmp_path, **QUICK) as service:
         service.annotate([answer(1), answer(2)])
         until(lambda: service.outbox.view().failures > 0, "the failure was never seen")
+        assert random.getstate() == chance  # a property test in the same process would fail if a thread changed it
         view = service.trainer.view()
         assert (view.state, service.outbox.view().pending) == ("absent", 4)
         assert "cannot be reached" in (view.last_error or "")
