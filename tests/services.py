@@ -22,6 +22,7 @@ from PIL import Image
 
 from shared.web.auth import TOKEN_VARIABLE, client_headers
 from tests import forks
+from tests.patience import patience
 
 HOME = Path(__file__).resolve().parent.parent
 COLOURS = {"red": (205, 40, 40), "green": (40, 180, 60), "blue": (45, 60, 205)}
@@ -54,7 +55,7 @@ def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float
     """The first true value of `condition`; AssertionError if it takes too long. Requests may fail meanwhile."""
     began, pause = time.monotonic(), 0.01
     last: Exception | None = None
-    while (waited := time.monotonic() - began) < seconds:
+    while (waited := time.monotonic() - began) < patience(seconds):
         try:
             found = condition()
         except (httpx.HTTPError, KeyError) as error:
@@ -63,7 +64,7 @@ def wait_for(condition: Callable[[], T | None], what: str = "it", seconds: float
             return found
         time.sleep(pause)
         pause = min(1.3 * pause, max(0.15, 0.02 * waited))  # asking costs what is waited for
-    raise AssertionError(f"{what} did not come about within {seconds:.0f} s ({last or 'no error'})")
+    raise AssertionError(f"{what} did not come about within {waited:.0f} s ({last or 'no error'})")
 
 
 @dataclass
@@ -100,7 +101,7 @@ class Process:
         ready = threading.Event()
         threading.Thread(target=self._listen, args=(self.process, ready), daemon=True).start()
         if wait:
-            assert ready.wait(START_SECONDS), f"the {self.name} did not start:\n" + "".join(self.log[-30:])
+            assert ready.wait(patience(START_SECONDS)), f"the {self.name} did not start:\n" + "".join(self.log[-30:])
 
     def kill(self) -> None:
         """Kill it, without a chance to clean up."""

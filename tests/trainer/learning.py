@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from shared.settings.services import TrainerSettings
 from shared.wire.fields import Split
 from tests.databases import compile_once
+from tests.patience import patience
 from tests.standing import api_of
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from trainer.routes.api import create_api
@@ -92,7 +93,7 @@ def client(trainer):
 
 def wait_for(condition, seconds=120):
     began, pause = time.monotonic(), 0.005
-    while (waited := time.monotonic() - began) < seconds:
+    while (waited := time.monotonic() - began) < patience(seconds):
         found = condition()
         if found:
             return found

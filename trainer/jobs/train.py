@@ -26,6 +26,7 @@ from shared.wire.evaluation import Evaluation
 from shared.wire.models import Description, ModelClass, Trained, TrainRequest
 from trainer.embeddings.backbones.preparation import Preprocessing
 from trainer.embeddings.backbones.torch_networks import device_named
+from trainer.jobs.challenge_cost import Pace
 from trainer.learners.batch_norm import Statistics
 from trainer.learners.fine_tuner import Plan, Step, fine_tune, logits_of
 from trainer.learners.sigmoid_head import UNKNOWN, YES
@@ -123,11 +124,10 @@ def run(work: Work) -> dict[str, Any]:
         mean=needs.mean,
         std=needs.std,
     )
-    device, watch = device_named(work.settings.device), Stopwatch(work.folder)
+    device, watch, pace = device_named(work.settings.device), Stopwatch(work.folder), Pace()
 
     def show(step: Step) -> None:
-        spent, share = watch.seconds, step.done / max(step.total, 1)
-        left = spent / share - spent if share > 0.02 else None
+        left = pace.left(step.total - step.done) if step.done else None  # from the second on: the first takes long
         work.tell(step.done, step.total, step.message, seconds_left=left, **step.metrics)
 
     checkpoint = work.folder / "checkpoint.safetensors"

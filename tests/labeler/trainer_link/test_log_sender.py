@@ -16,13 +16,15 @@ from shared.wire.log import Row
 from tests.labeler.followers import Follower, following
 from tests.labeler.projects import answer, boxes, labeler, photos
 from tests.network import FAULTS, Proxy
+from tests.patience import patience
 
 QUICK = {"trainer_poll_seconds": 0.05, "buffer_seconds": 0.1}
 
 
 def until(true: Callable[[], bool], what: str) -> None:
     """Wait as long as a busy machine may need, and fail when it never comes."""
-    for _ in range(1_000):
+    began = time.monotonic()
+    while time.monotonic() - began < patience(20):
         if true():
             return
         time.sleep(0.02)

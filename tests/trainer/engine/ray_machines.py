@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from tests.patience import patience
 from tests.services import free_port
 
 HOME = Path(__file__).resolve().parents[3]
@@ -99,7 +100,7 @@ def halves(machines: Callable[[], list[dict[str, Any]]]) -> Callable[[], list[di
 
 def until(true: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something to become true."""
-    end = time.monotonic() + seconds
+    began = time.monotonic()
     while not true():
-        assert time.monotonic() < end, f"It did not happen in {seconds:.0f} s."
+        assert time.monotonic() - began < patience(seconds), f"It did not happen in {seconds:.0f} s."
         time.sleep(0.1)
