@@ -28,6 +28,10 @@ sys.dont_write_bytecode = False
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from tests import temporary  # noqa: E402
+
+temporary.use_memory()
+
 # Services started by tests do not belong in the user's list of recent projects.
 os.environ.setdefault("FLYWHEEL_STATE", tempfile.mkdtemp(prefix="flywheel-state-"))
 NOWHERE = f"{os.environ['FLYWHEEL_STATE']}/nowhere"
@@ -55,6 +59,12 @@ LONG = [
 from tests import forks  # noqa: E402 - the environment is as it stays; what a service reads at its start is in it
 
 forks.begin_run()
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """The files of a run that failed stay."""
+    if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        temporary.keep()
 
 
 def pytest_configure(config: pytest.Config) -> None:
