@@ -16,7 +16,7 @@ from pathlib import Path
 MEMORY = Path("/dev/shm")  # Linux has it; containers often have a small one
 NAME = "flywheel-files-"  # then the id of the process that runs the tests
 ROOM_BYTES = 4 << 30
-"""A run needs less than a tenth, because each test that passes removes its files. The rest is for whatever else runs."""
+"""A run needs less than a tenth, because a test that passes leaves no file. The rest is for whatever else runs."""
 
 _kept = False
 
