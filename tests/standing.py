@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from shared.web.answers import declared
 
 
 class _Standing:
@@ -57,3 +60,23 @@ def api_of(create_api: Callable[[Any], FastAPI], service: Any) -> Iterator[FastA
         yield standing.api
     finally:
         standing.service = None
+
+
+def refusals_by_schema(api: FastAPI) -> dict[str, set[int]]:
+    """Path and method of each route → its refusals in the schema."""
+    return {
+        f"{method.upper()} {path}": {int(status) for status in operation["responses"] if int(status) >= 300}
+        for path, operations in api.openapi()["paths"].items()
+        for method, operation in operations.items()
+    }
+
+
+def refusals_by_route(api: FastAPI) -> dict[str, set[int]]:
+    """The same, as a service finds them when it refuses."""
+    routes = [each.original_route for each in iter_route_contexts(api.routes)]
+    return {
+        f"{method} {route.path_format}": declared(api, route)
+        for route in routes
+        if isinstance(route, APIRoute) and route.include_in_schema
+        for method in route.methods
+    }

@@ -6,6 +6,7 @@ import pytest
 
 from shared.settings.services import SettingsError
 from tests.disks import no_room
+from tests.standing import refusals_by_route, refusals_by_schema
 from tests.trainer.learning import settings_for, teach, truth, wait_for
 from tests.trainer.logs import batch, class_rows, entry, label_rows
 from trainer.service import Trainer
@@ -22,6 +23,10 @@ def test_it_learns_and_measures_itself_on_images_it_never_learns_from(client):
     assert {"fit", "rank", "total"} <= status["timings"].keys()
     evaluation = client.get("/evaluations").json()["evaluations"][-1]
     assert evaluation["accuracy"]["n"] == 20
+
+
+def test_a_route_knows_the_refusals_that_its_schema_names(client):
+    assert refusals_by_route(client.app) == refusals_by_schema(client.app)
 
 
 def test_status_tells_the_advice_of_the_latest_evaluation(client):

@@ -12,7 +12,7 @@ from labeler.service import Service
 from labeler.web.api import create_api
 from tests.disks import no_more_files
 from tests.labeler.projects import labeler, photo, photos
-from tests.standing import api_of
+from tests.standing import api_of, refusals_by_route, refusals_by_schema
 
 CONTRACT = {
     "/health": {"get"},
@@ -87,6 +87,11 @@ def png(shade: int) -> bytes:
 def test_every_route_of_the_contract(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
     assert {path: set(paths.get(path, {})) & methods for path, methods in CONTRACT.items()} == CONTRACT
+
+
+def test_a_route_knows_the_refusals_that_its_schema_names(service: Service) -> None:
+    with api_of(create_api, service) as api:
+        assert refusals_by_route(api) == refusals_by_schema(api)
 
 
 def test_project(client: TestClient) -> None:

@@ -9,6 +9,7 @@ from fastapi import Body, FastAPI
 from starlette.testclient import TestClient
 
 from shared.web.answers import PlainText, keep_to_schema, refusals, refuse, refused, strict_json
+from tests.standing import refusals_by_route, refusals_by_schema
 
 
 class InUseError(Exception):
@@ -104,6 +105,7 @@ def test_the_schema_names_every_refusal(api: FastAPI) -> None:
     assert "409" not in add["responses"] and "413" in add["responses"]  # noqa: PT018
     assert add["responses"]["422"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Refusal"}
     assert set(schema["components"]["schemas"]) == {"Refusal"}
+    assert refusals_by_route(api) == refusals_by_schema(api)
 
 
 def test_a_refusal_that_the_schema_does_not_name_is_logged(api: FastAPI) -> None:
