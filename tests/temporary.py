@@ -1,8 +1,8 @@
 """Where tests keep their files: in memory, if this machine has a file system there with room.
 
-A labeler waits for the disk with each answer, and a test run opens a thousand labelers. In memory, they take a seventh
-less CPU time and a third less time. The files of a run go when it ends; after a failure they stay until the next run.
-TMPDIR names another place.
+A labeler waits for the disk with each answer, and a test run opens a thousand labelers. In memory, 241 tests of theirs
+took 31 instead of 36 core-seconds, and 104 s instead of 163 s on a busy machine. The files of a run go when it ends.
+After a failure they stay until the next run. TMPDIR names another place.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+
+import psutil
 
 MEMORY = Path("/dev/shm")  # Linux has it; containers often have a small one
 NAME = "flywheel-files-"  # then the id of the process that runs the tests
@@ -50,7 +52,8 @@ def _has_room(folder: Path) -> bool:
         return False
     disk = os.statvfs(folder)
     runs_programs = not disk.f_flag & os.ST_NOEXEC  # tests write some, and containers may refuse to run them there
-    return runs_programs and disk.f_bavail * disk.f_frsize >= ROOM_BYTES
+    room = min(disk.f_bavail * disk.f_frsize, psutil.virtual_memory().available)
+    return runs_programs and room >= ROOM_BYTES
 
 
 def _runs(pid: int) -> bool:
