@@ -17,8 +17,8 @@ import psutil
 
 MEMORY = Path("/dev/shm")  # Linux has it; containers often have a small one
 NAME = "flywheel-files-"  # then the id of the process that runs the tests
-ROOM_BYTES = 4 << 30
-"""A run needs less than a tenth, because a test that passes leaves no file. The rest is for whatever else runs."""
+ROOM_BYTES = 2 << 30
+"""A run needs less than a tenth of it, because a test that passes leaves no file. The rest is for what else runs."""
 
 _kept = False
 
