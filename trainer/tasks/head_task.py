@@ -17,7 +17,7 @@ from trainer.embeddings.neighbourhood import LEAST, Neighbourhood
 from trainer.embeddings.pupils import Pupils
 from trainer.evaluation.random_baseline import still_holds
 from trainer.learners.learner import Matrix
-from trainer.learners.teacher import DOUBT, SHARE, mixed, part_of_teacher, taught
+from trainer.learners.teacher import DOUBT, SHARE, mixed, part_of_all_teachers, part_of_teacher, taught
 from trainer.strategies.ranking import Pool
 from trainer.tasks import pool_scores
 from trainer.tasks.task import Ids, Names, Targets, Task
@@ -39,7 +39,7 @@ class HeadTask(Task):
 
     @abstractmethod
     def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Any:
-        """Fit a head like the learner's on rows with their neighbour coordinates appended."""
+        """Fit a head like the learner's on rows of a teacher, which have another width."""
 
     def fit(
         self,
@@ -67,10 +67,12 @@ class HeadTask(Task):
             labeled,
             rows,
             np.concatenate([near, coordinates]),
-            lambda beside: self.fit_teacher(beside, targets, seed),
+            lambda seen: self.fit_teacher(seen, targets, seed),
+            part=part,
             among_pupils=gram,
         )
-        return head if part == 1.0 else mixed(head, self.learner.fit(labeled, targets, seed=seed), part)
+        fading = part_of_all_teachers(len(targets))
+        return head if fading == 1.0 else mixed(head, self.learner.fit(labeled, targets, seed=seed), fading)
 
     def prepare(self, targets: Targets | None, *, pool: AnyRows, kept: dict[str, Any], seed: int = 0) -> None:
         """Computes the neighbour graph, which takes half a second, and its pupils anew when the shares have changed."""

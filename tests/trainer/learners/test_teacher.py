@@ -118,8 +118,61 @@ def test_it_learns_the_nearest_function_of_its_own_kernel_also_where_that_of_the
     known = kernel(both[40:], both[40:])
     heads = [teacher.taught(labeled, pupils, coordinates, fit, among_pupils=each) for each in (None, known)]
     assert np.array_equal(heads[0].weights, heads[1].weights)
-    beside = np.hstack([np.sqrt(0.5) * both, np.sqrt(0.5) * coordinates]).astype(np.float32)
-    logits = kernel(beside, said[0].landmarks) @ said[0].weights + said[0].bias
+    first, second = said[:2]
+    seen = np.hstack([np.sqrt(0.5) * both, np.sqrt(0.5) * coordinates]).astype(np.float32)
+    near = teacher.within_classes(both.astype(np.float32), first.predict_proba(seen))
+    seen = np.hstack([np.sqrt(0.5) * near, np.sqrt(0.5) * coordinates]).astype(np.float32)
+    logits = kernel(seen, second.landmarks) @ second.weights + second.bias
     ridge = teacher.RIDGE * np.eye(len(both))
     weights = np.linalg.solve(kernel(both, both) + ridge, logits - logits.mean(axis=0))
     np.testing.assert_allclose(heads[0].weights, weights, atol=1e-3 * np.abs(weights).max())
+
+
+def test_images_of_one_class_come_nearer_to_each_other_and_stay_of_unit_length():
+    rng = np.random.default_rng(0)
+    y = np.arange(300) % 3
+    rows = np.zeros((300, 6), np.float32)
+    rows[np.arange(300), y] = 1.0  # three directions tell the classes apart, the others are noise
+    rows += rng.normal(0, [0.1, 0.1, 0.1, 1.0, 1.0, 1.0], (300, 6)).astype(np.float32)
+    rows = unit(rows)
+    near = teacher.within_classes(rows, np.eye(3)[y])
+    assert near.shape == rows.shape
+    np.testing.assert_allclose(np.linalg.norm(near, axis=1), 1, atol=1e-5)
+    same = y[:, None] == y
+
+    def ratio(of):
+        squared = 2 - 2 * of @ of.T
+        return squared[same].mean() / squared[~same].mean()
+
+    assert ratio(near) < 0.9 * ratio(rows)
+
+
+def test_rows_that_are_copies_or_have_more_values_than_there_are_rows_have_a_metric_too():
+    rng = np.random.default_rng(1)
+    wide = unit(rng.normal(size=(20, 50)).astype(np.float32))
+    for rows in (wide, np.repeat(wide[:1], 20, axis=0), np.zeros((20, 50), np.float32)):
+        near = teacher.within_classes(rows, np.eye(2)[np.arange(20) % 2])
+        assert np.isfinite(near).all()
+        assert np.linalg.norm(near, axis=1).max() < 1 + 1e-5
+
+
+def test_with_many_labels_a_head_learns_in_part_from_a_teacher_without_neighbours(digits, around):
+    pool, y, others, truth = digits
+    rows = few(y, 4, 60)
+    pupils = pool[around.pupils(len(rows), len(pool), without=rows)]
+    coordinates = around.coordinates(np.concatenate([pool[rows], pupils]), pool)
+    whole, none, part = (
+        teacher.taught_head(pool[rows], y[rows], pupils, coordinates, part=part, seed=0) for part in (1.0, 0.0, 0.3)
+    )
+    logits = [kernel(others, head.landmarks) @ head.weights + head.bias for head in (whole, none, part)]
+    np.testing.assert_allclose(logits[2], 0.3 * logits[0] + 0.7 * logits[1], atol=1e-2)
+    assert accuracy(whole, others, truth) > accuracy(none, others, truth)
+
+
+def test_teachers_fade_without_a_step_before_they_end():
+    parts = [teacher.part_of_all_teachers(labels) for labels in range(1_002)]
+    assert parts[0] == parts[500] == 1
+    assert parts[1_000] == parts[1_001] == 0
+    steps = np.diff(parts)
+    assert steps.max() <= 0
+    assert steps.min() > -0.01
