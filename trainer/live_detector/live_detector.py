@@ -41,6 +41,8 @@ STEPS = 140
 """Training steps per round."""
 ROUND_SECONDS = 6.0
 """Maximum duration of a round, in seconds."""
+STEPS_SECONDS = 2.0
+"""Minimum time for the steps of a round. On a slow machine, the fits before them alone may take ROUND_SECONDS."""
 VIEW_SECONDS = 6.0
 """Seconds per round for computing the views of new images. The remaining images wait for the next rounds."""
 AHEAD_IMAGES, AHEAD_STEPS = 2, 30
@@ -176,10 +178,16 @@ class LiveDetector:
         if not any(len(each.labels) for each in examples):
             self._failed = None if missing else taught
             return False
-        deadline = time.monotonic() + ROUND_SECONDS
+        deadline, begun = time.monotonic() + ROUND_SECONDS, False
 
         def ends() -> bool:
             return should_stop() or time.monotonic() > deadline
+
+        def steps_end() -> bool:
+            nonlocal begun, deadline
+            if not begun:
+                begun, deadline = True, max(deadline, time.monotonic() + STEPS_SECONDS)
+            return ends()
 
         if not state.version and not self._start(state, examples, lessons, ends):
             return False
@@ -190,7 +198,7 @@ class LiveDetector:
             previous=state.detector,
             steps=min(state.steps_left, STEPS if state.version else FIRST_STEPS),
             seed=self._seed,
-            should_stop=ends,
+            should_stop=steps_end,
             classes=self._classes,
         )
         if detector.steps == before:

@@ -174,6 +174,13 @@ def test_a_round_ends_when_asked_and_the_rest_remains_to_be_done(opened) -> None
     assert not detector.due
 
 
+def test_a_machine_that_is_slow_learns_too(opened, monkeypatch) -> None:
+    monkeypatch.setattr("trainer.live_detector.live_detector.ROUND_SECONDS", 0.0)  # over before the first step
+    detector = opened()
+    assert taught(detector, lessons(*range(5)))
+    assert taught(detector, lessons(*range(6)))
+
+
 def test_a_deleted_class_is_no_longer_found_and_a_new_one_is(opened) -> None:
     detector = opened()
     taught(detector, lessons(*range(8)))
