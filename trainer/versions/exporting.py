@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 import zipfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -192,8 +193,20 @@ def main() -> int:
     except RefusedVersion as error:
         print(error, file=sys.stderr)
         return 3
+    except Exception as error:
+        traceback.print_exc()
+        print(in_one_line(error), file=sys.stderr)
+        return 1
     write_whole(Path(request["target"]), data)
     return 0
+
+
+def in_one_line(error: BaseException) -> str:
+    """What went wrong. PyTorch wraps an error into pages of advice, whose last line says nothing: the cause does."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _metadata(classifier: Classifier) -> dict[str, str]:

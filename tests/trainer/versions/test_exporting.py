@@ -125,6 +125,13 @@ def test_an_impossible_export_gives_one_sentence(tmp_path):
         exported(tmp_path, version, "onnx")
 
 
+def test_what_a_library_explains_in_pages_is_told_by_its_cause():
+    pages = RuntimeError("Failed to export.\nNext steps:\n(Refer to the full stack trace above.)")
+    pages.__cause__ = AttributeError("module 'z3' has no attribute 'ExprRef'\nand more")
+    assert exporting.in_one_line(pages) == "AttributeError: module 'z3' has no attribute 'ExprRef'"
+    assert exporting.in_one_line(KeyError()) == "KeyError"
+
+
 def test_a_card_tells_data_figures_and_limits(tmp_path):
     classes = [ModelClass(id=1, name="red|ish"), ModelClass(id=2, name="blue")]
     said = [
