@@ -12,7 +12,7 @@ from tests.trainer.scenes import answer, scenes
 
 pytestmark = pytest.mark.system
 
-SMALL = {"trainer.detection.pyramid.SIZE": 96}
+SMALL = {"trainer.live_detector.canvas.USUAL": 96}
 """An eleventh of the work. Detection in `test_kills.py` starts a trainer with the usual canvas."""
 
 

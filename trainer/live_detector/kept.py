@@ -56,11 +56,6 @@ class State:
     judged: list[Judged] = field(default_factory=list)
     seconds: float = 0.0  # of the last round
 
-    @property
-    def pyramid(self) -> str:
-        """The key of the frozen network under the detector."""
-        return self.detector.pyramid if self.detector is not None else ""
-
     def save(self, path: Path) -> None:
         """Write the file, unless there is no detector yet. Raises OSError."""
         if self.detector is None:

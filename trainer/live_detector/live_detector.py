@@ -25,6 +25,7 @@ import numpy as np
 
 from shared.tasks.detection import Boxes
 from trainer.evaluation.box_matching import Placed
+from trainer.live_detector import canvas
 from trainer.live_detector.kept import State
 from trainer.live_detector.pictures import Pictures
 from trainer.live_detector.sampling import MOST, worth_learning
@@ -138,7 +139,7 @@ class LiveDetector:
         """
         if self._state is None:
             saved = State.load(self._path)
-            if saved is None or saved.log_id != log_id or saved.pyramid != self.pictures.maps.pyramid.key:
+            if saved is None or saved.log_id != log_id or not self._continues(saved):
                 saved = State(log_id)
             self._state = saved
             if saved.detector is not None:
@@ -152,6 +153,8 @@ class LiveDetector:
             self._learned = self._done = {}
         if dict(lessons) != self._lessons:
             self._lessons = dict(lessons)
+        if not state.version:
+            self._choose_canvas(state)
         self._classes = frozenset(classes)
         changed = sum(boxes != self._done.get(image_id) for image_id, boxes in lessons.items())
         changed += len(self._done.keys() - lessons.keys())
@@ -215,6 +218,19 @@ class LiveDetector:
         state.seconds = time.monotonic() - began
         state.save(self._path)
         return True
+
+    def _choose_canvas(self, state: State) -> None:
+        self.pictures.canvas = canvas.canvas_for(self._lessons, self.pictures.sizes)
+        if state.detector is not None and state.detector.size != self.pictures.canvas:
+            state.detector = None  # the head learned ahead on the other canvas
+
+    def _continues(self, saved: State) -> bool:
+        """Whether training can go on with a saved detector, because its frozen network is the one in use."""
+        detector = saved.detector
+        if detector is None or detector.size not in (canvas.USUAL, canvas.LARGE):
+            return False
+        self.pictures.canvas = detector.size
+        return detector.pyramid == self.pictures.maps.pyramid.key
 
     def _learns_ahead(self, state: State) -> bool:
         steps = state.detector.steps if state.detector is not None else 0

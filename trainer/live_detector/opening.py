@@ -24,12 +24,12 @@ STATE = Path("detector") / "live.safetensors"
 def open_live_detector(folder: Path, settings: TrainerSettings, replica: Replica, photos: Photos) -> LiveDetector:
     """Open the detector in `folder`. Its network is loaded only when a detection project needs it."""
 
-    def open_maps(read: Callable[[str], bytes]) -> FeatureMaps:
+    def open_maps(read: Callable[[str], bytes], size: int) -> FeatureMaps:
         from trainer.detection.feature_maps import FeatureMaps
-        from trainer.detection.pyramid import SIZE, installed_pyramid
+        from trainer.detection.pyramid import installed_pyramid
         from trainer.embeddings.backbones.torch_networks import device_named
 
-        pyramid = installed_pyramid(folder / MAPS, size=SIZE, device=device_named(settings.device))
+        pyramid = installed_pyramid(folder / MAPS, size=size, device=device_named(settings.device))
         return FeatureMaps(folder / MAPS, pyramid, photos.limits, read)
 
-    return LiveDetector(folder / STATE, Pictures(replica, photos.fetch, open_maps), settings.seed)
+    return LiveDetector(folder / STATE, Pictures(replica, photos.fetch, open_maps, photos.limits), settings.seed)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.images.opening import ImageLimits, ImageProblem
+from shared.images.opening import ImageLimits, ImageProblem, dimensions
 from shared.wire.images import ImageEntry
 from trainer.evaluation.box_matching import Placed
+from trainer.live_detector import canvas
 from trainer.sync.replica import Replica
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -38,19 +39,24 @@ LONGEST_RETRY = 3_600.0
 
 class Pictures:
     """Images of the catalogue in `replica`. `open_maps` opens their feature maps, given a function that reads a file by
-    its hash. `fetch` reads a catalogued image or raises ImageProblem.
+    its hash, and the size of the canvas. `fetch` reads a catalogued image or raises ImageProblem. A new detector learns
+    from canvases of `canvas` pixels.
     """
 
     def __init__(
         self,
         replica: Replica,
         fetch: Callable[[ImageEntry], bytes],
-        open_maps: Callable[[Callable[[str], bytes]], FeatureMaps],
+        open_maps: Callable[[Callable[[str], bytes], int], FeatureMaps],
+        limits: ImageLimits,
     ) -> None:
         self._replica = replica
         self._fetch = fetch
         self._open_maps = open_maps
-        self._maps: FeatureMaps | None = None
+        self._limits = limits
+        self._maps: dict[int, FeatureMaps] = {}  # by the size of the canvas
+        self.canvas = canvas.USUAL
+        self._sizes: dict[str, tuple[int, int]] = {}  # by hash, of images whose objects were measured
         self._ids: dict[str, int] = {}  # by hash, of images that were requested
         self._unreadable: dict[str, tuple[float, float]] = {}  # hash → time of the next try, and the pause before it
         self._of: Detector | None = None  # the detector that found …
@@ -58,10 +64,29 @@ class Pictures:
 
     @property
     def maps(self) -> FeatureMaps:
-        """The feature maps. Raises NotInstalledError if the frozen network is missing."""
-        if self._maps is None:
-            self._maps = self._open_maps(self._read)
-        return self._maps
+        """The feature maps of a new detector. Raises NotInstalledError if the frozen network is missing."""
+        return self.maps_of(self.canvas)
+
+    def maps_of(self, size: int) -> FeatureMaps:
+        """The feature maps of canvases of `size` pixels. Raises NotInstalledError like `maps`."""
+        if size not in self._maps:
+            self._maps[size] = self._open_maps(self._read, size)
+        return self._maps[size]
+
+    def sizes(self, image_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """Width and height in pixels of those images that can be read."""
+        found = {}
+        for image_id in image_ids:
+            sha256 = self.hash_of(image_id)
+            if sha256 is None:
+                continue
+            try:
+                if sha256 not in self._sizes:
+                    self._sizes[sha256] = dimensions(self._read(sha256), self._limits)
+                found[image_id] = self._sizes[sha256]
+            except ImageProblem as problem:
+                self._give_up(sha256, problem)
+        return found
 
     def start_over(self) -> None:
         """Follow another log. Maps stay, because they are keyed by content."""
@@ -125,7 +150,7 @@ class Pictures:
                 if sha256 is None:
                     continue
                 try:
-                    views.append((sha256, self.maps.plain(sha256)))
+                    views.append((sha256, self.maps_of(detector.size).plain(sha256)))
                 except ImageProblem as problem:
                     self._give_up(sha256, problem)
             found = detector.detect_all([view for _, view in views])
@@ -146,7 +171,7 @@ class Pictures:
         from trainer.detection.feature_maps import View
         from trainer.detection.placement import Placement, opened
 
-        pyramid = self.maps.pyramid
+        pyramid = self.maps_of(detector.size).pyramid
         with opened(data, limits, pyramid.size) as (image, width, height):
             placement = Placement.letterbox(width, height, pyramid.size)
             canvas = np.asarray(placement.paint(image, pyramid.background)).transpose(2, 0, 1)

@@ -65,7 +65,7 @@ class Saver:
         if model.task.learns_from_images and self._pictures is not None:
             from trainer.versions import detectors  # torch takes seconds to import
 
-            architecture, needs, key = detectors.keep(self._pictures.maps.pyramid, self._backbones)
+            architecture, needs, key = detectors.keep(self._pictures.maps_of(model.head.size).pyramid, self._backbones)
             parent = trained_on = None
         else:
             key = live.embedder.key

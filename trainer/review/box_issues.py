@@ -213,7 +213,7 @@ class BoxJudge:
         if sha256 is None:
             return None
         try:
-            found = detector.detect(self._pictures.maps.plain(sha256))
+            found = detector.detect(self._pictures.maps_of(detector.size).plain(sha256))
         except ImageProblem:
             return None
         return Placed(found.classes, found.boxes.astype(np.float64), found.scores.astype(np.float64))

@@ -22,14 +22,16 @@ def test_a_large_import_is_learned_a_round_at_a_time(tmp_path, monkeypatch):
         example = album.squares(image_id)
         replica.update_catalog([entry(image_id, sha256=example.sha256)], after=image_id)
         lessons[image_id] = Boxes(Box(RED, *box) for box in example.boxes.tolist())
-    pictures = Pictures(replica, lambda entry: album.files[entry.sha256], lambda read: album.maps(tmp_path / "maps"))
+    pictures = Pictures(
+        replica, lambda entry: album.files[entry.sha256], lambda read, size: album.maps(tmp_path / "maps")
+    )
     live = LiveDetector(tmp_path / "live.safetensors", pictures, seed=0)
     live.prepare(LOG, lessons, held_out=(), classes=[RED])
 
     monkeypatch.setattr(live_detector, "VIEW_SECONDS", -1.0)  # no time for more views than a detector needs
     assert not live.learn(1, lambda: True)
     assert live.learn(1, lambda: False)
-    assert len(album.fetched) == LEAST_IMAGES
+    assert len(list(tmp_path.rglob("*-views.safetensors"))) == LEAST_IMAGES
     assert live.detector is not None
     assert live.due  # the others
 

@@ -16,6 +16,7 @@ from tests.trainer.logs import LOG, entry
 from tests.trainer.scenes import objects, scene, scenes
 from trainer.detection.feature_maps import FeatureMaps
 from trainer.detection.pyramid import installed_pyramid
+from trainer.live_detector import canvas
 from trainer.live_detector.live_detector import LiveDetector
 from trainer.live_detector.pictures import Pictures
 from trainer.live_detector.studies import Studies
@@ -33,13 +34,16 @@ def lessons(*images: int) -> dict[int, Boxes]:
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    return installed_pyramid(tmp_path_factory.mktemp("network"), size=96)
+def networks(tmp_path_factory):
+    """The frozen network by the size of its canvas."""
+    return {size: installed_pyramid(tmp_path_factory.mktemp("network"), size=size) for size in (96, 128)}
 
 
 @pytest.fixture
-def opened(tmp_path: Path, network, monkeypatch):
+def opened(tmp_path: Path, networks, monkeypatch):
     """Opens the detector of one folder, as often as you like."""
+    monkeypatch.setattr(canvas, "USUAL", 96)
+    monkeypatch.setattr(canvas, "LARGE", 128)
     monkeypatch.setattr("trainer.live_detector.live_detector.STEPS", 20)
     monkeypatch.setattr("trainer.live_detector.live_detector.ROUND_SECONDS", 600.0)  # also on a busy machine
     monkeypatch.setattr("trainer.live_detector.live_detector.VIEW_SECONDS", 600.0)
@@ -51,7 +55,10 @@ def opened(tmp_path: Path, network, monkeypatch):
         return b"no image" if image.id == 16 else scene(image.id)
 
     def open_() -> LiveDetector:
-        pictures = Pictures(replica, fetch, lambda read: FeatureMaps(tmp_path / "maps", network, LIMITS, read))
+        def maps(read, size):
+            return FeatureMaps(tmp_path / "maps", networks[size], LIMITS, read)
+
+        pictures = Pictures(replica, fetch, maps, LIMITS)
         return LiveDetector(tmp_path / "detector" / "live.safetensors", pictures, 0)
 
     yield open_
@@ -61,6 +68,38 @@ def opened(tmp_path: Path, network, monkeypatch):
 def taught(detector: LiveDetector, images: dict[int, Boxes], held_out: tuple[int, ...] = ()) -> bool:
     detector.prepare(LOG, images, held_out=held_out, classes=(1, 2))
     return detector.learn(1, never)
+
+
+def test_small_objects_are_learned_on_a_larger_canvas(opened) -> None:
+    small = {each: Boxes([Box(1, 3 * each, 5, 5, 5)]) for each in range(5)}
+    detector = opened()
+    assert taught(detector, small)
+    assert detector.detector is not None
+    assert detector.detector.size == 128
+    first = detector.version
+    again = opened()  # and after a restart
+    again.prepare(LOG, small, held_out=(), classes=(1, 2))
+    assert again.version == first
+    assert again.pictures.found(again.detector, [0]) != [None]
+    assert taught(again, lessons(5, 6, 7, 8, 9), held_out=(0,))  # learned anew, and now objects are large
+    assert again.detector.size == 96
+
+
+def test_the_median_object_chooses_the_canvas() -> None:
+    small, large, thin = Box(1, 0, 0, 20, 20), Box(1, 0, 0, 100, 100), Box(1, 0, 0, 4, 480)
+    opened: list[int] = []
+
+    def sizes(image_ids):
+        opened.extend(image_ids)
+        return {each: (640, 480) for each in image_ids if each != 2}  # which cannot be read
+
+    assert canvas.canvas_for({1: Boxes([small, small, large]), 2: Boxes([large])}, sizes) == canvas.LARGE
+    assert canvas.canvas_for({1: Boxes([small, large, large])}, sizes) == canvas.USUAL
+    assert canvas.canvas_for({1: Boxes([small, thin, thin])}, sizes) == canvas.USUAL
+    assert canvas.canvas_for({1: Boxes(), 2: Boxes([small])}, sizes) == canvas.USUAL
+    opened.clear()
+    assert canvas.canvas_for({each: Boxes([small]) for each in range(1_000)}, sizes) == canvas.LARGE
+    assert len(opened) <= canvas.MEASURED
 
 
 def test_it_learns_from_five_images_on_and_goes_on_after_a_restart(opened) -> None:

@@ -15,8 +15,7 @@ from tests.standing import api_of
 from tests.trainer.learning import learning, wait_for
 from tests.trainer.logs import WHEN, batch, class_rows
 from tests.trainer.scenes import box_rows, objects, scene, scenes
-from trainer.detection import pyramid
-from trainer.live_detector import live_detector, pictures, studies
+from trainer.live_detector import canvas, live_detector, pictures, studies
 from trainer.routes.api import create_api
 from trainer.sync.snapshot import Snapshot
 
@@ -29,7 +28,7 @@ def photos(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(pyramid, "SIZE", 96)  # an eleventh of the work
+    monkeypatch.setattr(canvas, "USUAL", 96)  # an eleventh of the work
     monkeypatch.setattr(live_detector, "STEPS", 40)
 
 

@@ -86,7 +86,10 @@ def test_boxes_left_out_of_an_answer_are_found_out_of_fold(tmp_path: Path, monke
     network = installed_pyramid(tmp_path / "network", size=96)
     limits = ImageLimits(10**8, 10**8)
     pictures = Pictures(
-        replica, lambda image: scene(image.id), lambda read: FeatureMaps(tmp_path / "maps", network, limits, read)
+        replica,
+        lambda image: scene(image.id),
+        lambda read, size: FeatureMaps(tmp_path / "maps", network, limits, read),
+        limits,
     )
     judge = BoxJudge(pictures)
     values = [Boxes(Box(*each) for each in objects(n)) for n in range(28)]
