@@ -26,6 +26,8 @@ from trainer.detection.detector import Example
 SPLIT = 12_345
 """Seed of the held-out third."""
 SCENES = 240
+SMALL = (12, 36)
+"""Pixels of small digits."""
 WIDTH, HEIGHT = 480, 360
 """Pixels of a scene."""
 SKIN = 25
@@ -72,7 +74,7 @@ def coco(folder: Path) -> Data:
     return Data(files, examples, {each["id"]: each["name"] for each in said["categories"]})
 
 
-def digits(count: int = SCENES, seed: int = 0) -> Data:
+def digits(count: int = SCENES, seed: int = 0, sides: tuple[int, int] = (24, 120)) -> Data:
     """Two to eight of scikit-learn's digits of 24 to 120 pixels on a ground of blots, some hiding a corner of another;
     every tenth scene is empty."""
     found, draws = load_digits(), np.random.default_rng(seed)
@@ -83,7 +85,7 @@ def digits(count: int = SCENES, seed: int = 0) -> Data:
         boxes: Drawn = []
         for _ in range(int(draws.integers(2, 9)) if number % 10 else 0):
             digit = int(draws.integers(len(found.target)))
-            side = round(float(np.exp(draws.uniform(np.log(24), np.log(120)))))
+            side = round(float(np.exp(draws.uniform(*np.log(sides)))))
             x, y = int(draws.integers(0, WIDTH - side)), int(draws.integers(0, HEIGHT - side))
             if _hides(boxes, x, y, side):
                 continue

@@ -2,6 +2,8 @@
 suggestions save.
 
     python -m benchmarks.detection                           # scenes of scikit-learn's digits, made here
+    python -m benchmarks.detection --small                   # digits of 12 to 36 pixels
+    python -m benchmarks.detection --small --size 320        # on this canvas, and not on the one that a project chooses
     python -m benchmarks.detection --hands SIGNS --on PHOTOS      # cut-out hands on photos of other things
     python -m benchmarks.detection --animals MONKEYS --on PHOTOS  # one or two large objects
     python -m benchmarks.detection --coco FOLDER             # FOLDER/annotations.json and FOLDER/images/
@@ -29,10 +31,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.box_sets import Data, animals, coco, digits, hands
+from benchmarks.box_sets import SMALL, Data, animals, coco, digits, hands
 from benchmarks.machine import describe
-from shared.images.opening import ImageLimits
+from shared.images.opening import ImageLimits, dimensions
 from shared.tasks.box_actions import Actions
+from shared.tasks.detection import Box, Boxes
 from trainer.detection.detections import Detections
 from trainer.detection.detector import Detector, Example
 from trainer.detection.feature_maps import FeatureMaps
@@ -41,6 +44,7 @@ from trainer.detection.pyramid import installed_pyramid
 from trainer.detection.suggestion_threshold import Judged, actions, least_costly
 from trainer.evaluation.box_matching import Placed
 from trainer.evaluation.detection_metrics import evaluate
+from trainer.live_detector.canvas import canvas_for
 
 AT = (5, 10, 20, 50, 100)
 FIRST = 5
@@ -70,7 +74,15 @@ class Run(NamedTuple):
     boxes: int
 
 
-def run(data: Data, maps: FeatureMaps, seed: int, labels: int, order: Sequence[Example] | None = None) -> Run:
+def run(
+    data: Data,
+    maps: FeatureMaps,
+    seed: int,
+    labels: int,
+    order: Sequence[Example] | None = None,
+    *,
+    steps: int = STEPS,
+) -> Run:
     """Label up to `labels` images in the order of `seed`, or in the given `order`."""
     pool, held_out = data.held_out()
     if order is None:
@@ -94,7 +106,7 @@ def run(data: Data, maps: FeatureMaps, seed: int, labels: int, order: Sequence[E
                 judged.append(each)
         labeled += len(batch)
         began = time.process_time()
-        detector = fit(order[:labeled], maps, previous=detector, seed=seed)
+        detector = fit(order[:labeled], maps, previous=detector, steps=steps, seed=seed)
         rounds.append(time.process_time() - began)
         if labeled in AT or labeled == len(order):
             points.append(Point(labeled, *measure(detector, maps, held_out, data.names), done.total))
@@ -131,6 +143,7 @@ def placed(classes: NDArray[np.int64], boxes: NDArray[np.float32], scores: NDArr
 
 def add_sets(parser: argparse.ArgumentParser) -> None:
     """Add the options that `chosen` reads."""
+    parser.add_argument("--small", action="store_true", help="small digits")
     parser.add_argument("--coco", type=Path, help="folder with annotations.json and images/")
     parser.add_argument("--hands", type=Path, help="folder of hand signs, with labels.csv and images/")
     parser.add_argument("--animals", type=Path, help="folder of photos of animals, with labels.csv and images/")
@@ -145,7 +158,21 @@ def chosen(asked: argparse.Namespace) -> Data:
         return hands(asked.hands, asked.on)
     if asked.animals:
         return animals(asked.animals, asked.on)
+    if asked.small:
+        return digits(sides=SMALL)
     return coco(asked.coco) if asked.coco else digits()
+
+
+def canvas(data: Data, examples: Sequence[Example]) -> int:
+    """The canvas that a project with these labeled images uses."""
+
+    def sizes(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
+        return {each: dimensions(data.read(examples[each].sha256), LIMITS) for each in numbers}
+
+    drawn = (zip(each.labels.tolist(), each.boxes.tolist(), strict=True) for each in examples)
+    return canvas_for(
+        {number: Boxes(Box(label, *box) for label, box in each) for number, each in enumerate(drawn)}, sizes
+    )
 
 
 def main() -> None:
@@ -158,8 +185,8 @@ def main() -> None:
     parser.add_argument("--maps", type=Path, help="where feature maps are kept, by default a folder that is deleted")
     parser.add_argument("--whole", action="store_true", help="train whole detectors, on the GPU if there is one")
     parser.add_argument("--architecture", help="of a whole detector, by default the installed network")
-    parser.add_argument("--size", type=int, help="of its canvas, in pixels")
-    parser.add_argument("--steps", type=int, help="of its training")
+    parser.add_argument("--size", type=int, help="of the canvas, in pixels")
+    parser.add_argument("--steps", type=int, help=f"of a round, by default {STEPS}, or of its training")
     parser.add_argument("--batch", type=int, default=8, help="images per step of its training")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate of its head")
     parser.add_argument("--mosaic", type=float, default=0.3, help="share of mosaics among its views")
@@ -174,11 +201,15 @@ def main() -> None:
         whole_detector.main(asked)
         return
     pool, held_out = data.held_out()
-    print(f"{len(pool)} images to label, {len(held_out)} held out, {len(data.names)} classes; {STEPS} steps a round")
+    size = asked.size or canvas(data, pool[:FIRST])
+    print(
+        f"{len(pool)} images to label, {len(held_out)} held out, {len(data.names)} classes; {asked.steps or STEPS} "
+        f"steps a round, on a canvas of {size} pixels"
+    )
     with tempfile.TemporaryDirectory() as folder:
         place = asked.maps or Path(folder)
-        maps = FeatureMaps(place, installed_pyramid(place), LIMITS, data.read)
-        runs = [run(data, maps, seed, min(asked.labels, len(pool))) for seed in seeds]
+        maps = FeatureMaps(place, installed_pyramid(place, size=size), LIMITS, data.read)
+        runs = [run(data, maps, seed, min(asked.labels, len(pool)), steps=asked.steps or STEPS) for seed in seeds]
     print("| images | mAP@.5 | mAP@[.5:.95] |\n|---:|---:|---:|")
     for same in zip(*(each.points for each in runs), strict=True):
         means = np.mean([point[1:3] for point in same], axis=0)

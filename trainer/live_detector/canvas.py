@@ -15,7 +15,7 @@ USUAL = 320
 """Side of the canvas in pixels."""
 LARGE = 512
 """Side of the canvas for small objects."""
-SMALL = 0.05
+SMALL = 0.125
 """Objects are small if the median of their sides is below this share of the longer side of their image."""
 MEASURED = 10
 """Maximum number of images whose objects are measured."""
