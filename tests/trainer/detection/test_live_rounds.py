@@ -4,7 +4,7 @@ the feature maps of all."""
 from uuid import UUID
 
 from shared.tasks.detection import Box, Boxes
-from tests.trainer.detection.squares import RED, Album
+from tests.trainer.detection.squares import LIMITS, RED, Album
 from tests.trainer.logs import entry
 from trainer.live_detector import live_detector
 from trainer.live_detector.live_detector import LEAST_IMAGES, LiveDetector
@@ -22,9 +22,11 @@ def test_a_large_import_is_learned_a_round_at_a_time(tmp_path, monkeypatch):
         example = album.squares(image_id)
         replica.update_catalog([entry(image_id, sha256=example.sha256)], after=image_id)
         lessons[image_id] = Boxes(Box(RED, *box) for box in example.boxes.tolist())
-    pictures = Pictures(
-        replica, lambda entry: album.files[entry.sha256], lambda read, size: album.maps(tmp_path / "maps")
-    )
+
+    def maps(read, size):
+        return album.maps(tmp_path / "maps")
+
+    pictures = Pictures(replica, lambda entry: album.files[entry.sha256], maps, LIMITS)
     live = LiveDetector(tmp_path / "live.safetensors", pictures, seed=0)
     live.prepare(LOG, lessons, held_out=(), classes=[RED])
 
