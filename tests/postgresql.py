@@ -25,8 +25,11 @@ from typing import Literal
 import psycopg
 from sqlalchemy import make_url
 
+from tests.temporary import MEMORY, remove_left
+
 NOBODY = 65534
 SERVER = "pginstall18"
+NAME = "flywheel-pg-"  # of its folder; then the id of the process that started it
 START_SECONDS = 60
 _QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=200")
 _number = count(1)
@@ -99,10 +102,10 @@ class PostgreSQL:
 @cache
 def server() -> PostgreSQL:
     """The server of this process."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="flywheel-pg-", dir=memory if os.access(memory, os.W_OK) else None))
+    owner, memory = os.getpid(), MEMORY if os.access(MEMORY, os.W_OK) else None
+    remove_left(memory or Path(tempfile.gettempdir()), NAME)  # it may have gigabytes
+    folder = Path(tempfile.mkdtemp(prefix=f"{NAME}{owner}-", dir=memory))
     running = PostgreSQL(folder, _programs(folder))
-    owner = os.getpid()
 
     def end() -> None:
         if os.getpid() == owner:  # and not a fork of the tests

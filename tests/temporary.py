@@ -27,9 +27,7 @@ def use_memory() -> None:
     """Let this process, and all that it starts, write temporary files to memory."""
     if "TMPDIR" in os.environ or not _has_room(MEMORY):
         return
-    for left in MEMORY.glob(f"{NAME}*"):
-        if not _runs(int(left.name.removeprefix(NAME).partition("-")[0])):
-            shutil.rmtree(left, ignore_errors=True)
+    remove_left(MEMORY, NAME)
     owner = os.getpid()
     folder = tempfile.mkdtemp(prefix=f"{NAME}{owner}-", dir=MEMORY)
     os.environ["TMPDIR"] = tempfile.tempdir = folder  # pytest has looked for the usual folder before
@@ -39,6 +37,14 @@ def use_memory() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)
+
+
+def remove_left(folder: Path, name: str) -> None:
+    """Remove what runs that were killed have left in `folder`: folders called `name` and the id of their process."""
+    for left in folder.glob(f"{name}*"):
+        owner = left.name.removeprefix(name).partition("-")[0]
+        if owner.isdecimal() and not _runs(int(owner)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def keep() -> None:
