@@ -21,11 +21,12 @@ _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 def child_environment() -> dict[str, str]:
-    """A copy of our environment in which a child finds our packages first and the current folder last.
+    """A copy of our environment in which a child finds our packages first.
 
-    So a folder named `shared` in the current folder cannot hide ours, and users' own modules are still found.
+    The current folder is left out: modules there would hide Python's own and those of libraries (`random.py`). Users'
+    own modules are found by `shared.own_code`.
     """
-    paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")]), str(Path.cwd())]
+    paths = [str(HOME), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 

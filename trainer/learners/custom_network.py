@@ -5,11 +5,11 @@ Only the settings name the function: neither a request nor a file decides which 
 
 from __future__ import annotations
 
-from pkgutil import resolve_name
 from typing import cast
 
 import torch
 
+from shared.own_code import own_function
 from shared.settings.services import SettingsError
 from trainer.embeddings.backbones.torch_networks import Module
 
@@ -32,7 +32,7 @@ def own_classifier(model_fn: str, size: int, classes: int) -> OwnClassifier:
     """The network that `model_fn` returns, with a new classifier. Raises SettingsError."""
     named = f"The trainer setting 'model_fn' is {model_fn!r}, which"
     try:
-        backbone = resolve_name(model_fn)()
+        backbone = own_function(model_fn)()
     except Exception as error:  # it is the user's code
         raise SettingsError(f"{named} fails: {error}.") from error
     if not isinstance(backbone, Module):

@@ -7,10 +7,10 @@ docs/guides/strategies.md says when to use which strategy and shows how to write
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pkgutil import resolve_name
 
 import numpy as np
 
+from shared.own_code import own_function
 from trainer.strategies.balance import class_balanced
 from trainer.strategies.committee import bald
 from trainer.strategies.coverage import coreset, probcover
@@ -142,7 +142,7 @@ def strategy_named(name: str, *, several: bool = False, boxes: bool = False) -> 
             f"There is no query strategy {name!r}. Choose one of {known}, or name a package.module:function."
         )
     try:
-        function = resolve_name(name)
+        function = own_function(name)
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(f"The query strategy {name!r} cannot be loaded: {error}.") from None
     if not callable(function):
