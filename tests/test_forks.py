@@ -57,16 +57,15 @@ def test_a_worker_runs_the_line_that_comes_first_and_has_imported_the_tests():
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_workers_find_no_test_file_that_was_imported_in_part(tmp_path, broken):
+def test_workers_find_no_test_file_that_was_imported_in_part(tmp_path, monkeypatch, broken):
+    monkeypatch.chdir(tmp_path)  # an address has at most 107 characters
     (tmp_path / "test_one.py").write_text("def test_one(): ...")
     (tmp_path / "test_two.py").write_text("def test_two(): ...\n" + broken * "import nothing_of_that_name")
-    forks.collect([str(tmp_path)], str(tmp_path / "socket"))
+    forks.collect([str(tmp_path)], "socket")
     (tmp_path / "line").write_text(repr("import sys; print(*sorted(name for name in sys.modules if 'test_' in name))"))
     with (tmp_path / "line").open() as line, (tmp_path / "said").open("w+") as said:
         files = [said.fileno(), said.fileno(), line.fileno()]
-        worker = forks.Fork(
-            forks._ask("tests.worker", [], os.environ, tmp_path, files, address=str(tmp_path / "socket"))
-        )
+        worker = forks.Fork(forks._ask("tests.worker", [], os.environ, tmp_path, files, address="socket"))
         assert worker.wait(300) == 0
     found = [name.rpartition(".")[2] for name in (tmp_path / "said").read_text().split()]
     assert {"test_one", "test_two"} & set(found) == (set() if broken else {"test_one", "test_two"})

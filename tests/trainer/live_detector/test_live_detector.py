@@ -86,7 +86,7 @@ def test_small_objects_are_learned_on_a_larger_canvas(opened) -> None:
 
 
 def test_the_median_object_chooses_the_canvas() -> None:
-    small, large, thin = Box(1, 0, 0, 20, 20), Box(1, 0, 0, 100, 100), Box(1, 0, 0, 4, 480)
+    small, large, thin = Box(1, 0, 0, 20, 20), Box(1, 0, 0, 100, 100), Box(1, 0, 0, 20, 480)
     opened: list[int] = []
 
     def sizes(image_ids):
