@@ -5,10 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from labeler import service
-from labeler.errors import Problem
 from labeler.ui import data, disagreements, finish, grid, label, map, models, progress, review, settings
 from labeler.ui.parts import components
-from labeler.ui.parts.wording import plain
 
 PAGES = {
     "label": st.Page(label.page, title="Label", icon=":material/label:", url_path="label", default=True),
@@ -33,12 +31,6 @@ st.set_page_config(
 st.html(components.FOLDER / "page.css")
 chosen = st.navigation(list(PAGES.values()), position="top")
 pressed = components.bar(asks=chosen != PAGES["label"])  # the card has its own field for the name
-if pressed is not None:
-    try:
-        getattr(service.current().trainer, pressed)()
-    except Problem as problem:
-        st.toast(plain(problem.detail), icon=":material/error:")
-    else:
-        if pressed == "stop" and chosen != PAGES["finish"]:
-            st.switch_page(PAGES["finish"])
+if pressed == "stop" and chosen != PAGES["finish"]:
+    st.switch_page(PAGES["finish"])
 chosen.run()

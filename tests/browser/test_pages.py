@@ -218,6 +218,23 @@ def test_stop_leads_to_finish_even_if_labels_arrive_meanwhile(pair: Services, pa
     expect(page.get_by_text("What was saved")).to_be_visible()
 
 
+def test_no_press_is_lost_to_a_redraw(pair: Services, page: Page) -> None:
+    httpx.post(f"{pair.trainer.url}/resume", timeout=20).raise_for_status()
+    page.goto(f"{pair.labeler.url}/settings")
+    press = """(button, after) => {
+        const name = button.getRootNode().querySelector("[data-testid=name]");
+        button.click();
+        setTimeout(() => {
+            name.value = `ann${after}`;
+            name.dispatchEvent(new Event("change")); // draws the page anew
+        }, after);
+    }"""
+    for after in (0, 4, 8, 12, 16, 24):
+        for button, then in (("pause", "resume"), ("resume", "pause")):
+            page.get_by_test_id(button).evaluate(press, after)
+            expect(page.get_by_test_id(then)).to_be_visible()
+
+
 def test_everything_on_the_card_has_contrast_and_a_name(card: Card) -> None:
     """WCAG 2.2 AA: 4.5 to 1."""
     for scheme in SCHEMES:

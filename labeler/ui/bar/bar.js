@@ -10,6 +10,10 @@ import { capital } from "../lib/text.js";
 import { buttonsOf, challengerOf, diskTrouble, embeddingOf, lagOf, paceOf, scanOf, stoppedBecause } from "./words.js";
 
 const BAR = Symbol("bar");
+const AGAIN_MS = 2000; // a press that was not served by then is sent again: Streamlit may have lost it …
+const LATEST_MS = 15_000; // … but not a press of long ago
+
+/** @typedef {{ name: string, number: number }} Press */
 
 /** @param {any} component */
 export default function ({ parentElement, data, setStateValue, setTriggerValue }) {
@@ -17,7 +21,8 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
   bar.words = data.words;
   bar.task = data.task;
   bar.counted = data.counted;
-  bar.press = (/** @type {string} */ name) => setTriggerValue("pressed", name);
+  bar.send = (/** @type {Press} */ press) => setTriggerValue("pressed", press);
+  if (data.served === bar.pressed?.number) bar.pressed = null;
   bar.asWhom(data, (/** @type {string} */ name) => setStateValue("annotator", name));
   bar.draw();
   return () => {
@@ -39,7 +44,10 @@ class Bar {
     this.project = null;
     this.connected = false;
     this.heardAt = 0; // when the outbox last changed
-    this.press = (/** @type {string} */ _name) => {};
+    this.send = (/** @type {Press} */ _press) => {};
+    /** @type {Press | null} */
+    this.pressed = null; // until it is served
+    this.sentAt = 0;
     for (const button of root.querySelectorAll("[data-press]"))
       button.onclick = () => {
         if (button.dataset.press === "stop") leaveFor("/finish");
@@ -60,7 +68,10 @@ class Bar {
       this.connected = connected;
       this.draw();
     });
-    this.clock = setInterval(() => this.project && this.drawLag(), 1000);
+    this.clock = setInterval(() => {
+      if (this.project) this.drawLag();
+      this.pressAgain();
+    }, 1000);
     this.stopListening = new AbortController();
     const { signal } = this.stopListening;
     silenceSingleKeys(signal);
@@ -77,6 +88,20 @@ class Bar {
     clearInterval(this.clock);
     this.size.disconnect();
     this.unsubscribe();
+  }
+
+  /** @param {string} name */
+  press(name) {
+    this.pressed = { name, number: Date.now() };
+    this.sentAt = performance.now();
+    this.send(this.pressed);
+  }
+
+  pressAgain() {
+    if (!this.pressed || isLeaving() || performance.now() - this.sentAt < AGAIN_MS) return;
+    this.sentAt = performance.now();
+    if (Date.now() - this.pressed.number < LATEST_MS) this.send(this.pressed);
+    else this.pressed = null;
   }
 
   /** @param {string} name */

@@ -16,10 +16,12 @@ import streamlit as st
 
 from labeler import service
 from labeler.change_markers import Section
+from labeler.errors import Problem
 from labeler.trainer_link.advice import sentence
 from labeler.ui.parts import wording
 from labeler.ui.parts.palette import DARK, FIRST, INK, LIGHT
 from labeler.ui.parts.scripts import UNMOUNTED, loader
+from labeler.ui.parts.wording import plain
 from shared.images.finding import NO_IMAGES
 from shared.settings.services import LabelerSettings
 from shared.tasks.registry import task_named
@@ -28,6 +30,8 @@ from shared.wire.project import Project
 
 FOLDER = Path(__file__).parents[1]
 Press = Literal["pause", "resume", "stop"]
+PRESSED, PROBLEM, SERVED = "pressed", "press problem", "served press"  # session keys: what the last press did
+CHOSEN = "chosen on the map"  # session key
 NOBODY = "me"  # annotator without a name
 BAR = "bar"  # session key under which Streamlit keeps the bar's values
 LATEST_SECONDS = 60.0  # a page is redrawn at the latest after this: the pace falls without events
@@ -69,8 +73,13 @@ def chart(project: Project) -> list[int]:
     """Mount the map; returns the images that were selected to open in the grid, once."""
     log_id, task = str(project.log_id), project.task
     data = {"log_id": log_id, "task": task, "most": MAX_ROWS, "light": LIGHT, "dark": DARK, "first": FIRST}
-    result: Any = _CHART(key="chart", data=data, on_chosen_change=lambda: None)
-    return list(result.chosen or [])
+    _CHART(key="chart", data=data, on_chosen_change=_choose)
+    return list(st.session_state.pop(CHOSEN, None) or [])
+
+
+def _choose() -> None:
+    """Keep what was chosen until the page is drawn: this drawing may end early, and the next one does not see it."""
+    st.session_state[CHOSEN] = st.session_state["chart"]["chosen"]
 
 
 def add(project: Project, settings: LabelerSettings) -> None:
@@ -124,9 +133,13 @@ def shortcuts(keys: dict[str, str], shifted: dict[str, str]) -> None:
 
 
 def bar(*, asks: bool) -> Press | None:
-    """Mount the bar; returns the pressed button, once. `asks`: whether it has a field for the annotator's name."""
+    """Mount the bar; returns the pressed button, once. `asks`: whether it has a field for the annotator's name.
+
+    Streamlit loses a press if another redraw comes at the wrong moment. So the bar numbers each press, and repeats it
+    until it hears that the number was served.
+    """
     current = service.current()
-    result: Any = _BAR(
+    _BAR(
         key=BAR,
         data={
             "words": wording.trainer(current.settings.workspace),
@@ -134,13 +147,30 @@ def bar(*, asks: bool) -> Press | None:
             "annotator": annotator(),
             "task": current.task.title,
             "counted": current.task.counted,
+            "served": st.session_state.get(SERVED),
         },
         default={"annotator": NOBODY},
         on_annotator_change=lambda: None,
-        on_pressed_change=lambda: None,
+        on_pressed_change=_press,
     )
-    pressed: Press | None = result.pressed
+    if problem := st.session_state.pop(PROBLEM, None):
+        st.toast(plain(problem), icon=":material/error:")
+    pressed: Press | None = st.session_state.pop(PRESSED, None)
     return pressed
+
+
+def _press() -> None:
+    said = st.session_state[BAR]["pressed"]
+    if said is None or said["number"] == st.session_state.get(SERVED):
+        return
+    st.session_state[SERVED] = said["number"]
+    pressed: Press = said["name"]
+    try:
+        getattr(service.current().trainer, pressed)()
+    except Problem as problem:
+        st.session_state[PROBLEM] = problem.detail
+    else:
+        st.session_state[PRESSED] = pressed
 
 
 def annotator() -> str:
