@@ -23,7 +23,6 @@ from shared.settings import project_file
 from shared.settings.services import SettingsError
 
 LOOK_MS = 1_000  # interval of checking project.toml and missing folders
-STEP_MS = 50  # changes are gathered until none comes for so long
 POLL_MS = 5_000  # interval of reading folders that the operating system does not watch
 MANY = 1_000  # above this many changes at once, the folder is scanned
 CLOSING_SECONDS = 3
@@ -87,7 +86,6 @@ class Watcher:
             *there.values(),
             watch_filter=None,
             stop_event=self._closing,
-            step=STEP_MS,
             rust_timeout=LOOK_MS,
             yield_on_timeout=True,
             force_polling=self._polling,

@@ -14,7 +14,6 @@ from uuid import uuid4
 from PIL import Image
 from sqlalchemy import Engine, event
 
-from labeler.images import watcher
 from labeler.service import Service
 from labeler.store.database import Store, database_url, migrate
 from shared.settings.services import LabelerSettings
@@ -25,7 +24,6 @@ from shared.wire.queries import Query, QueryPush
 from tests.databases import compile_once
 
 compile_once()
-watcher.STEP_MS = 5  # a labeler that closes waits for it, a thousand times in a run
 NOBODY = "http://127.0.0.1:9"  # a port on which nothing answers
 
 
