@@ -235,6 +235,28 @@ def test_no_press_is_lost_to_a_redraw(pair: Services, page: Page) -> None:
             expect(page.get_by_test_id(then)).to_be_visible()
 
 
+def test_a_press_that_was_lost_is_repeated(pair: Services, page: Page) -> None:
+    lost: list[str | bytes] = []
+
+    def connect(browser: WebSocketRoute) -> None:
+        server = browser.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            if not lost and isinstance(message, bytes) and b'"pause"' in message:
+                lost.append(message)
+            else:
+                server.send(message)
+
+        browser.on_message(pass_on)
+
+    httpx.post(f"{pair.trainer.url}/resume", timeout=20).raise_for_status()
+    page.route_web_socket(re.compile("_stcore/stream"), connect)
+    page.goto(f"{pair.labeler.url}/settings")
+    page.get_by_test_id("pause").click()
+    expect(page.get_by_test_id("resume")).to_be_visible()
+    assert lost
+
+
 def test_everything_on_the_card_has_contrast_and_a_name(card: Card) -> None:
     """WCAG 2.2 AA: 4.5 to 1."""
     for scheme in SCHEMES:
