@@ -36,6 +36,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from sklearn.metrics import recall_score
 from threadpoolctl import threadpool_limits
@@ -79,7 +81,7 @@ def main() -> None:
     parser.add_argument(
         "--subsample", type=int, default=geometry.SUBSAMPLE, help="size of the subsample that represents the pool"
     )
-    parser.add_argument("--share", type=float, help="fixed share of the second block of features (default: learned)")
+    parser.add_argument("--share", type=float, nargs="+", help="fixed share of each further block (default: learned)")
     parser.add_argument("--http", action="store_true", help="also through both services, and compare")
     parser.add_argument("--out", type=Path, help="folder for curves.csv and curves.svg")
     given = parser.parse_args()
@@ -230,7 +232,7 @@ def simulate(
     upcoming: int = UPCOMING,
     work: int = WORK,
     blocks: Sequence[int] = (),
-    share: float | None = None,
+    share: Sequence[float] | None = None,
 ) -> Run:
     """One annotator of the variant, with a stratified quarter held out; see `simulate_on`."""
     X, y, train, test = split(X, y, seed, variant)
@@ -250,16 +252,16 @@ def simulate_on(
     upcoming: int = UPCOMING,
     work: int = WORK,
     blocks: Sequence[int] = (),
-    share: float | None = None,
+    share: Sequence[float] | None = None,
 ) -> Run:
     """One annotator who answers ten images of each list; the next `upcoming` images keep their places if they can.
 
     Only the first `present` train rows are in the pool at first. The labels decide how much each of the `blocks`
-    counts, as in the trainer, or a second one has a fixed `share`.
+    counts, as in the trainer, unless the further ones have a fixed `share` each.
     """
     space = pool_of(X, train[:present], test, blocks)
     if share is not None and space.projection.shares:
-        space.reweigh((1 - share, share))
+        space.reweigh((1 - sum(share), *share))
     truth = y[train]
     classes = np.unique(y)
     rarest = int(np.argmin(np.bincount(y)[classes]))
@@ -353,34 +355,27 @@ def _write_csv(path: Path, curves: dict[str, list[Curve]]) -> None:
 
 
 def _write_svg(path: Path, curves: dict[str, list[Curve]], title: str) -> None:
-    """An SVG of mean accuracy against labels, one line per strategy, without a plotting library."""
-    width, height, left = 640, 400, 50
-    points = max(len(run) for runs in curves.values() for run in runs)
-    lines = [
-        '<rect width="100%" height="100%" fill="#fff"/>',
-        f'<text x="{left}" y="20">{title}: accuracy (%) against labels</text>',
-    ]
-    for accuracy in range(0, 101, 20):
-        y = 30 + height * (1 - accuracy / 100)
-        lines.append(f'<path d="M{left} {y}h{width}" stroke="#ddd"/>')
-        lines.append(f'<text x="{left - 8}" y="{y + 4}" text-anchor="end">{accuracy}</text>')
-    for labels in SHOWN:
-        if labels <= points * STEP:
-            x = left + width * labels / STEP / points
-            lines.append(f'<path d="M{x} 30v{height}" stroke="#ddd"/>')
-            lines.append(f'<text x="{x}" y="{height + 46}" text-anchor="middle">{labels}</text>')
-    for number, (strategy, runs) in enumerate(curves.items()):
-        colour = f"hsl({number * 360 // len(curves)} 70% 40%)"
-        mean = np.stack(runs).mean(axis=0)
-        path_points = " ".join(
-            f"{left + width * (i + 1) / points:.1f},{30 + height * (1 - a):.1f}" for i, a in enumerate(mean)
-        )
-        lines.append(f'<polyline points="{path_points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        lines.append(f'<text x="{left + width + 10}" y="{44 + 16 * number}" fill="{colour}">{strategy}</text>')
-    size = f'width="{left + width + 190}" height="{height + 50}"'
-    body = "\n".join(lines)
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
-    path.write_text(f"{head}\n{body}\n</svg>\n")
+    """Draw mean accuracy against labels, with a band of one standard error, and the best area first in the legend."""
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    order = sorted(curves, key=lambda strategy: -_areas(curves[strategy]).mean())
+    colours = colormaps["tab20"].colors
+    for number, strategy in enumerate(order):
+        runs = 100 * np.stack(curves[strategy])  # (seeds, points)
+        labels, mean = STEP * np.arange(1, runs.shape[1] + 1), runs.mean(axis=0)
+        error = runs.std(axis=0, ddof=1) / np.sqrt(len(runs)) if len(runs) > 1 else np.zeros_like(mean)
+        first = strategy == next(iter(curves))
+        colour = "black" if first else colours[number % len(colours)]
+        axes.plot(labels, mean, label=_short(strategy), color=colour, linewidth=2.5 if first else 1.2)
+        axes.fill_between(labels, mean - error, mean + error, color=colour, alpha=0.12, linewidth=0)
+    axes.set_xscale("log")
+    axes.set_xticks([n for n in SHOWN if n <= len(mean) * STEP], minor=False)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.xaxis.set_minor_formatter("")
+    axes.set(title=title, xlabel="labels", ylabel="accuracy on the held-out quarter (%)")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":
