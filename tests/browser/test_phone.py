@@ -98,6 +98,22 @@ def test_everything_fits_and_is_as_large_as_a_finger(swiped: Card) -> None:
         expect(part).to_be_in_viewport(ratio=1)
 
 
+def test_trouble_moves_nothing_under_the_finger(swiped: Card) -> None:
+    card = swiped
+    learning = {"state": "training", "last_error": None}
+    card.hear({"trainer": learning})
+    expect(card.part("error")).to_be_hidden()
+    Finger(card).tap(card.part("stage"))  # somebody labels
+    red = card.class_button("red")
+    before = red.bounding_box()
+    card.hear({"trainer": {**learning, "last_error": "The disk is full. " * 9}})
+    expect(card.part("error")).to_be_in_viewport(ratio=1)
+    assert red.bounding_box() == before
+    card.hear({"trainer": learning})
+    expect(card.part("error")).to_be_hidden()
+    assert red.bounding_box() == before
+
+
 def test_a_swipe_accepts_the_suggestion_or_skips(suggesting: Services, swiped: Card) -> None:
     card = swiped
     finger, sweep = Finger(card), card.part("sweep")

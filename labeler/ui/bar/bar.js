@@ -165,10 +165,13 @@ class Bar {
   drawState(state, hasError, cannotSave) {
     const [name, what] = this.words[state] ?? [state, ""];
     const line = this.part("trainer-state");
+    const pressed = line.getRootNode().activeElement?.closest("[data-press]:focus-visible");
     line.dataset.state = state;
     setText(find(line, "strong"), cannotSave && state === "failed" ? "Cannot save" : name);
     setText(find(line, "span"), hasError ? "" : what);
     for (const [button, there] of Object.entries(buttonsOf(state, cannotSave))) this.part(button).hidden = !there;
+    // By keyboard, Resume follows Pause: without a focus, the next Enter would answer the question on the page.
+    if (pressed?.hidden) this.root.querySelector("[data-press]:not([hidden])")?.focus();
   }
 
   /** @param {any} trainer */

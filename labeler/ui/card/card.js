@@ -123,7 +123,7 @@ class Card {
       steps: (name) => name.startsWith("Arrow") && Boolean(this.view.choice.steps),
       elsewhere: () => this.view.inDialog,
     });
-    fitBelow(this.view.card, signal);
+    fitBelow(this.view.card, signal, this.view.header);
     leaveOpener();
     leaveFields(/** @type {HTMLElement} */ (this.view.root), signal);
   }

@@ -3,7 +3,7 @@
 
 import { ClassList } from "../classes/list.js";
 import { ClassPanel } from "../classes/panel.js";
-import { element, find, renew, setText } from "../lib/dom.js";
+import { element, find, renew, setEnabled, setText } from "../lib/dom.js";
 import { KeyTable } from "../lib/input/key_table.js";
 import { live } from "../lib/project.js";
 import { annotator, setAnnotator } from "../lib/storage.js";
@@ -44,8 +44,9 @@ export class View {
     this.root = root;
     this.person = person;
     this.card = find(root, ".card");
+    this.header = find(root, ".where");
     this.meter = find(root, ".meter");
-    const where = find(root, ".where p").children;
+    const where = find(this.header, "p").children;
     this.counts = where[0];
     this.accuracy = where[1];
     this.pace = where[2];
@@ -260,10 +261,7 @@ export class View {
   state(outbox, questions, connected) {
     this.saved.classList.toggle("trouble", Boolean(outbox.problem));
     setText(this.saved, whetherSaved(outbox, this.task.classWords.total));
-    const disabled = !this.item;
-    for (const button of this.card.querySelectorAll(NEED_AN_IMAGE)) {
-      if (button.disabled !== disabled) button.disabled = disabled;
-    }
+    setEnabled(this.card, NEED_AN_IMAGE, this.item !== null);
     const notice = whyEmpty(outbox, questions, this.news, connected);
     this.notice.hidden = !notice;
     if (!notice) return;

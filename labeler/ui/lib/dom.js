@@ -63,6 +63,29 @@ export function renew(list, nodes) {
   while (list.children.length > nodes.length) list.lastElementChild?.remove();
 }
 
+/** @type {WeakMap<Element, HTMLElement>} */
+const disabledWithFocus = new WeakMap(); // root → its button that had the focus when it was disabled
+
+/**
+ * Enable or disable these buttons. A browser takes the focus from a disabled button, and the next Enter would mean something
+ * else on the page. So the button gets the focus back once it is enabled, unless the focus is elsewhere by then.
+ * @param {Element} root
+ * @param {string} selector
+ * @param {boolean} enabled
+ */
+export function setEnabled(root, selector, enabled) {
+  const focused = /** @type {ShadowRoot} */ (root.getRootNode()).activeElement;
+  for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (root.querySelectorAll(selector))) {
+    if (button.disabled === !enabled) continue;
+    button.disabled = !enabled;
+    if (!enabled && button === focused) disabledWithFocus.set(root, button);
+  }
+  const button = disabledWithFocus.get(root);
+  if (!enabled || !button) return;
+  disabledWithFocus.delete(root);
+  if (document.activeElement === document.body) button.focus({ preventScroll: true });
+}
+
 /**
  * Call `act` once the browser has painted the change that was just made. A frame callback runs just before the paint; a
  * message sent from it arrives just after.

@@ -4,7 +4,7 @@
 import { whetherSaved } from "../card/words.js";
 import { ClassList } from "../classes/list.js";
 import { ask, Refused } from "../lib/api.js";
-import { afterPaint, element, find, setName, setText, tell, uuid } from "../lib/dom.js";
+import { afterPaint, element, find, setEnabled, setName, setText, tell, uuid } from "../lib/dom.js";
 import { fitBelow } from "../lib/fit.js";
 import { KeyTable } from "../lib/input/key_table.js";
 import { leaveFields, leaveOpener, listenForKeys } from "../lib/input/keys.js";
@@ -97,7 +97,7 @@ class Review {
   listen() {
     const { signal } = this.stopListening;
     listenForKeys((key) => this.press(key), { signal, commands: ["Z"], elsewhere: () => this.keys.open });
-    fitBelow(this.card, signal);
+    fitBelow(this.card, signal, this.part(".where"));
     // A mouse must not leave the focus on a button: Enter accepts the proposal and must not press the button again.
     this.card.addEventListener("mousedown", (/** @type {any} */ event) => {
       if (event.target.closest("button")) event.preventDefault();
@@ -366,7 +366,7 @@ class Review {
     setText(this.part(".saved"), whetherSaved(this.outbox, "verdict"));
     this.part(".saved").classList.toggle("trouble", Boolean(this.outbox.problem));
     const judging = ".verdicts button, .classes button, [data-act=unsure], [data-act=remove]";
-    for (const button of this.card.querySelectorAll(judging)) button.disabled = !this.doubts.current;
+    setEnabled(this.card, judging, Boolean(this.doubts.current));
   }
 
   drawNotice() {
