@@ -200,6 +200,10 @@ def test_with_many_classes_letters_search_for_a_class(card: Card, labeler: Servi
         card.page.keyboard.type("shade")
         expect(card.part("class")).to_have_count(8)
         by_place = card.key("4")
+        card.part("filter").focus()
+        card.page.keyboard.press("Shift+Tab")  # to the classes, which are one stop
+        card.page.keyboard.press("End")
+        by_arrow = card.key("Enter")
         card.wait_saved()
         ids = class_ids(labeler)
         rows = rows_of(labeler, card.annotator)
@@ -209,6 +213,7 @@ def test_with_many_classes_letters_search_for_a_class(card: Card, labeler: Servi
             ("skip", skipped, None),
             ("label", by_key, ids["shade a"]),
             ("label", by_place, ids["shade d"]),
+            ("label", by_arrow, ids["shade h"]),
         ]
     finally:
         for name, class_id in class_ids(labeler).items():

@@ -11,7 +11,7 @@ import { store, stored } from "../lib/storage.js";
 import { count, number, timeLeft } from "../lib/text.js";
 import { taskOn } from "../tasks/registry.js";
 import { legendOf } from "./legend.js";
-import { itemsOf } from "./legend_items.js";
+import { drawItems } from "./legend_items.js";
 import { Overlay } from "./overlay.js";
 import { Points } from "./points.js";
 import { Tip } from "./tip.js";
@@ -213,7 +213,7 @@ class Chart {
     const shown = JSON.stringify(this.legend);
     if (shown === this.drawnLegend) return; // a button with the focus keeps it
     this.drawnLegend = shown;
-    this.part(".legend").replaceChildren(...itemsOf(this.legend));
+    drawItems(this.part(".legend"), this.legend);
     setText(this.part(".legend-box summary"), `Colours (${this.part(".legend").childElementCount})`);
   }
 

@@ -1,9 +1,16 @@
 // The legend of the map as a list of buttons: pressing one selects its images.
 
 import { element } from "../lib/dom.js";
+import { rove } from "../lib/input/roving.js";
 import { count, number } from "../lib/text.js";
 
 const SHAPES = ["square", "diamond", "triangle", "plus"]; // shapes of the first classes, then of the following ones
+
+/** @param {HTMLElement} list @param {import("./legend.js").Entry[]} legend */
+export function drawItems(list, legend) {
+  list.replaceChildren(...itemsOf(legend));
+  rove(list);
+}
 
 /** The groups that have points. @param {import("./legend.js").Entry[]} legend @returns {HTMLElement[]} */
 export function itemsOf(legend) {

@@ -2,6 +2,7 @@
 // probability for the class, if suggested. User-entered names are inserted as text, never as markup.
 
 import { element, find, setName, setText } from "../lib/dom.js";
+import { rove } from "../lib/input/roving.js";
 import { count, number, percent } from "../lib/text.js";
 import { ClassSearch, placeKey } from "./search.js";
 
@@ -109,6 +110,7 @@ export class ClassList {
     for (const [id, button] of this.buttons) button.classList.toggle("found", id === found);
     this.mark(this.suggestions, this.marked);
     this.drawOn();
+    rove(this.list);
   }
 
   /**

@@ -1,8 +1,9 @@
 // The panel that edits classes: rename, merge, delete, order, colour, key and description. A change that affects labels first
 // says what it means for existing labels, counted by the labeler at that moment, and needs a second press. Nothing is
-// preselected for a change that cannot be undone.
+// preselected for a change that cannot be undone. Tab goes through the buttons of one row; the arrow keys go to other rows.
 
 import { element, find, renew, setText } from "../lib/dom.js";
+import { placeAfter } from "../lib/input/roving.js";
 import { capital, count } from "../lib/text.js";
 import { ClassOrder } from "./order.js";
 
@@ -36,6 +37,8 @@ export class ClassPanel {
     this.message = find(this.dialog, "[role=status]");
     /** @type {Change | null} */
     this.open = null;
+    /** @type {number | undefined} */
+    this.tabbed = undefined; // the class whose row Tab goes through
     /** @type {Promise<void> | null} */
     this.counting = null;
     this.order = new ClassOrder(this.list, (id, place) => this.place(id, place));
@@ -50,6 +53,8 @@ export class ClassPanel {
       if (!button || button.dataset.change === "order") return;
       this.ask({ id: Number(button.closest("li").dataset.classId), change: button.dataset.change });
     };
+    this.list.addEventListener("focusin", (/** @type {any} */ { target }) => this.tabThrough(target.closest("li")));
+    this.list.addEventListener("keydown", (/** @type {any} */ event) => this.key(event));
     this.list.oninput = () => this.explain();
     this.list.onsubmit = (/** @type {any} */ event) => {
       event.preventDefault();
@@ -69,6 +74,7 @@ export class ClassPanel {
 
   start() {
     this.open = null;
+    this.tabbed = undefined;
     setText(this.message, "");
     this.draw();
     this.dialog.showModal();
@@ -96,8 +102,28 @@ export class ClassPanel {
     return this.list.querySelector(`[data-class-id="${id}"]`);
   }
 
+  /** @param {HTMLElement} row */
+  tabThrough(row) {
+    this.tabbed = Number(row.dataset.classId);
+    for (const each of this.list.children) {
+      for (const button of each.querySelectorAll("[data-change]")) button.tabIndex = each === row ? 0 : -1;
+    }
+  }
+
+  /** Go to the same button of another row; the handle's arrow keys move its class. @param {KeyboardEvent & { target: any }} event */
+  key(event) {
+    const button = event.target.closest("[data-change]:not(.handle)");
+    if (!button || /^Arrow(Left|Right)$/.test(event.key)) return;
+    const rows = [...this.list.children];
+    const to = placeAfter(event.key, rows.indexOf(button.closest("li")), rows.length, 1);
+    if (to === undefined) return;
+    event.preventDefault();
+    rows[to].querySelector(`[data-change=${button.dataset.change}]`).focus();
+  }
+
   /** Draw the list, even while it is open, because counts change. Unchanged rows stay, and so does the focus. */
   draw() {
+    if (!this.classes.some(({ id }) => id === this.tabbed)) this.tabbed = this.classes[0]?.id;
     for (const { id, labels = 0 } of this.classes) {
       const counted = this.item(id)?.querySelector(".labels");
       if (counted) setText(counted, count(labels, this.words.counted));
@@ -130,6 +156,7 @@ export class ClassPanel {
       button.disabled = change === "merge" && this.classes.length < 2;
       item.append(button);
     }
+    for (const each of item.querySelectorAll("button")) each.tabIndex = id === this.tabbed ? 0 : -1;
     if (this.open?.id === id) item.append(this.form(id, name, this.open.change));
     return item;
   }

@@ -3,6 +3,7 @@
 import { placeKey } from "../classes/search.js";
 import { has, sized } from "../lib/api.js";
 import { element, setName, setText } from "../lib/dom.js";
+import { rove } from "../lib/input/roving.js";
 import { embedded, embeddedShare } from "../lib/project.js";
 import { pause } from "../lib/time.js";
 
@@ -90,7 +91,10 @@ export function drawClasses(list, { matches, typed, unmatched }, { buttons: does
   list.dataset.drawn = signature;
   const keyOf = (/** @type {string | null | undefined} */ hotkey, /** @type {number} */ at) =>
     typed ? placeKey(at) : hotkey;
+  const focused = list.getRootNode().activeElement?.closest(".classes [data-class-id]")?.dataset.classId;
   list.replaceChildren(...matches.map((each, at) => classButton(each, keyOf(each.hotkey, at), { does, active })));
+  list.querySelector(`[data-class-id="${focused}"]`)?.focus();
+  rove(list);
 }
 
 /** @param {Element} root @param {string} selector @param {boolean} can whether these buttons are enabled */

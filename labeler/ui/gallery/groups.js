@@ -2,6 +2,7 @@
 
 import { ask, isAbort, Lost, sized } from "../lib/api.js";
 import { element, find, setText } from "../lib/dom.js";
+import { rove } from "../lib/input/roving.js";
 import { count, number } from "../lib/text.js";
 import { TILES_AT_ONCE } from "./tiles.js";
 
@@ -41,6 +42,7 @@ export class Groups {
       const urls = await this.urls([...pictures], signal);
       setText(this.words, clusters.length ? "" : "There are no images to group yet.");
       this.list.replaceChildren(...clusters.map((/** @type {Cluster} */ each) => this.item(each, urls)));
+      rove(this.list);
     } catch (error) {
       if (isAbort(error)) return;
       setText(

@@ -2,6 +2,7 @@
 // keys are shortcuts at all. A person can switch those off (WCAG 2.1.4); then only Enter, Esc, Space, arrows and the like work.
 
 import { singleKeysOn } from "../storage.js";
+import { isStep } from "./roving.js";
 
 /**
  * A key as the pages understand it.
@@ -81,14 +82,15 @@ export function isSwitchedOff(key) {
 }
 
 /**
- * Whether the focused control uses the key: a field for typing, or a button as a press.
+ * Whether the focused control uses the key: a field for typing, a button as a press, or a group of buttons to move the focus.
  * @param {HTMLElement} target
  * @param {string} key
  */
 export function keepsKey(target, key) {
   const box = target.tagName === "INPUT" && /** @type {HTMLInputElement} */ (target).type === "checkbox";
   if (target.isContentEditable || (/^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName) && !box)) return true;
-  return (box || /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) && /^(Enter| )$/.test(key);
+  if ((box || /^(BUTTON|A|SUMMARY)$/.test(target.tagName)) && /^(Enter| )$/.test(key)) return true;
+  return isStep(target, key);
 }
 
 /**
