@@ -36,6 +36,7 @@ from shared.storage.disk_errors import Disk, kind_of
 from shared.storage.whole_files import write_whole
 from shared.wire.jobs import ENDED, Job, JobKind, JobProgress
 from trainer.gpu import memory as gpu
+from trainer.work.worker_start import WorkerStart
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +70,7 @@ class Outdated(Exception):  # noqa: N818 - an answer
 class Jobs:
     """The jobs under `folder`; the last `keep` are remembered."""
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: TrainerSettings,
-        *,
-        keep: int = MOST,
-        disk: Disk | None = None,
-    ) -> None:
+    def __init__(self, folder: Path, settings: TrainerSettings, *, keep: int = MOST, disk: Disk | None = None) -> None:
         self.folder = folder
         self._keep = keep
         self._disk = disk or Disk(folder)
@@ -88,6 +82,7 @@ class Jobs:
         self._closing = False
         self._process: subprocess.Popen[bytes] | None = None
         self._running: str | None = None
+        self._start: WorkerStart | None = None  # of the running process
         self._halting: set[str] = set()  # reasons to halt the running process
         self._halted_at = 0.0
         self._ended_halted = False  # the process was ended while halted, and starts again afterwards
@@ -99,9 +94,8 @@ class Jobs:
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
     def start(self, on_done: Callable[[Job], None] = lambda _: None) -> None:
-        """Start the thread, which continues unfinished jobs.
-
-        `on_done` is called with each successful job before it counts as done. It may raise NotNow and Outdated.
+        """Start the thread, which continues unfinished jobs. `on_done` is called with each successful job before it
+        counts as done. It may raise NotNow and Outdated.
         """
         self._on_done = on_done
         self._thread.start()
@@ -190,9 +184,8 @@ class Jobs:
         self._halt("labeling", wanted)
 
     def park(self, wanted: bool) -> None:
-        """End the running process, which frees its memory, and start none until `park(False)`.
-
-        Its job then continues from its checkpoint.
+        """End the running process, which frees its memory, and start none until `park(False)`. Its job then continues
+        from its checkpoint.
         """
         process = None
         with self._news:
@@ -236,6 +229,8 @@ class Jobs:
                     self._news.wait_for(lambda: self._closing, LOOK_SECONDS)
                     long = bool(self._halting) and time.monotonic() - self._halted_at > HALTED_SECONDS
                     self._ended_halted = long and gpu.is_used()
+                    if self._start is not None:
+                        self._start.told(self._progress(job).message, self._halting)
                 if self._ended_halted:
                     _end(process)
             with self._lock:
@@ -262,7 +257,9 @@ class Jobs:
     def _begin(self, job: Job) -> None:
         self._set(job.id, state="running", attempts=job.attempts + 1)
         self._complete_settings(self.folder / job.id / "settings.json")
+        (self.folder / job.id / "progress.json").unlink(missing_ok=True)  # of an earlier process
         self._process = start_worker(self.folder / job.id, child_environment())
+        self._start = WorkerStart(self.folder, job.kind, self._process.pid)
         self._running, self._ended_halted = job.id, False
         if self._halting:
             self._signal(signal.SIGSTOP)
@@ -347,12 +344,19 @@ class Jobs:
                 self._jobs[job_id] = job
 
     def _seen(self, job: Job) -> Job:
-        """The job with its current progress, which its process writes."""
+        """The job with its current progress."""
+        progress = self._progress(job)
+        if job.id == self._running and self._start is not None:
+            said = self._start.in_words(progress.message, self._halting)
+            progress = progress.model_copy(update={"message": said})
+        return job.model_copy(update={"progress": progress})
+
+    def _progress(self, job: Job) -> JobProgress:
+        """What the process of the job writes."""
         try:
-            content = (self.folder / job.id / "progress.json").read_bytes()
-            return job.model_copy(update={"progress": JobProgress.model_validate_json(content)})
+            return JobProgress.model_validate_json((self.folder / job.id / "progress.json").read_bytes())
         except (OSError, ValidationError):
-            return job
+            return job.progress
 
     def _read(self) -> Iterator[Job]:
         for path in self.folder.glob("*/job.json"):

@@ -29,6 +29,7 @@ from trainer.tasks.registry import task_named
 from trainer.versions.registry import RefusedVersion, Registry, UnknownVersion
 from trainer.versions.saved_learners import FINE_TUNER, SIGMOID_FINE_TUNER, WHOLE_DETECTOR
 from trainer.work.job_context import LabeledImage, Work
+from trainer.work.worker_start import LOADING
 
 
 def main(argv: Sequence[str]) -> int:
@@ -60,7 +61,7 @@ def _do(folder: Path) -> int:
     work = Work(
         folder, job, settings, images, Photos(settings, client), Registry(trainer / "models"), trainer / "backbones"
     )
-    work.tell(0, 1, "Loading the libraries for networks")  # takes seconds, and minutes on a busy machine
+    work.tell(0, 1, LOADING)
     try:
         result = _handler(job)(work)
     except (SettingsError, RefusedVersion, UnknownVersion, ImageProblem, FileExistsError, ValueError) as error:
