@@ -43,7 +43,7 @@ def _state() -> None:
     copied = f" {many(there.duplicates, 'more file')} {'is a copy' if one else 'are copies'} of these."
     copies = copied if there.duplicates else ""
     st.write(f"**{there.images.total:,}** photos, **{there.images.labeled:,}** of them labeled.{copies}")
-    waiting.section()
+    waiting.section(on_data=True)
     if there.missing:
         with st.expander(f"The files of {many(there.missing, 'labeled photo')} are missing", key="missing photos"):
             st.write("Their labels are kept and exported. Put the files back to use the photos again.")

@@ -55,7 +55,7 @@ class Detection(Task):
     finds_label_issues = True
     measures: ClassVar[frozenset[str]] = frozenset({"map_50", "map_50_95"})
     goal: ClassVar[str] = "map_50"
-    no_network = "whole detectors are trained by a job (page Models, or flywheel train), and not while you label"
+    no_network = "whole detectors are trained by “Train a new model” or flywheel train, and not while you label"
     network = "whole_detector"
     to_train = f"boxes in at least {LEAST_IMAGES} train images"
     no_model = f"There is no detector yet: draw boxes in at least {LEAST_IMAGES} images first."

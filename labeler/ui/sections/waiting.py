@@ -20,14 +20,16 @@ ERROR = ":material/error:"
 
 
 @st.fragment
-def section() -> None:
-    """Draw why nothing new comes, and what to do; nothing while the trainer is learning."""
+def section(*, on_data: bool = False) -> None:
+    """Draw why nothing new comes, and what to do; nothing while the trainer is learning. `on_data`: on the page Data,
+    which shows the files itself.
+    """
     components.redraw("waiting", ["images", "trainer"], soonest=0)
     labeler = service.current()
-    show(labeler.project(), labeler.trainer.status())
+    show(labeler.project(), labeler.trainer.status(), on_data=on_data)
 
 
-def show(project: Project, status: TrainerStatus | None) -> None:
+def show(project: Project, status: TrainerStatus | None, *, on_data: bool = False) -> None:
     """The same, for a fragment that is redrawn at once itself."""
     scanning = project.scanning
     if scanning.error:
@@ -36,15 +38,13 @@ def show(project: Project, status: TrainerStatus | None) -> None:
         far = f"{scanning.done:,} of {scanning.total:,} files{time_left(scanning.seconds_left)}"
         st.progress(min(scanning.done / scanning.total, 1.0), f"Reading the image folder: {far}.")
     elif not project.images.total and not scanning.running and project.rejected:
-        refused = many(project.rejected, "file")
-        st.warning(
-            f"**No image can be used.** {refused} of the image folder cannot be used. The page Data shows the reasons.",
-            icon=":material/image:",
-        )
+        refused = f"{many(project.rejected, 'file')} of the image folder cannot be used"
+        reasons = ", for the reasons below." if on_data else ". The page Data shows the reasons."
+        st.warning(f"**No image can be used.** {refused}{reasons}", icon=":material/image:")
     elif not project.images.total and not scanning.running:
         st.info(
             "**No images yet.** Put photos into the project’s image folder: Flywheel adds them automatically. "
-            "Or add some on the page Data.",
+            f"Or add some {'above' if on_data else 'on the page Data'}.",
             icon=":material/image:",
         )
     if status is None:

@@ -38,6 +38,18 @@ def test_the_page_shows_what_happened_to_files(tmp_path: Path) -> None:
         assert any(plain("__MACOSX/") in each.value for each in app.markdown)
 
 
+def test_the_page_does_not_speak_of_itself_as_of_another(tmp_path: Path) -> None:
+    (folder := tmp_path / "photos").mkdir()
+    with labeler(tmp_path) as service:
+        app = AppTest.from_function(page, default_timeout=30).run()
+        assert [each.value for each in app.info][0].endswith("Or add some above.")
+        (folder / "a.psd").write_bytes(b"8BPS\0\1")
+        service.scanner.start()
+        service.scanner.wait(30)
+        said = [each.value for each in app.run().warning]
+        assert "**No image can be used.** 1 file of the image folder cannot be used, for the reasons below." in said
+
+
 @pytest.mark.parametrize("images", ["", "photos"])
 def test_the_demo_does_not_invite_photos(tmp_path: Path, images: str) -> None:
     photos(tmp_path / "photos", 1)

@@ -28,4 +28,5 @@ def test_one_box_is_suggested_for_an_object_that_may_be_of_two_classes() -> None
 
 def test_why_there_is_no_challenger_is_plain_text_because_a_page_shows_it_as_it_is() -> None:
     assert "flywheel train" in Detection.no_network
+    assert "page Models" not in Detection.no_network  # which shows it
     assert not set("`*_") & set(Detection.no_network)
