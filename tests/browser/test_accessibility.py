@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Viewport
 from tests.browser.card import Card, keep_picture
 from tests.browser.conftest import LAPTOP, watched
 from tests.browser.test_pages import SCHEMES
+from tests.browser.test_phone import FINGER
 from tests.services import Services, running_services, wait_for
 
 pytestmark = pytest.mark.browser
@@ -159,8 +160,20 @@ def test_nothing_scrolls_sideways_on_a_narrow_page(visited: Page, request: pytes
     ):
         # A figure is drawn anew for the width a moment later.
         visited.wait_for_function(f"most => {part}.scrollWidth <= most", arg=NARROW["width"])
+    assert visited.evaluate(SMALL, FINGER) == []
     if request.node.callspec.params["visited"] in ("", "grid", "review"):  # a page that is shown larger has a keyboard
         expect(visited.locator(".classes kbd").first).to_be_visible()
+
+
+# Our own controls that are lower than a finger needs; of a switch or check box, its label counts, and links stand in text.
+SMALL = """(least) => {
+  const inside = [...document.querySelectorAll("*")].flatMap(({ shadowRoot }) => shadowRoot ?? []);
+  const controls = inside.flatMap((root) => [...root.querySelectorAll("button, select, input, summary")]);
+  return controls
+    .map((control) => (/checkbox|radio/.test(control.type) ? control.closest("label") : control))
+    .filter((control) => control.checkVisibility() && control.getBoundingClientRect().height < least)
+    .map((control) => control.outerHTML.replace(/\\s+/g, " ").slice(0, 160));
+}"""
 
 
 # Reports of passed checks take longer than the checks.
