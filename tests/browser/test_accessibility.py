@@ -165,7 +165,7 @@ def test_nothing_scrolls_sideways_on_a_narrow_page(visited: Page, request: pytes
         expect(visited.locator(".classes kbd").first).to_be_visible()
 
 
-# Our own controls that are lower than a finger needs; of a switch or check box, its label counts, and links stand in text.
+# Our own controls that are lower than a finger needs. Of a check box, its label counts.
 SMALL = """(least) => {
   const inside = [...document.querySelectorAll("*")].flatMap(({ shadowRoot }) => shadowRoot ?? []);
   const controls = inside.flatMap((root) => [...root.querySelectorAll("button, select, input, summary")]);

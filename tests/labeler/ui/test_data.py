@@ -42,7 +42,7 @@ def test_the_page_does_not_speak_of_itself_as_of_another(tmp_path: Path) -> None
     (folder := tmp_path / "photos").mkdir()
     with labeler(tmp_path) as service:
         app = AppTest.from_function(page, default_timeout=30).run()
-        assert [each.value for each in app.info][0].endswith("Or add some above.")
+        assert next(each.value for each in app.info).endswith("Or add some above.")
         (folder / "a.psd").write_bytes(b"8BPS\0\1")
         service.scanner.start()
         service.scanner.wait(30)

@@ -35,10 +35,10 @@ function stopAt(group, stop) {
 /** @param {HTMLElement} group @param {KeyboardEvent} event */
 function step(group, event) {
   const buttons = [...group.querySelectorAll("button")].filter(({ disabled }) => !disabled);
-  const at = buttons.findIndex((each) => each === buttonOf(event.target));
-  if (at < 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+  const at = buttons.findIndex(({ tabIndex }) => tabIndex === 0); // the one with the focus
+  if (event.altKey || event.metaKey) return; // the browser goes back and forward
   const columns = buttons.filter(({ offsetTop }) => offsetTop === buttons[0].offsetTop).length;
-  const to = placeAfter(event.key, at, buttons.length, columns);
+  const to = at < 0 ? undefined : placeAfter(event.key, at, buttons.length, columns);
   if (to === undefined) return;
   event.preventDefault(); // otherwise the page would scroll
   buttons[to].focus();
