@@ -101,17 +101,23 @@ def test_everything_fits_and_is_as_large_as_a_finger(swiped: Card) -> None:
 def test_trouble_moves_nothing_under_the_finger(swiped: Card) -> None:
     card = swiped
     learning = {"state": "training", "last_error": None}
-    card.hear({"trainer": learning})
+    card.hear({"trainer": learning, "outbox": {"pending": 0, "oldest_seconds": None, "last_error": None}})
     expect(card.part("error")).to_be_hidden()
     Finger(card).tap(card.part("stage"))  # somebody labels
-    red = card.class_button("red")
-    before = red.bounding_box()
+    before = place(card)
     card.hear({"trainer": {**learning, "last_error": "The disk is full. " * 9}})
     expect(card.part("error")).to_be_in_viewport(ratio=1)
-    assert red.bounding_box() == before
+    assert place(card) == pytest.approx(before, abs=1)  # a page scrolls by whole pixels
     card.hear({"trainer": learning})
     expect(card.part("error")).to_be_hidden()
-    assert red.bounding_box() == before
+    assert place(card) == pytest.approx(before, abs=1)
+
+
+def place(card: Card) -> float:
+    """Where the first class is in the window."""
+    box = card.part("class").first.bounding_box()
+    assert box is not None
+    return box["y"]
 
 
 def test_a_swipe_accepts_the_suggestion_or_skips(suggesting: Services, swiped: Card) -> None:
