@@ -359,7 +359,7 @@ def _write_svg(path: Path, curves: dict[str, list[Curve]], title: str) -> None:
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     order = sorted(curves, key=lambda strategy: -_areas(curves[strategy]).mean())
-    colours = colormaps["tab20"].colors
+    colours = [colormaps["tab20"](place) for place in range(20)]
     for number, strategy in enumerate(order):
         runs = 100 * np.stack(curves[strategy])  # (seeds, points)
         labels, mean = STEP * np.arange(1, runs.shape[1] + 1), runs.mean(axis=0)
