@@ -61,6 +61,7 @@ IMPORTS = {
     "trainer.jobs.worker": ["trainer.jobs.worker", *WORK],
     "tests.trainer.loop.test_second_look_kills": ["tests.trainer.loop.test_second_look_kills", "trainer.app", *WORK],
     "trainer.versions.exporting": ["trainer.versions.exporting", *WORK, *TRACING],
+    "trainer.work.tracing": ["trainer.work.tracing", *WORK, *TRACING],
     "flywheel": ["flywheel", "httpcore", "anyio._backends._asyncio"],
     "tests.collecting": [
         *("torch", "torch.export", "timm", "fastai.vision.all", "scipy.stats", "sklearn.cluster", "sklearn.datasets"),

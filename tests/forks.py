@@ -16,13 +16,15 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 import pytest
 from filelock import FileLock
+
+Run = Callable[[str, dict[str, str]], subprocess.CompletedProcess[str]]
 
 HOME = Path(__file__).resolve().parent.parent
 ADDRESS, OWNER = "FORKS_ADDRESS", "FORKS_OWNER"
@@ -231,23 +233,25 @@ def use_for_jobs() -> None:
 
 
 def use_for_exports() -> None:
-    """Make this process fork its exports."""
+    """Make this process fork its exports, and what traces its networks."""
+    from trainer.embeddings.backbones import compiled
     from trainer.versions import exporting
 
-    started = exporting.run
+    exporting.run = _run_of("trainer.versions.exporting", exporting.run, exporting.EXPORT_SECONDS)  # type: ignore[assignment]
+    compiled.run = _run_of("trainer.work.tracing", compiled.run, compiled.TRACE_SECONDS)  # type: ignore[assignment]
 
+
+def _run_of(program: str, started: Run, seconds: float) -> Run:
     def run(request: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         if not _forkable(environment):
             return started(request, environment)
         with tempfile.TemporaryFile("w+") as output:
-            connection = _ask(
-                "trainer.versions.exporting", [], environment, Path.cwd(), [output.fileno()] * 2, given=request
-            )
-            code = Fork(connection).wait(exporting.EXPORT_SECONDS)
+            connection = _ask(program, [], environment, Path.cwd(), [output.fileno()] * 2, given=request)
+            code = Fork(connection).wait(seconds)
             output.seek(0)
             return subprocess.CompletedProcess([], code, "", output.read())
 
-    exporting.run = run
+    return run
 
 
 def _forkable(environment: Mapping[str, str]) -> bool:

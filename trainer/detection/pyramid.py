@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trainer.embeddings.backbones.compiled import Compiled
 from trainer.embeddings.backbones.feature_blocks import Layout
 from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone
 
@@ -55,6 +56,11 @@ class Pyramid:
         self.network = network
         self._mean = torch.tensor(backbone.mean, device=self.device).view(3, 1, 1) * 255
         self._std = torch.tensor(backbone.std, device=self.device).view(3, 1, 1) * 255
+        self.compiled: Compiled | None = None  # from `compile_in` on, if the network can be compiled
+
+    def compile_in(self, folder: Path) -> None:
+        """Let the network be compiled, if it can be. The graph is kept in `folder`."""
+        self.compiled = self.backbone.compiled(self._levels, "stages", tuple(self.stages), folder)
 
     def maps(self, canvases: NDArray[np.uint8]) -> list[Maps]:
         """Compute the maps of canvases (B, 3, S, S). The result is on the CPU. Canvases go through in small chunks:
@@ -64,13 +70,16 @@ class Pyramid:
         with torch.inference_mode():
             for start in range(0, len(canvases), AT_ONCE):
                 pixels = torch.from_numpy(canvases[start : start + AT_ONCE]).to(self.device).float()
-                pixels = pixels.sub_(self._mean).div_(self._std).contiguous(memory_format=torch.channels_last)
-                levels = self.network.forward_intermediates(  # type: ignore[operator]
-                    pixels, indices=self.stages, intermediates_only=True
-                )
-                low, middle, high = (level.clamp(-MOST, MOST).half().cpu().contiguous() for level in levels)
-                found += zip(low, middle, high, strict=True)
+                found += self._of(pixels.sub_(self._mean).div_(self._std))
         return found
+
+    def _of(self, pixels: torch.Tensor) -> list[Maps]:
+        each = self._levels(pixels) if self.compiled is None else self.compiled(pixels)
+        low, middle, high = (level.clamp(-MOST, MOST).half().cpu().contiguous() for level in each)
+        return list(zip(low, middle, high, strict=True))
+
+    def _levels(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return levels(self.network, self.stages, pixels.contiguous(memory_format=torch.channels_last))
 
 
 def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | None = None) -> Pyramid:
@@ -80,7 +89,7 @@ def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | 
     file = installed.weights(folder)
     network = timm_networks.create(installed.NAME, timm_networks.config_of("backbone", installed.NAME), size)
     timm_networks.load_weights(network, file, repr(installed.NAME))
-    return Pyramid(
+    pyramid = Pyramid(
         TorchBackbone(
             installed.NAME,
             network,
@@ -91,6 +100,16 @@ def installed_pyramid(folder: Path, *, size: int = SIZE, device: torch.device | 
             weights="installed",
         )
     )
+    pyramid.compile_in(folder)
+    return pyramid
+
+
+def levels(network: Module, stages: Sequence[int], images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The maps (B, C, h, w) of these stages of a timm network."""
+    found: list[torch.Tensor] = network.forward_intermediates(  # type: ignore[operator]
+        images, indices=list(stages), intermediates_only=True
+    )
+    return tuple(found)
 
 
 def stages_of(network: Module) -> tuple[list[int], tuple[int, ...]]:

@@ -317,9 +317,8 @@ class Embedder:
         """Copy the vectors of `entries` from the file; entries without a vector become problems."""
         known = own.known([entry.uri for entry in entries]).tolist()
         found = [entry for entry, there in zip(entries, known, strict=True) if there]
-        for entry, there in zip(entries, known, strict=True):
-            if not there:
-                self.problems[entry.id] = f"has no vector in {own.path.name}"
+        lacking = (entry.id for entry, there in zip(entries, known, strict=True) if not there)
+        self.problems |= dict.fromkeys(lacking, f"has no vector in {own.path.name}")
         return self._keep(found, own.vectors([entry.uri for entry in found]), store) if found else []
 
     def _keep(
@@ -366,6 +365,7 @@ class Embedder:
     def _use(self, backbone: Backbone) -> None:
         self._store = EmbeddingStore(self._folder / backbone.key, backbone.dim)
         self._backbone = backbone
+        backbone.compile_in(self._folder)
         self._batch = max(self._batch, backbone.at_once)
         self._on_backbone(backbone.resolved)
 

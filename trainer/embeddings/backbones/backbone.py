@@ -55,6 +55,10 @@ class Backbone(Protocol):
         """Images per forward pass on a GPU, however many `embed` gets. 0 without a GPU: all at once."""
         ...
 
+    def compile_in(self, folder: Path) -> None:
+        """Allow a quicker form of the network, which is kept in `folder`. Its vectors are the same up to rounding."""
+        ...
+
     def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:
         """Inputs (B, 3, H, W) → vectors (B, dim)."""
         ...

@@ -23,6 +23,8 @@ Transformers keep one resolution throughout. For them this is not measured, so t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional
 
@@ -44,6 +46,9 @@ MIDDLE_WIDTH = 768
 POWER = 3.0
 """Exponent of the generalised mean; 1 is the mean."""
 LEAST = 1e-6
+
+Seen = tuple[torch.Tensor, ...]
+"""Own features (B, D), and the cells (B, L) of the layout, of one view."""
 
 
 class Layout(torch.nn.Module):
@@ -86,11 +91,15 @@ class Layout(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Inputs (B, 3, S, S) → vectors (B, D + ≤2,048); version 3: (B, 3 · D + at most 6,144)."""
-        own, layout = self._seen(images)
+        return self.joined(images, self.seen)
+
+    def joined(self, images: torch.Tensor, seen: Callable[[torch.Tensor], Seen]) -> torch.Tensor:
+        """The vectors, where `seen` computes what `self.seen` does, of each view."""
+        own, layout = seen(images)
         if self.version < VIEWS:
             return torch.cat([own, layout if self.mixing is None else layout @ self.mixing], dim=1)
-        mirrored, reversed_layout = self._seen(images.flip(-1))
-        middle, middle_layout = self._seen(_middle(images))
+        mirrored, reversed_layout = seen(images.flip(-1))
+        middle, middle_layout = seen(_middle(images))
         if self.mixing is None or self.order is None or self.signs is None:
             layouts = torch.cat([layout, reversed_layout], dim=1)
         else:
@@ -99,7 +108,7 @@ class Layout(torch.nn.Module):
             middle_layout = middle_layout @ self.mixing[:, :MIDDLE_WIDTH] * (width / MIDDLE_WIDTH) ** 0.5
         return torch.cat([own, mirrored, layouts, middle, middle_layout], dim=1) / 2**0.5
 
-    def _seen(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def seen(self, images: torch.Tensor) -> Seen:
         """Own features (B, D), and the cells (B, L) of the layout, each of unit length."""
         final, (earlier, last) = self.network.forward_intermediates(images, indices=2)  # type: ignore[operator]
         if self.generalised:

@@ -92,6 +92,9 @@ class PixelBackbone:
         """0: it runs on no GPU."""
         return 0
 
+    def compile_in(self, folder: Path) -> None:
+        """Nothing: it is one product."""
+
     def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:
         """(B, 3, S, S) uint8 → (B, dim) float32."""
         return np.asarray((_rows(np.asarray(batch)) - self.mean) @ self.components.T, dtype=np.float32)

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import torch
 
 from shared.backbone import ResolvedBackbone, Weights
 from shared.settings.services import SettingsError, TrainerSettings
+from trainer.embeddings.backbones.compiled import Compiled, Compute, Part
 from trainer.embeddings.backbones.feature_blocks import VERSION, VIEWS, Layout, with_layout
 from trainer.embeddings.backbones.preparation import PREPROCESSING, Inputs, Preprocessing
 from trainer.gpu.half import in_half
@@ -74,6 +75,7 @@ class TorchBackbone:
         self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
         self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
         self._runner: Runner | None = None
+        self.eye: Compiled | None = None  # from `compile_in` on, if the network can be compiled
         self.dim = self.embed(np.zeros((1, 3, input_size, input_size), dtype=np.uint8)).shape[1]
         if device.type == "cuda":
             half = in_half(self._network, self._mean, self._scale, input_size)
@@ -125,6 +127,24 @@ class TorchBackbone:
         """Images that a GPU takes at once; 0 on a CPU, where the caller decides."""
         return self._runner.at_once if self._runner is not None else 0
 
+    def compile_in(self, folder: Path) -> None:
+        """Let what the layout needs be compiled, if there is one. The graph is kept in `folder`."""
+        layout = self._network
+        if isinstance(layout, Layout):  # version 3 sees each view as version 2 sees the image
+            self.eye = self.compiled(layout.seen, "layout", (min(layout.version, 2),), folder)
+
+    def compiled(
+        self, compute: Compute, of: Literal["layout", "stages"], numbers: tuple[int, ...], folder: Path
+    ) -> Compiled | None:
+        """`compute`, which is this part of the network, compiled as soon as that is worth it. None where it cannot be:
+        on a GPU, and of your own network.
+        """
+        if self.device.type != "cpu" or not self.published:
+            return None
+        network = self._network.network if isinstance(self._network, Layout) else self._network
+        content = f"{_folder_name(self.name)}-{content_of(network, 0)[:12]}"
+        return Compiled(compute, network, Part(self.name, self.input_size, of, numbers), content, folder)
+
     def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:
         """Inputs (B, 3, S, S) uint8 → vectors (B, dim). Raises ValueError if the network returns another shape.
 
@@ -136,8 +156,11 @@ class TorchBackbone:
         with torch.inference_mode():
             images = batch if isinstance(batch, np.ndarray) else np.stack(batch)
             pixels = torch.from_numpy(images).to(self.device).to(torch.float32)
-            pixels = pixels.sub_(self._mean).mul_(self._scale).contiguous(memory_format=torch.channels_last)
-            vectors = self._network(pixels)
+            pixels = pixels.sub_(self._mean).mul_(self._scale)
+            if self.eye is not None and isinstance(self._network, Layout):
+                vectors = self._network.joined(pixels, self.eye)
+            else:
+                vectors = self._network(pixels.contiguous(memory_format=torch.channels_last))
             if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2 or len(vectors) != len(batch):
                 raise ValueError(f"returns {_shape(vectors)} for {len(batch)} images and must return (B, D)")
             result: npt.NDArray[np.float32] = vectors.float().cpu().numpy()
