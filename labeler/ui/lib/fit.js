@@ -9,7 +9,7 @@ const NARROW = "(max-width: 48rem)"; // as in the style sheets: the component is
  * once.
  *
  * Once somebody has pressed something in the component, it stays where it is on a narrow page, and on a wide one while the
- * mouse is over it.
+ * mouse is over it and no key is pressed.
  * @param {HTMLElement} node
  * @param {AbortSignal} signal
  * @param {Element} [header] its first part, whose height also changes by itself
@@ -19,6 +19,7 @@ export function fitBelow(node, signal, header) {
   const main = /** @type {HTMLElement | null | undefined} */ (host?.closest(".stMain"));
   const narrow = matchMedia(NARROW);
   let pressed = false;
+  let held = false; // whether a wide page is scrolled, instead of made to fit
   let at = 0; // where the part that is pressed begins, in pixels from the top of the page
   let kept = 0; // pixels of room kept above the component
   let seen = main?.scrollTop ?? 0; // how far the page was scrolled before a browser scrolls back because it got shorter
@@ -30,6 +31,7 @@ export function fitBelow(node, signal, header) {
     node.style.marginTop = `${pixels}px`;
   };
   const measure = () => {
+    held = false;
     if (!narrow.matches) keep(0);
     node.style.setProperty("--above", `${Math.round(top())}px`);
     at = place();
@@ -37,6 +39,7 @@ export function fitBelow(node, signal, header) {
   const follow = () => {
     const stays = main && pressed && (narrow.matches || node.matches(":hover"));
     if (!stays) return measure();
+    held = !narrow.matches;
     const by = place() - at;
     const used = Math.max(0, Math.min(kept, by)); // what comes takes the room that was kept
     const wanted = seen + by - used;
@@ -52,7 +55,8 @@ export function fitBelow(node, signal, header) {
   addEventListener("resize", measure, { signal });
   document.addEventListener("flywheel:bar", follow, { signal }); // the bar above grew or shrank
   node.addEventListener("pointerdown", press, { capture: true, signal });
-  node.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && measure(), { signal });
+  node.addEventListener("pointerleave", ({ pointerType }) => held && pointerType === "mouse" && measure(), { signal });
+  addEventListener("keydown", () => held && measure(), { capture: true, signal });
   main?.addEventListener("scroll", () => (seen = main.scrollTop), { signal });
   const size = new ResizeObserver(follow);
   if (header) size.observe(header);

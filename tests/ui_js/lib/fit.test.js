@@ -11,9 +11,10 @@ function opened({ narrow, hovered = false }) {
     disconnect() {}
   };
   globalThis.document = new EventTarget();
-  globalThis.addEventListener = () => {};
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
   const main = Object.assign(new EventTarget(), { scrollTop: 0, style: {} });
-  const page = { bar: 100, main, above: "", hovered };
+  Object.assign(page, { bar: 100, main, above: "", hovered });
   const style = { marginTop: "0px", setProperty: (_, value) => (page.above = value) };
   const where = () => page.bar + Number.parseFloat(style.marginTop) - main.scrollTop;
   const node = Object.assign(new EventTarget(), {
@@ -72,16 +73,21 @@ test("a browser that scrolls back because the page got shorter is not followed t
   assert.deepEqual([page.main.scrollTop, page.where()], [110, before]);
 });
 
-test("a wide page stays while the mouse is over the component, and then fits the window again", () => {
+test("a wide page stays while the mouse is over the component and no key is pressed, and then fits the window again", () => {
   const page = opened({ narrow: false, hovered: true });
   assert.equal(page.above, "100px");
   page.tell("pointerdown");
   page.grow(36);
   assert.deepEqual([page.main.scrollTop, page.where(), page.above], [36, 100, "100px"]);
-  page.tell("pointerleave", { pointerType: "mouse" });
+  page.dispatchEvent(new Event("keydown"));
   assert.equal(page.above, "136px");
+  page.scroll(0); // it fits again
+  page.grow(20);
+  assert.deepEqual([page.main.scrollTop, page.above], [20, "136px"]);
+  page.tell("pointerleave", { pointerType: "mouse" });
+  assert.equal(page.above, "156px");
   page.hovered = false;
-  page.grow(-36);
+  page.grow(-56);
   assert.equal(page.above, "100px");
   assert.equal(page.main.style.overflowAnchor, "none");
   page.stop.abort();
