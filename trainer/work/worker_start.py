@@ -38,23 +38,29 @@ class WorkerStart:
         self._kind = kind
         self._process = process
         self._clock = clock
-        self._began = clock()
+        self._began = self._looked = clock()
+        self._halted = 0.0
         self._last = _kept(self._path).get(kind)
         self._over = False
 
     def told(self, message: str, halting: Set[str]) -> None:
-        """Note what the process says it does, and why it is halted: the first step after the start ends the start. One
-        that was halted is not remembered.
+        """Note what the process says it does, and why it is halted. Call it every moment: the time in which it is
+        halted does not count, and its first step after the start ends the start.
         """
-        halted = not halting.isdisjoint(HALTED)
-        if self._over or (message in ("", LOADING) and not halted):
+        now = self._clock()
+        if not halting.isdisjoint(HALTED):
+            self._halted += now - self._looked
+        self._looked = now
+        if self._over or message in ("", LOADING):
             return
         self._over = True
-        if halted:
-            return
-        seconds = {**_kept(self._path), self._kind: self._clock() - self._began}
+        seconds = {**_kept(self._path), self._kind: self._seconds}
         with suppress(OSError):  # it is a hint
             write_whole(self._path, json.dumps({"machine": platform.node(), "seconds": seconds}).encode())
+
+    @property
+    def _seconds(self) -> float:
+        return self._clock() - self._began - self._halted
 
     def in_words(self, message: str, halting: Set[str]) -> str:
         """The message of the process; while it starts, with the time so far, that of the last start, and whether it
@@ -62,7 +68,7 @@ class WorkerStart:
         """
         for reason in halting & HALTED.keys():
             return HALTED[reason]
-        seconds = self._clock() - self._began
+        seconds = self._seconds
         if message not in ("", LOADING) or seconds < SILENT_SECONDS:
             return message
         so_far = seconds if seconds >= 60 else seconds - seconds % STEP_SECONDS

@@ -54,20 +54,24 @@ def test_a_long_start_says_how_long_it_takes_and_took_the_last_time(
     assert other.in_words(LOADING, NOTHING).endswith(": 3 min so far")
 
 
-def test_only_a_start_on_this_machine_that_nobody_halted_is_remembered(
+def test_the_time_in_which_a_process_is_halted_does_not_count(tmp_path: Path, clock: Clock) -> None:
+    start = begun(tmp_path, clock)
+    for clock.now, halting in ((10, NOTHING), (500, {"rest", "round"}), (502, {"round"})):
+        start.told(LOADING, halting)
+    assert start.in_words(LOADING, {"rest", "round"}) == "halted while the trainer is paused"
+    assert start.in_words(LOADING, {"round"}).startswith("Loading the libraries for networks: 10 s so far")
+    start.told("Reading images", NOTHING)
+    assert json.loads((tmp_path / worker_start.STARTS).read_text())["seconds"] == {"train": 12}
+
+
+def test_only_a_start_on_this_machine_is_remembered(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = begun(tmp_path, clock)
-    assert start.in_words(LOADING, {"rest", "round"}) == "halted while the trainer is paused"
-    start.told(LOADING, {"rest"})
-    start.told("Reading images", NOTHING)
-    assert not [*tmp_path.iterdir()]
     begun(tmp_path, clock).told("Reading images", NOTHING)
     (kept,) = tmp_path.iterdir()
     monkeypatch.setattr("platform.node", lambda: "another")
-    clock.now = 20
     later = begun(tmp_path, clock)
-    clock.now = 40
+    clock.now = 20
     assert "the last time" not in later.in_words(LOADING, NOTHING)
     kept.write_text(json.dumps({"machine": "another", "seconds": 7}))  # not as we write it
     begun(tmp_path, clock).told("Reading images", NOTHING)
