@@ -2,13 +2,15 @@
 
 It embeds small files (short side 160 px) and 12-megapixel JPEGs through the real `Embedder` (read, hash, decode,
 forward, store), each as a ratio to a bare forward pass of the same backbone on prepared batches; the two alternate in
-one run. Then it reads and inspects the same files as a catalogue scan does, in one thread. Without `--images` it makes
-photos. Without `--backbone` the network has random weights, which take the same time.
+one run. On a CPU, it does so with PyTorch, and with the compiled network (`trainer.embeddings.backbones.compiled`),
+which is made before. Then it reads and inspects the same files as a catalogue scan does, in one thread. Without
+`--images` it makes photos.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import tempfile
 import time
@@ -17,7 +19,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
 
@@ -26,6 +27,8 @@ from shared.images.finding import find_images, read
 from shared.images.opening import ImageLimits, inspect
 from shared.settings.services import TrainerSettings
 from shared.wire.images import ImageEntry
+from tests.services import wait_for
+from trainer.embeddings.backbones import compiled, installed
 from trainer.embeddings.backbones.backbone import Backbone
 from trainer.embeddings.backbones.torch_networks import TorchBackbone
 from trainer.embeddings.embedder import Embedder
@@ -48,33 +51,50 @@ def main() -> None:
             _inspecting(name, root, entries)
 
 
-def untrained() -> torch.nn.Module:
-    """The default backbone: the values of the weights do not change its speed."""
-    network: torch.nn.Module = timm.create_model("mobilenetv2_100", num_classes=0)
-    return network
-
-
 def _embedding(
     name: str, root: Path, entries: list[ImageEntry], settings: TrainerSettings, scratch: Path, rounds: int
 ) -> None:
-    whole, bare = [], []
+    found: dict[str, list[tuple[float, float]]] = {"PyTorch": [], "compiled": []}
     for turn in range(rounds):
-        embedder = Embedder(settings, scratch / f"{name} {turn}", lambda entry: read(entry.uri, root, LIMITS))
-        if not isinstance(embedder.backbone, TorchBackbone):
-            raise SystemExit("This measures networks; `pixels` has none.")
-        bare.append(_forward(embedder.backbone, len(entries), settings.batch_size))
-        start, pending = time.perf_counter(), entries
-        while pending:
-            done = {entry.id for entry in embedder.step(pending, more_coming=False)} | set(embedder.problems)
-            pending = [entry for entry in pending if entry.id not in done]
-        whole.append(len(entries) / (time.perf_counter() - start))
-        embedder.close()
-    ratios = [part / full for part, full in zip(whole, bare, strict=True)]
-    print(
-        f"{name}: {statistics.median(whole):.1f} images/s embedded, {statistics.median(bare):.1f} in a bare forward "
-        f"pass, ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} turns of "
-        f"{len(entries)} images; {embedder.key})"
-    )
+        for way, speeds in found.items():
+            folder = scratch / f"{name} {way} {turn}"
+            compiled.WORTH_SECONDS = 0.0 if way == "compiled" else float("inf")
+            if way == "compiled" and (scratch / compiled.FOLDER).is_dir():
+                shutil.copytree(scratch / compiled.FOLDER, folder / compiled.FOLDER)
+            embedder = Embedder(settings, folder, lambda entry: read(entry.uri, root, LIMITS))
+            backbone = embedder.backbone
+            if not isinstance(backbone, TorchBackbone):
+                raise SystemExit("This measures networks; `pixels` has none.")
+            if way == "compiled":
+                if not _is_compiled(backbone):
+                    continue
+                shutil.copytree(folder / compiled.FOLDER, scratch / compiled.FOLDER, dirs_exist_ok=True)
+            bare = _forward(backbone, len(entries), settings.batch_size)
+            start, pending = time.perf_counter(), entries
+            while pending:
+                done = {entry.id for entry in embedder.step(pending, more_coming=False)} | set(embedder.problems)
+                pending = [entry for entry in pending if entry.id not in done]
+            speeds.append((len(entries) / (time.perf_counter() - start), bare))
+            embedder.close()
+    for way, speeds in found.items():
+        if speeds:
+            whole, bare = (statistics.median(each) for each in zip(*speeds, strict=True))
+            ratios = [part / full for part, full in speeds]
+            print(
+                f"{name}, {way}: {whole:.1f} images/s embedded, {bare:.1f} in a bare forward pass, ratio "
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f} in {rounds} turns of "
+                f"{len(entries)} images)"
+            )
+
+
+def _is_compiled(backbone: TorchBackbone) -> bool:
+    """Wait for the graph of `backbone`; False if it has none."""
+    eye = backbone.eye
+    if eye is None:
+        return False
+    backbone.embed(np.zeros((1, 3, backbone.input_size, backbone.input_size), dtype=np.uint8))
+    wait_for(lambda: eye.graph, "the compiled network", 300)
+    return True
 
 
 def _forward(backbone: Backbone, count: int, batch_size: int) -> float:
@@ -117,7 +137,7 @@ def _photos(folder: Path, count: int, size: tuple[int, int]) -> Path:
 
 
 def _settings(options: argparse.Namespace) -> TrainerSettings:
-    network = {"backbone": options.backbone} if options.backbone else {"model_fn": "benchmarks.embedding:untrained"}
+    network = {"backbone": options.backbone, "auto_download": "false"}
     given = {
         "backbone_weights": options.weights,
         "backbone_mean": options.mean,
@@ -131,11 +151,11 @@ def _settings(options: argparse.Namespace) -> TrainerSettings:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=Path, help="folder of small photos (default: generated)")
-    parser.add_argument("--backbone", help="timm name (default: an untrained mobilenetv2_100)")
+    parser.add_argument("--backbone", default=installed.NAME, help="timm name (default: the installed one)")
     parser.add_argument("--weights", help="local weights of that backbone")
     parser.add_argument("--mean", help="three numbers: 0.5,0.5,0.5")
     parser.add_argument("--std", help="three numbers")
-    parser.add_argument("--size", type=int, default=160, help="pixels per side of the network's input")
+    parser.add_argument("--size", type=int, default=0, help="pixels per side of the network's input (default: its own)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--count", type=int, default=320, help="small photos")
     parser.add_argument("--large", type=int, default=32, help="12-megapixel photos")
