@@ -14,12 +14,13 @@ import json
 import logging
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock, Thread
 from typing import Literal
 
 import numpy as np
@@ -35,6 +36,8 @@ FOLDER = "compiled"
 """Folder of the graphs."""
 WORTH_SECONDS = 2.0
 """Processor time that torch has taken before a graph is made: a small project is done sooner without one."""
+AT_ONCE = 8
+"""Inputs that a graph computes at once. More are no faster on a CPU, and its memory is kept for the next ones."""
 TRACE_SECONDS = 600.0
 TOLERANCE = 1e-3
 """Maximum distance of an output from torch's, relative to its length. Vectors are kept in 16 bits, which round by half
@@ -72,7 +75,7 @@ class Compiled:
         self._network = network
         self._part = part
         self._spent = 0.0
-        self._begun = False
+        self._begun = Lock()  # taken for good
         if self.path.is_file():
             self._begin()
 
@@ -88,23 +91,28 @@ class Compiled:
         began = time.thread_time()
         found = self._compute(images.contiguous(memory_format=torch.channels_last))
         self._spent += time.thread_time() - began
-        if self._spent >= WORTH_SECONDS and not self._begun:
+        if self._spent >= WORTH_SECONDS:
             self._begin()
         return found
 
     def _begin(self) -> None:
-        self._begun = True
+        if not self._begun.acquire(blocking=False):
+            return
         if find_spec("onnxruntime") is not None and find_spec("onnxscript") is not None:
-            threading.Thread(target=self._compile, name="compiler", daemon=True).start()
+            Thread(target=self._compile, name="compiler", daemon=True).start()
 
     def _compile(self) -> None:
+        from_before = self.path.is_file()
         try:
-            if not self.path.is_file():
+            if not from_before:
                 self._trace()
             graph = _opened(self.path)
             self._check(graph)
         except Exception as error:  # of torch, its exporter, ONNX Runtime or the disk: any of these may fail
             log.info("The network is not compiled, so PyTorch computes it: %s", error)
+            if from_before:  # the next start makes another one
+                with suppress(OSError):
+                    self.path.unlink()
             return
         self.graph = graph
 
@@ -153,4 +161,9 @@ def _opened(path: Path) -> Compute:
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a busy core has other work to do
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: tuple(map(torch.from_numpy, session.run(None, {"images": images.contiguous().numpy()})))
+
+    def compute(images: torch.Tensor) -> Outputs:
+        parts = [session.run(None, {"images": part.contiguous().numpy()}) for part in torch.split(images, AT_ONCE)]
+        return tuple(torch.from_numpy(np.concatenate(each)) for each in zip(*parts, strict=True))
+
+    return compute
