@@ -11,7 +11,8 @@ from typing import Any
 def own_function(name: str) -> Any:
     """The object of this name, from an installed package or from a module in the current folder.
 
-    The current folder is searched last, and only from now on: a `random.py` among somebody's photos is no part of us.
+    The current folder is searched last, and only from now on, so that a `random.py` among somebody's photos hides no
+    other module.
 
     Raises ImportError, AttributeError or ValueError if there is none, and whatever the module raises.
     """

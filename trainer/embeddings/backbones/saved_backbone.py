@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch.nn import functional
 
+from shared.own_code import own_function
 from shared.storage.whole_files import write_whole
 from shared.wire.models import Description, ModelInput
 from trainer.embeddings.backbones.backbone import Backbone
@@ -196,7 +196,7 @@ def without_classifier(said: Description, tensors: Mapping[str, np.ndarray], fol
 def own_network(model_fn: str) -> Module:
     """Your own network, which the setting `model_fn` names. Raises ModelFileError."""
     try:
-        return cast(Module, resolve_name(model_fn)())
+        return cast(Module, own_function(model_fn)())
     except Exception as error:  # it is the user's code
         raise ModelFileError(f"is created by {model_fn!r}, which fails ({error})") from error
 

@@ -14,7 +14,6 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from shared.backbone import ResolvedBackbone, Weights
+from shared.own_code import own_function
 from shared.settings.services import SettingsError, TrainerSettings
 from trainer.embeddings.backbones.compiled import Compiled, Compute, Part
 from trainer.embeddings.backbones.feature_blocks import VERSION, VIEWS, Layout, with_layout
@@ -171,7 +171,7 @@ def own(settings: TrainerSettings) -> TorchBackbone:
     """The network that the function at settings.model_fn returns."""
     path = settings.model_fn
     try:
-        network = resolve_name(path)()
+        network = own_function(path)()
     except Exception as error:  # it is the user's code
         raise SettingsError(f"The trainer setting 'model_fn' is {path!r}, which fails: {first_line(error)}.") from error
     if not isinstance(network, Module):

@@ -1,5 +1,6 @@
 import pickle
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from safetensors.torch import save_file
 
 from shared.backbone import ResolvedBackbone
 from shared.settings.services import SettingsError, TrainerSettings
-from trainer.embeddings.backbones import installed
+from trainer.embeddings.backbones import installed, saved_backbone
 from trainer.embeddings.backbones.backbone import load_auto, load_backbone, resolve_auto
 from trainer.embeddings.backbones.feature_blocks import with_layout
 from trainer.embeddings.backbones.pixels import PixelBackbone, path_in
@@ -239,6 +240,17 @@ def test_model_fn_provides_the_network(tmp_path: Path) -> None:
     assert (backbone.dim, backbone.input_size) == (12, 16)
     found = backbone.embed(np.stack([backbone.preprocessing.cut(image((255, 0, 51)))]))
     np.testing.assert_allclose(found, [[1] * 4 + [0] * 4 + [0.2] * 4], atol=1e-6)
+
+
+def test_model_fn_may_name_a_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the documentation. A saved version with this network finds it there as well."""
+    made = "def backbone():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())"
+    (tmp_path / "network_beside_the_photos.py").write_text(f"from torch import nn\n\n{made}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    named = "network_beside_the_photos:backbone"
+    assert loaded(model_fn=named, input_size=16).dim == 12
+    assert isinstance(saved_backbone.own_network(named), torch.nn.Sequential)
 
 
 def test_without_a_hub_auto_takes_the_network_that_came_with_the_installation(no_hub: Path, tmp_path: Path) -> None:
