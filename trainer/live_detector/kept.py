@@ -56,6 +56,12 @@ class State:
     judged: list[Judged] = field(default_factory=list)
     seconds: float = 0.0  # of the last round
 
+    @property
+    def steps(self) -> int:
+        """Steps that the detector has learned, or its head ahead of it. From any thread."""
+        detector = self.detector
+        return detector.steps if detector is not None else 0
+
     def save(self, path: Path) -> None:
         """Write the file, unless there is no detector yet. Raises OSError."""
         if self.detector is None:

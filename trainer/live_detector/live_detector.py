@@ -9,7 +9,7 @@ may remain. Otherwise it forgets gradually: it no longer trains on an answer tha
 answer's effect fades.
 
 Each newly labeled image is scored before the detector learns it. These scores set the threshold for suggestions
-(`trainer.detection.suggestion_threshold`). Only the loop's thread uses this module.
+(`trainer.detection.suggestion_threshold`). Only the loop's thread uses this module; `version` and `begun` are for all.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class LiveDetector:
     @property
     def version(self) -> str:
         """The detector's version, which changes with each round. Empty without a detector. From any thread."""
-        return self._state.version if self._state is not None else ""
+        state = self._state  # the loop's thread may replace it meanwhile
+        return state.version if state is not None else ""
 
     @property
     def learned(self) -> Collection[int]:
@@ -107,8 +108,8 @@ class LiveDetector:
 
     @property
     def begun(self) -> bool:
-        """Whether it learns from enough images for a detector, even if none exists yet."""
-        return self.due and enough(self._lessons.values())
+        """Whether it learns from enough images for a detector, even if none exists yet. From any thread."""
+        return enough(self._lessons.values()) and self.due
 
     @property
     def hurries(self) -> bool:
@@ -194,7 +195,7 @@ class LiveDetector:
 
         if not state.version and not self._start(state, examples, lessons, ends):
             return False
-        before = state.detector.steps if state.detector is not None else 0
+        before = state.steps
         detector = fit(
             examples,
             self.pictures.maps,
@@ -233,8 +234,7 @@ class LiveDetector:
         return detector.pyramid == self.pictures.maps.pyramid.key
 
     def _learns_ahead(self, state: State) -> bool:
-        steps = state.detector.steps if state.detector is not None else 0
-        return any(len(each) for each in self._lessons.values()) and steps < self._start_steps
+        return any(len(each) for each in self._lessons.values()) and state.steps < self._start_steps
 
     @property
     def _start_steps(self) -> int:
@@ -257,8 +257,7 @@ class LiveDetector:
         from trainer.detection.learning import fit
 
         whole = enough(self._lessons.values())
-        before = state.detector.steps if state.detector is not None else 0
-        goal = self._start_steps
+        before, goal = state.steps, self._start_steps
         if before < goal:
             state.detector = fit(
                 examples,
@@ -272,11 +271,10 @@ class LiveDetector:
             )
             state.seen |= lessons.keys()
             if whole:
-                state.steps_left = max(state.steps_left - (state.detector.steps - before), 1)
-        made = state.detector.steps if state.detector is not None else 0
-        if not whole and made == before and not should_stop():
+                state.steps_left = max(state.steps_left - (state.steps - before), 1)
+        if not whole and state.steps == before and not should_stop():
             self._failed = self._lessons
-        return whole and (made >= goal or not should_stop())
+        return whole and (state.steps >= goal or not should_stop())
 
     def _scored(self, lessons: Mapping[int, Boxes]) -> list[Judged]:
         """The latest answers, each with the boxes found before it was learned. Includes newly labeled images."""

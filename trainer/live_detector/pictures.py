@@ -1,7 +1,8 @@
 """The detector's view of the catalogued images: their feature maps, and the boxes it finds, by image id.
 
 Feature maps are computed once and kept on disk (`trainer.detection.feature_maps`). Found boxes are kept for one
-detector only, because each round creates a new one. Only the loop's thread uses this module.
+detector only, because each round creates a new one. Only the loop's thread searches and learns; `hash_of`, `maps`,
+`maps_of` and `find` are for all threads.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,8 +41,8 @@ LONGEST_RETRY = 3_600.0
 
 class Pictures:
     """Images of the catalogue in `replica`. `open_maps` opens their feature maps, given a function that reads a file by
-    its hash, and the size of the canvas. `fetch` reads a catalogued image or raises ImageProblem. A new detector learns
-    from canvases of `canvas` pixels.
+    its hash, and the side of the canvas in pixels. `fetch` reads a catalogued image or raises ImageProblem. A new
+    detector learns from canvases of `canvas` pixels a side.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Pictures:
         self._fetch = fetch
         self._open_maps = open_maps
         self._limits = limits
+        self._opening = Lock()
         self._maps: dict[int, FeatureMaps] = {}  # by the size of the canvas
         self.canvas = canvas.USUAL
         self._sizes: dict[str, tuple[int, int]] = {}  # by hash, of images whose objects were measured
@@ -69,9 +72,10 @@ class Pictures:
 
     def maps_of(self, size: int) -> FeatureMaps:
         """The feature maps of canvases of `size` pixels. Raises NotInstalledError like `maps`."""
-        if size not in self._maps:
-            self._maps[size] = self._open_maps(self._read, size)
-        return self._maps[size]
+        with self._opening:  # a second one would delete what the first is writing
+            if size not in self._maps:
+                self._maps[size] = self._open_maps(self._read, size)
+            return self._maps[size]
 
     def sizes(self, image_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
         """Width and height in pixels of those images that can be read."""
@@ -91,6 +95,7 @@ class Pictures:
     def start_over(self) -> None:
         """Follow another log. Maps stay, because they are keyed by content."""
         self._ids.clear()
+        self._sizes.clear()
         self._unreadable.clear()
         self._found.clear()
 
@@ -174,8 +179,8 @@ class Pictures:
         pyramid = self.maps_of(detector.size).pyramid
         with opened(data, limits, pyramid.size) as (image, width, height):
             placement = Placement.letterbox(width, height, pyramid.size)
-            canvas = np.asarray(placement.paint(image, pyramid.background)).transpose(2, 0, 1)
-        [maps] = pyramid.maps(np.ascontiguousarray(canvas[None]))
+            painted = np.asarray(placement.paint(image, pyramid.background)).transpose(2, 0, 1)
+        [maps] = pyramid.maps(np.ascontiguousarray(painted[None]))
         return detector.detect(View(maps, placement))
 
     def known(self, detector: Detector, image_id: int) -> Placed | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from shared.wire.queries import QueryPush
@@ -41,14 +42,13 @@ class Studies:
         self._tested: list[int] | None = None  # images of the current evaluation
         self._took = 0.0  # seconds of the last evaluation
         self._measured = float("-inf")  # when it ended
-        self._first = True  # no detector was learned yet
-        self._mapped: set[int] = set()  # images whose maps were computed before there was a detector
+        self._mapped: set[tuple[int, int]] = set()  # canvas and image of maps computed before there was a detector
         self._offered: tuple[str, int] = ("", 0)  # version and number of images with boxes in the last list
 
     def start_over(self) -> None:
         """Follow another log."""
         self._listed, self._tested, self._offered = [], None, ("", 0)
-        self._first, self._mapped = True, set()
+        self._mapped = set()
         self.live.start_over()
 
     def asked(self, push: QueryPush) -> None:
@@ -58,9 +58,11 @@ class Studies:
         be without boxes for a second, in which somebody draws by hand.
         """
         self._listed = [query.image_id for query in push.queries[:SHOWN]]
-        detector = self.live.detector
+        detector, pictures = self.live.detector, self.live.pictures
+        self._mapped &= {(pictures.canvas, each) for each in self._listed}
         if detector is not None:
-            self.live.pictures.look(detector, self._listed[:NEXT], _soon(lambda: False))
+            with suppress(OSError):  # the list is needed also where a disk is full, which the next search reports
+                pictures.look(detector, self._listed[:NEXT], _soon(lambda: False))
 
     def known(self, image_id: int) -> Placed | None:
         """The boxes that the current detector has found in an image, or None if it has not searched it yet."""
@@ -99,11 +101,10 @@ class Studies:
         self._offered = seen
         return True
 
-    def learned(self, untested: Untested) -> None:
+    def learned(self, untested: Untested, *, first: bool) -> None:
         """Tell that there is a new detector. It is evaluated before the next round, unless the last evaluation was
-        recent, or this is the first detector: the next round soon makes a better one.
+        recent, or this is the `first` detector: the next round soon makes a better one.
         """
-        first, self._first = self._first, False
         if not first and time.monotonic() - self._measured > REST * self._took:
             self._begins(untested)
 
@@ -121,12 +122,14 @@ class Studies:
         return whole
 
     def _unmapped(self) -> list[int]:
-        return [each for each in self._listed[:NEXT] if each not in self._mapped] if self.live.expected else []
+        canvas = self.live.pictures.canvas
+        coming = self._listed[:NEXT] if self.live.expected else []
+        return [each for each in coming if (canvas, each) not in self._mapped]
 
     def _map(self, should_stop: Callable[[], bool]) -> None:
         for image_id in self._unmapped():
             self.live.pictures.make_plain(image_id)
-            self._mapped.add(image_id)
+            self._mapped.add((self.live.pictures.canvas, image_id))
             if should_stop():
                 return
 

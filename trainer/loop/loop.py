@@ -48,7 +48,6 @@ from trainer.text.text_prior import TextPrior
 logger = logging.getLogger(__name__)
 
 FAILED_SECONDS = 10.0  # until a failed step is tried again, unless there is news before
-
 NOTHING = (-1, False)
 
 
@@ -210,7 +209,8 @@ class Loop:
             catching_up=self.replica.acked_seq < self.replica.leader_seq,
             slow=self._studying is not None
             and pool is not None
-            and (not self.live.ingest.pending or self._owed <= 0 or self._studying.hurries)  # by halves, or at once
+            # Images that wait for their vectors get half of the time, unless a person waits for a detector.
+            and (not self.live.ingest.pending or self._owed <= 0 or self._studying.hurries)
             and self._studying.due(self.live) is not None,
         )
         return "look again" if step == "wait" and self._swap.looks_again(self.live) else step

@@ -57,12 +57,12 @@ class Studying:
 
     @property
     def begun(self) -> bool:
-        """Whether a detector has something to learn, even if none exists yet."""
+        """Whether a detector learns from enough images, even if none exists yet. From any thread."""
         return self._detector.begun
 
     @property
     def hurries(self) -> bool:
-        """Whether a person waits for the first detector."""
+        """Whether a person waits for the first detector, or for the next round, which soon makes a better one."""
         return self._detector.hurries
 
     def due(self, live: LiveModel) -> Work | None:
@@ -83,11 +83,11 @@ class Studying:
 
     def learn(self, live: LiveModel, pool: ImagePool, should_stop: Callable[[], bool], timings: Timings) -> None:
         """One round of learning. Its model takes the place of the live one."""
-        began, snapshot = time.perf_counter(), self._taught
+        began, snapshot, first = time.perf_counter(), self._taught, self._detector.detector is None
         if snapshot is not None and self._detector.learn(snapshot.acked_seq, should_stop):
             self._put(live, pool, snapshot)
             timings.steps["fit"] = (time.perf_counter() - began) * 1e3
-            self._studies.learned(lambda: self._untested(live))
+            self._studies.learned(lambda: self._untested(live), first=first)
 
     def boxed(self, push: QueryPush, live: LiveModel, snapshot: Snapshot) -> QueryPush:
         """The list, with suggested boxes for the images in which the detector has found any so far."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 from shared.images.opening import ImageLimits
 from shared.tasks.detection import Box, Boxes
+from shared.wire.queries import Query, QueryPush
+from tests.disks import no_room
 from tests.trainer.logs import LOG, entry
 from tests.trainer.scenes import objects, scene, scenes
 from trainer.detection.feature_maps import FeatureMaps
@@ -322,10 +326,63 @@ def test_the_first_boxes_are_sent_as_soon_as_some_images_have_them(opened) -> No
     pictures = detector.pictures
     assert all(pictures.maps.has_plain(pictures.hash_of(each)) for each in studies._listed)
     assert taught(detector, lessons(*range(5)))
-    studies.learned(lambda: [14, 15])  # an evaluation can wait until the next round
+    studies.learned(lambda: [14, 15], first=True)  # an evaluation can wait until the next round
     assert studies.due(lambda: [14, 15]) == "look"
     assert studies.look(lambda: True)
     assert 0 < len(pictures.unseen(detector.detector, studies._listed)) < 9
+    studies._listed = []
+    assert studies.due(lambda: None) is None
+    studies.learned(lambda: [14, 15], first=False)
+    assert studies.due(lambda: None) == "measure"
+
+
+def test_the_maps_of_the_next_images_are_computed_again_for_another_canvas(opened) -> None:
+    detector = opened()
+    studies, pictures = Studies(detector), detector.pictures
+    studies._listed = [5, 6]
+    for labeled, size in ((lessons(0), 96), ({0: Boxes([Box(1, 3, 5, 5, 5)])}, 128)):
+        detector.prepare(LOG, labeled, held_out=(), classes=(1, 2))
+        assert pictures.maps.pyramid.size == size
+        while studies.due(lambda: None) == "look":
+            assert not studies.look(never)
+        assert all(pictures.maps.has_plain(pictures.hash_of(each)) for each in studies._listed)
+
+
+def test_a_list_is_sent_though_a_disk_is_full(opened) -> None:
+    detector = opened()
+    assert taught(detector, lessons(*range(5)))
+    studies = Studies(detector)
+    queries = [Query(image_id=each) for each in range(5, 10)]
+    said = {"id": uuid4(), "log_id": LOG, "model_version": "one", "acked_seq": 1, "strategy": "random"}
+    with no_room():
+        studies.asked(QueryPush(**said, queries=queries))
+        assert studies.due(lambda: None) == "look"
+        with pytest.raises(OSError, match=r"."):  # the loop tells of it
+            studies.look(never)
+    assert studies.look(never)
+
+
+def test_maps_are_opened_once_whoever_needs_them_first(opened, monkeypatch) -> None:
+    pictures, times = opened().pictures, []
+
+    def slowly(read, size):
+        times.append(size)
+        time.sleep(0.05)
+        return object()
+
+    monkeypatch.setattr(pictures, "_open_maps", slowly)
+    with ThreadPoolExecutor(2) as threads:
+        assert len(set(threads.map(pictures.maps_of, [96, 96]))) == 1
+    assert times == [96]
+
+
+def test_its_version_is_told_while_it_is_forgotten(opened, monkeypatch) -> None:
+    detector = opened()
+    assert taught(detector, lessons(*range(5)))
+    version, states = detector.version, iter([detector._state])
+    monkeypatch.setattr(LiveDetector, "_state", property(lambda _: next(states, None)), raising=False)
+    assert detector.version == version
+    assert detector.version == ""
 
 
 def test_images_beyond_the_sample_are_not_due_forever(opened, monkeypatch) -> None:
