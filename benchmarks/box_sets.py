@@ -27,7 +27,7 @@ SPLIT = 12_345
 """Seed of the held-out third."""
 SCENES = 240
 SMALL = (12, 36)
-"""Pixels of small digits."""
+"""Least and most pixels of the side of a small digit."""
 WIDTH, HEIGHT = 480, 360
 """Pixels of a scene."""
 SKIN = 25
@@ -75,8 +75,8 @@ def coco(folder: Path) -> Data:
 
 
 def digits(count: int = SCENES, seed: int = 0, sides: tuple[int, int] = (24, 120)) -> Data:
-    """Two to eight of scikit-learn's digits of 24 to 120 pixels on a ground of blots, some hiding a corner of another;
-    every tenth scene is empty."""
+    """Two to eight of scikit-learn's digits on a ground of blots, some hiding a corner of another; every tenth scene is
+    empty. `sides` are the least and most pixels of a digit."""
     found, draws = load_digits(), np.random.default_rng(seed)
     composed = _Composed({digit: str(digit) for digit in range(10)})
     for number in range(count):

@@ -164,7 +164,7 @@ def chosen(asked: argparse.Namespace) -> Data:
 
 
 def canvas(data: Data, examples: Sequence[Example]) -> int:
-    """The canvas that a project with these labeled images uses."""
+    """The side of the canvas, in pixels, that a project with these labeled images uses."""
 
     def sizes(numbers: Sequence[int]) -> dict[int, tuple[int, int]]:
         return {each: dimensions(data.read(examples[each].sha256), LIMITS) for each in numbers}

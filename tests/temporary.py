@@ -15,10 +15,12 @@ from pathlib import Path
 
 import psutil
 
+from shared.processes import is_alive
+
 MEMORY = Path("/dev/shm")  # Linux has it; containers often have a small one
 NAME = "flywheel-files-"  # then the id of the process that runs the tests
 ROOM_BYTES = 2 << 30
-"""A run needs less than a tenth of it, because a test that passes leaves no file. The rest is for what else runs."""
+"""A run needs less than a tenth of it, because tests that pass leave no files. The rest is for everything else."""
 
 _kept = False
 
@@ -43,7 +45,7 @@ def remove_left(folder: Path, name: str) -> None:
     """Remove what runs that were killed have left in `folder`: folders called `name` and the id of their process."""
     for left in folder.glob(f"{name}*"):
         owner = left.name.removeprefix(name).partition("-")[0]
-        if owner.isdecimal() and not _runs(int(owner)):
+        if owner.isdecimal() and not is_alive(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
 
 
@@ -60,13 +62,3 @@ def _has_room(folder: Path) -> bool:
     runs_programs = not disk.f_flag & os.ST_NOEXEC  # tests write some, and containers may refuse to run them there
     room = min(disk.f_bavail * disk.f_frsize, psutil.virtual_memory().available)
     return runs_programs and room >= ROOM_BYTES
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True

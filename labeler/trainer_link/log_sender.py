@@ -1,10 +1,10 @@
 """The log sender: one thread that keeps the trainer's copy of the log up to date and knows the trainer's status.
 
 Both sides only need to agree on how much of the log the trainer has. The trainer reports it, so it is never stored
-here. A full buffer is sent at once, a partly filled one after `buffer_seconds`, or at once while the trainer wants
-each label. Failed requests are retried with growing pauses (up to five seconds), and annotators never wait for them.
-The thread reads the trainer's status about once a second. So it notices a trainer that lost its copy or follows another
-workspace, even while nobody labels.
+here. A full buffer is sent at once, and a partly filled one after `buffer_seconds`. While the trainer wants each label
+or stops, every row is sent at once. Failed requests are retried with growing pauses (up to five seconds), and
+annotators never wait for them. The thread reads the trainer's status about once a second. So it notices a trainer that
+lost its copy or follows another workspace, even while nobody labels.
 
 One lock guards every field that changes. It is taken after the store's lock, and never held during a request.
 """
@@ -69,7 +69,7 @@ class LogSender:
         self._wanted_seq = 0  # send rows up to here without waiting for more
         self._asked = 0  # number of requests for an immediate turn
         self._failures = 0
-        self._chance = random.Random()  # its own: whoever seeds Python's must find it as it was
+        self._chance = random.Random()  # not Python's shared one, whose sequence belongs to whoever seeds it
         self._not_before = 0.0
         self._next_poll = 0.0
         self._error: str | None = None
@@ -209,9 +209,8 @@ class LogSender:
         if self._status is None:  # the trainer was offline: read its status first
             return float("inf")
         pending = self._log.last_seq - self._sent_seq
-        eager = self._status.state == "stopping" or self._status.wants_each
-        full = pending >= self._settings.buffer_size or (pending > 0 and eager)
-        if self._force or full or self._sent_seq < self._wanted_seq:
+        enough = 1 if self._status.wants_each or self._status.state == "stopping" else self._settings.buffer_size
+        if self._force or pending >= enough or self._sent_seq < self._wanted_seq:
             return float("-inf")  # at once; `now` would be later than the time it is compared with
         due = float("inf")
         if pending > 0:

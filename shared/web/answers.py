@@ -161,7 +161,7 @@ def refused(request: Request, status: int, detail: str, **fields: Any) -> JSONRe
 
 
 def declared(api: FastAPI, route: APIRoute) -> set[int]:
-    """The refusals that the schema declares for a route in it. To make the schema itself takes a third of a second."""
+    """The refusals that the schema declares for a route in it. Making the schema would take a third of a second."""
     said = route.openapi_extra or {}
     has_body = route.body_field is not None or "requestBody" in said
     reads = has_body or "parameters" in said or _has_parameters(route.dependant)
@@ -214,8 +214,8 @@ def complete(schema: dict[str, Any], everywhere_but: Mapping[int, Collection[str
 def _meanings(
     path: str, own: set[int], everywhere_but: Mapping[int, Collection[str]], *, has_body: bool, reads: bool
 ) -> dict[int, str]:
-    """The refusals of a route and what each means. `own`: the statuses that it names; `reads`: it has a body or
-    parameters."""
+    """Status → meaning of each refusal of a route. `own`: the statuses that it names; `reads`: whether it has a body
+    or parameters."""
     own = own | {status for status, others in everywhere_but.items() if path not in others}
     if "{" in path:
         own.add(404)

@@ -208,8 +208,7 @@ def test_stop_leads_to_finish_even_if_labels_arrive_meanwhile(pair: Services, pa
     page.wait_for_timeout(5500)  # from now on, the page is redrawn at once
     delays = True
     page.get_by_test_id("stop").click()
-    while pair.status()["state"] != "stopped":
-        page.wait_for_timeout(100)  # messages pass meanwhile
+    wait_for(lambda: page.wait_for_timeout(100) or pair.status()["state"] == "stopped")  # messages pass meanwhile
     pair.label(1)
     page.wait_for_timeout(1500)
     delays = False

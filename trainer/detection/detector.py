@@ -43,7 +43,8 @@ from trainer.detection.regions import (
 CLASSIFIED = 600
 """Number of points whose boxes are read (`regions`): those that most likely see an object. Others hardly see any."""
 REGIONS = ("regions", "edges", "tightness", "fine_edges")
-"""Linear functions of the features of boxes (`regions`). A detector may lack each of them."""
+"""Names of the linear functions of the features of boxes (`regions`), as fields and in files. A detector may lack each.
+"""
 FIRST_THRESHOLD = 0.5
 """Default threshold for the worth of a suggestion, used until enough answers suggest a better one."""
 

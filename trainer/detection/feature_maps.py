@@ -1,10 +1,11 @@
 """The feature maps of images: computed once, kept on disk, and found by the content hash of the image.
 
 A labeled image has VIEWS views, from which the detector learns. Any other image has only its plain view, in which boxes
-are detected. A view takes 282 kB as float16, so a labeled image takes 2.3 MB. Files are memory-mapped: frequently used
-maps stay in the system's file cache, which shrinks when memory is needed, so this process holds only the maps of one
-batch. The folder holds at most `most_bytes`: the least recently used maps are deleted first and computed again when
-needed. A damaged file counts as missing. Files are written atomically.
+are detected. On a canvas of 320 pixels, a view takes 282 kB as float16, so a labeled image takes 2.3 MB. Files are
+memory-mapped: frequently used maps stay in the system's file cache, which shrinks when memory is needed, so this
+process holds only the maps of one batch. The maps of one network and canvas take at most `most_bytes`: the least
+recently used ones are deleted first and computed again when needed. A damaged file counts as missing. Files are written
+atomically.
 
 This module knows no labels: a view depends only on the hash of the image, and boxes are placed on it later.
 """
@@ -33,7 +34,7 @@ from trainer.detection.pyramid import Maps, Pyramid
 VIEWS = 8
 """Views of a labeled image: the plain one, and seven zoomed, shifted, mirrored and recoloured ones."""
 MOST_BYTES = 4 * 10**9
-"""Default size limit of the folder: enough for 1,700 labeled images, or 14,000 plain views."""
+"""Default size limit of these files: at 320 pixels, enough for 1,700 labeled images, or 14,000 plain views."""
 COLOUR = 0.25
 """A view's brightness, contrast and saturation change by at most this share."""
 DEFINITION = 1

@@ -58,8 +58,8 @@ def fit(
     Training continues from `previous`, unless that belongs to another frozen network. Missing feature maps are
     computed. An image that cannot be read is skipped. `classes` are the project's classes; the default is those of
     `previous` and of the examples. A new class gets its own weights, and a removed class loses them. If `should_stop`
-    returns True, the result is what was learned until then. `head_only` leaves out what reads the features inside
-    boxes. The result is only good for training it further.
+    returns True, the result is what was learned until then; a first detector takes one step all the same. `head_only`
+    leaves out what reads the features inside boxes: the result is there to be trained further, not to detect.
 
     Raises ValueError if the examples contain no box, and OSError if maps cannot be written.
     """
@@ -83,7 +83,7 @@ def fit(
     elif previous is not None and previous.classes.tolist() == ids.tolist():
         regions = previous.regions
     for made in range(steps):
-        begins = bare and not made  # a first detector takes one step at least, or the fits above would be lost
+        begins = bare and not made  # without any step, the caller would throw away the fits above
         if (should_stop() and not begins) or not session.step():
             break
     threshold = previous.threshold if previous is not None else FIRST_THRESHOLD

@@ -44,7 +44,7 @@ FARTHEST = 0.25
 FINE_BINS = 8
 """Samples along a side of the finer grid."""
 REACH = 1.4
-"""Width of the finer grid, as a multiple of the width of the box. Its height is as large a multiple of the height."""
+"""Width and height of the finer grid, as a multiple of those of the box."""
 LEAST_OBJECT = 0.2
 """The finer grid only moves boxes that show an object with at least this probability."""
 MOST_MOVED = 300
@@ -97,7 +97,7 @@ class RegionEdges(_Linear):
 
 
 class RegionFineEdges(RegionEdges):
-    """The same with features (B, P, D) on the finer grid."""
+    """The same, from features (B, P, D) on the finer grid."""
 
     @staticmethod
     def parts_of(channels: Sequence[int]) -> tuple[int, ...]:
@@ -141,8 +141,8 @@ def refined(
     edges: RegionFineEdges,
     most: int = MOST_MOVED,
 ) -> torch.Tensor:
-    """Corners (B, P, 4), of which `edges` has moved those that may show an object by their scores (B, P, K). At most
-    `most` boxes of an image are moved.
+    """Move the boxes with these `corners` (B, P, 4) that may show an object, as their `scores` (B, P, K) tell: at most
+    `most` boxes of an image. Returns all corners (B, P, 4). The canvas has `size` pixels a side.
     """
     likely, best = scores.sum(dim=2).topk(min(most, scores.shape[1]), dim=1)
     places = best[..., None].expand(-1, -1, 4)
@@ -168,12 +168,14 @@ def inside(levels: Sequence[torch.Tensor], corners: torch.Tensor, size: int) -> 
 
 
 def around(levels: Sequence[torch.Tensor], corners: torch.Tensor, size: int) -> torch.Tensor:
-    """The features (B, P, D) on the finer grid of these boxes."""
+    """The features (B, P, D) on the finer grid around boxes with these corners (B, P, 4) on a canvas of `size`
+    pixels."""
     beyond = (REACH - 1) / 2 * (corners[..., 2:] - corners[..., :2])
     return _sampled(levels[0], corners + torch.cat([-beyond, beyond], dim=-1), size, FINE_BINS)
 
 
 def _sampled(level: torch.Tensor, corners: torch.Tensor, size: int, bins: int) -> torch.Tensor:
+    """Features (B, P, C · bins²) of a level (B, C, H, W), on a grid of bins × bins points in each box."""
     along = (torch.arange(bins, dtype=corners.dtype, device=corners.device) + 0.5) / bins
     x = corners[..., 0:1] + (corners[..., 2:3] - corners[..., 0:1]) * along  # (B, P, bins)
     y = corners[..., 1:2] + (corners[..., 3:4] - corners[..., 1:2]) * along
@@ -205,7 +207,7 @@ def lengths(channels: Sequence[int]) -> tuple[int, ...]:
 
 
 def fine_lengths(channels: Sequence[int]) -> tuple[int, ...]:
-    """Number of features on the finer grid."""
+    """Number of features on the finer grid, as one part."""
     return (channels[0] * FINE_BINS * FINE_BINS,)
 
 

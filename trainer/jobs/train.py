@@ -127,7 +127,7 @@ def run(work: Work) -> dict[str, Any]:
     device, watch, pace = device_named(work.settings.device), Stopwatch(work.folder), Pace()
 
     def show(step: Step) -> None:
-        left = pace.left(step.total - step.done) if step.done else None  # from the second on: the first takes long
+        left = pace.left(step.total - step.done) if step.done else None  # without the first step, which takes long
         work.tell(step.done, step.total, step.message, seconds_left=left, **step.metrics)
 
     checkpoint = work.folder / "checkpoint.safetensors"

@@ -32,11 +32,11 @@ from trainer.learners.sigmoid_head import Sigmoids
 from trainer.threads import one_thread
 
 FEW_LABELS = 100
-"""Labels up to which a head learns from its teacher alone."""
+"""Labels up to which a head learns only from the teacher that sees neighbours."""
 PER_CLASS = 15
 """Labels per class up to which it does so, if these are more."""
 FEW_AT_MOST = 500
-"""Labels beyond which it never learns from the teacher alone."""
+"""Labels beyond which it never learns from that teacher alone."""
 MOST_LABELS = 1_000
 """Labels from which on there is no teacher, so that a fit stays quick. Up to here, all labels are landmarks."""
 DOUBT = 10.0
@@ -52,6 +52,7 @@ STEADIER = 1e-3
 FADES_FROM = 500
 """Labels from which on less and less is learned from any teacher, until MOST_LABELS."""
 NOTHING = 1e-12
+"""Minimum of variances and lengths that are divided by."""
 
 
 AnyHead = TypeVar("AnyHead", Head, Sigmoids)
@@ -111,13 +112,13 @@ def taught(
     part: float = 1.0,
     among_pupils: NDArray[np.float64] | None = None,
 ) -> AnyHead:
-    """A head that learns a teacher's predictions of the rows `labeled` (n, D) and the unlabeled rows `pupils` (m, D).
+    """A head that learns teachers' predictions of the rows `labeled` (n, D) and the unlabeled rows `pupils` (m, D).
 
     `coordinates` (n + m, d) are the diffusion coordinates of both, of unit length. `fit` fits a teacher on rows of the
-    labeled images (n, any width). What a first teacher says of all rows gives the metric of a second one, see
-    `within_classes`. The head learns `part` of the second one, and otherwise from a third one in the same metric that
-    sees no neighbours. `among_pupils` is the kernel (m, m) of the pupils, where it is known. Raises ValueError like
-    `fit_head`.
+    labeled images (n, any width). The predictions of a first teacher for all rows give the space of a second one, see
+    `within_classes`. `part` of the head's function comes from the second teacher. The rest comes from a third one in
+    the same space, which sees no neighbours. `among_pupils` is the kernel (m, m) of the pupils, if it is known. Raises
+    ValueError like `fit_head`.
     """
     landmarks, count = np.concatenate([labeled, pupils]), len(labeled)
     with one_thread():
@@ -146,8 +147,8 @@ def within_classes(rows: Matrix, beliefs: Matrix) -> Matrix:
 
     `beliefs` (n, K) are the probabilities of their classes. A linear regression on them explains a part of each row.
     The rest is how images of one class differ. Distances become the Mahalanobis distances of this rest, so that
-    directions in which such images differ much count less. Its covariance is shrunk by half towards that of equal
-    variances (Ledoit and Wolf 2004 derive such a share; a fixed one does as well here).
+    directions in which such images differ much count less. The covariance of the rest is shrunk by half towards equal
+    variances (Ledoit and Wolf 2004 derive the best share from the rows; a fixed one does as well here).
     """
     exact = rows.astype(np.float64)
     known = np.hstack([np.ones((len(rows), 1)), beliefs])

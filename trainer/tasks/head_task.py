@@ -39,7 +39,7 @@ class HeadTask(Task):
 
     @abstractmethod
     def fit_teacher(self, rows: Matrix, targets: Targets, seed: int) -> Any:
-        """Fit a head like the learner's on rows of a teacher, which have another width."""
+        """Fit a head like the learner's on the rows of a teacher, which may have another width than the learner's."""
 
     def fit(
         self,

@@ -202,7 +202,7 @@ def main() -> int:
 
 
 def in_one_line(error: BaseException) -> str:
-    """What went wrong. PyTorch wraps an error into pages of advice, whose last line says nothing: the cause does."""
+    """What went wrong: the cause, because PyTorch wraps it into pages of advice, whose last line does not say it."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()

@@ -21,7 +21,6 @@ from labeler.trainer_link.advice import sentence
 from labeler.ui.parts import wording
 from labeler.ui.parts.palette import DARK, FIRST, INK, LIGHT
 from labeler.ui.parts.scripts import UNMOUNTED, loader
-from labeler.ui.parts.wording import plain
 from shared.images.finding import NO_IMAGES
 from shared.settings.services import LabelerSettings
 from shared.tasks.registry import task_named
@@ -30,7 +29,7 @@ from shared.wire.project import Project
 
 FOLDER = Path(__file__).parents[1]
 Press = Literal["pause", "resume", "stop"]
-PRESSED, PROBLEM, SERVED = "pressed", "press problem", "served press"  # session keys: what the last press did
+PRESSED, PROBLEM, SERVED = "pressed", "press problem", "served press"  # session keys: what became of the last press
 CHOSEN = "chosen on the map"  # session key
 NOBODY = "me"  # annotator without a name
 BAR = "bar"  # session key under which Streamlit keeps the bar's values
@@ -78,7 +77,8 @@ def chart(project: Project) -> list[int]:
 
 
 def _choose() -> None:
-    """Keep what was chosen until the page is drawn: this drawing may end early, and the next one does not see it."""
+    """Keep what was chosen until the page is drawn: a drawing may be cut short, and Streamlit tells the next one
+    nothing of it."""
     st.session_state[CHOSEN] = st.session_state["chart"]["chosen"]
 
 
@@ -135,8 +135,8 @@ def shortcuts(keys: dict[str, str], shifted: dict[str, str]) -> None:
 def bar(*, asks: bool) -> Press | None:
     """Mount the bar; returns the pressed button, once. `asks`: whether it has a field for the annotator's name.
 
-    Streamlit loses a press if another redraw comes at the wrong moment. So the bar numbers each press, and repeats it
-    until it hears that the number was served.
+    Streamlit may lose a press if another redraw comes at the same moment. So the bar numbers each press, and repeats it
+    until it hears that this number was served.
     """
     current = service.current()
     _BAR(
@@ -154,7 +154,7 @@ def bar(*, asks: bool) -> Press | None:
         on_pressed_change=_press,
     )
     if problem := st.session_state.pop(PROBLEM, None):
-        st.toast(plain(problem), icon=":material/error:")
+        st.toast(wording.plain(problem), icon=":material/error:")
     pressed: Press | None = st.session_state.pop(PRESSED, None)
     return pressed
 

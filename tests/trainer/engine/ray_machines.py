@@ -102,5 +102,6 @@ def until(true: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait for something to become true."""
     began = time.monotonic()
     while not true():
-        assert time.monotonic() - began < patience(seconds), f"It did not happen in {seconds:.0f} s."
+        waited = time.monotonic() - began
+        assert waited < patience(seconds), f"It did not happen in {waited:.0f} s."
         time.sleep(0.1)
