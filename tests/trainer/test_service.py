@@ -78,10 +78,9 @@ def test_rows_that_a_full_disk_cannot_save_are_refused_and_accepted_later(client
     teach(client, range(12))
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
     wait_for(lambda: client.get("/status").json()["embedding"]["done"] == 60)
-    wait_for(lambda: (pool := trainer.loop.live.pool) and not pool.changed_since(*trainer.loop._ranked))  # last round
-    assert (
-        client.post("/models", json={"name": "before"}).status_code == 200
-    )  # that round has ended: nothing is written
+    wait_for(lambda: (pool := trainer.loop.live.pool) and not pool.changed_since(*trainer.loop._ranked))
+    # A version is saved between two rounds. So the last round has ended, and nothing is being written.
+    assert client.post("/models", json={"name": "before"}).status_code == 200
     more = batch(label_rows([(image, truth(image)) for image in range(12, 20)], after=14), catalog=60)
     with no_room():
         refused = client.post("/annotations", json=more.model_dump(mode="json"))

@@ -57,7 +57,7 @@ def test_removed_images_keep_their_rows_and_are_not_shown(steps, dim):
             )
             rows |= {each: each % 100.0 for each in fresh}
             here |= set(ids)
-        assert before[0].tolist() == shown  # what a reader holds stays
+        assert before[0].tolist() == shown  # what a reader holds does not change
         assert np.asarray(before[1]).tolist() == [[rows[each]] * dim for each in shown]
         assert matrix.ids.tolist() == list(rows)
         assert matrix.row_of == {each: row for row, each in enumerate(rows) if each in here}

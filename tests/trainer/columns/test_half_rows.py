@@ -37,7 +37,7 @@ def test_large_pools_keep_rows_to_eleven_bits(tmp_path_factory, counts):
         expected = np.concatenate([expected, rows_of(count, seed)])
     found = store.first(len(expected))
     assert isinstance(found, HalfRows) == (len(expected) > 20)
-    for view, then in [*views, (found, expected)]:  # what a reader holds stays
+    for view, then in [*views, (found, expected)]:  # what a reader holds does not change
         np.testing.assert_allclose(view[:], then, rtol=2**-11, atol=1e-7)
         assert view[:].dtype == np.float32
 

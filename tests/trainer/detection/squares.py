@@ -34,7 +34,7 @@ class Tiny(nn.Module):
                     nn.Sequential(nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2)),
                 ]
             )
-        for stage in self.stages:  # the first six of each stage are the colours and their opposites
+        for stage in self.stages:  # its first six channels are the colours and their opposites
             layer = next(each for each in stage.modules() if isinstance(each, nn.Conv2d))
             for i in range(6):
                 weight = torch.zeros_like(layer.weight[i])

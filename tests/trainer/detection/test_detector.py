@@ -118,7 +118,7 @@ def test_it_finds_squares_in_new_pictures(learned):
 
 def test_several_pictures_at_once_give_the_boxes_of_each(learned):
     album, maps, _, detector = learned
-    assert detector.fine_edges is not None  # how many boxes of a picture it moves depends on the others
+    assert detector.fine_edges is not None  # it looks at as many boxes in each as in the fullest
     views = [maps.plain(album.squares(seed, most=seed % 3).sha256) for seed in range(100, 104)]
     for together, alone in zip(detector.detect_all(views), map(detector.detect, views), strict=True):
         together, alone = together.above(0.1), alone.above(0.1)

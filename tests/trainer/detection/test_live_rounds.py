@@ -35,7 +35,7 @@ def test_a_large_import_is_learned_a_round_at_a_time(tmp_path, monkeypatch):
     assert live.learn(1, lambda: False)
     assert len(list(tmp_path.rglob("*-views.safetensors"))) == LEAST_IMAGES
     assert live.detector is not None
-    assert live.due  # the others
+    assert live.due  # the other images wait
 
     monkeypatch.setattr(live_detector, "VIEW_SECONDS", 60.0)
     assert live.learn(1, lambda: False)

@@ -37,7 +37,7 @@ def levels(image: torch.Tensor) -> list[torch.Tensor]:
 
 def test_the_features_of_a_box_do_not_depend_on_its_place_and_size() -> None:
     canvas = torch.zeros(1, 2, 192, 192)
-    for x, side in ((0, 64), (64, 128)):  # the left half of each box is white, and its upper half has the second colour
+    for x, side in ((0, 64), (64, 128)):  # left half: first colour; upper half: second colour
         canvas[0, 0, x : x + side, x : x + side // 2] = 1
         canvas[0, 1, x : x + side // 2, x : x + side] = 1
     corners = torch.tensor([[[0.0, 0, 64, 64], [64, 64, 192, 192]]])
@@ -63,7 +63,7 @@ def test_the_classes_share_the_score_of_the_object() -> None:
     logits, corners = torch.tensor([[[0.0, 0.0], [-9.0, -9.0]]]), torch.tensor([[[0.0, 0, 32, 32]] * 2])
     features = inside(levels(torch.ones(1, 2, 64, 64)), corners, 64)
     seen, nothing = RegionClasses(tensors, CHANNELS)(features, logits)[0]
-    assert seen.sum().item() == pytest.approx(0.75)  # one of two classes, each with a score of a half
+    assert seen.sum().item() == pytest.approx(0.75)  # any of two classes with a score of a half each
     assert seen[1] > 0.7
     assert nothing.max() < 0.001
 
@@ -141,7 +141,7 @@ def test_the_sides_of_a_loose_box_move_to_the_edges_of_its_object(tmp_path: Path
 
 def test_the_finer_grid_reaches_beyond_the_box() -> None:
     canvas = torch.zeros(1, 2, 320, 320)
-    canvas[0, 0, :, 240:] = 1  # white right of the box
+    canvas[0, 0, :, 240:] = 1  # white, right of the box
     corners = torch.tensor([[[80.0, 80, 240, 240]]])
     on_finer = around(levels(canvas), corners, 320).reshape(2, 8, 8)
     assert on_finer[0, :, -1].tolist() == pytest.approx([1.0] * 8)
@@ -209,7 +209,7 @@ def test_a_box_of_an_object_is_told_from_a_loose_one_and_from_a_lookalike_that_n
         red = both.labels == RED
         return Example(both.sha256, both.boxes[red], both.labels[red]), both
 
-    detector = fit([red_alone(seed)[1] for seed in range(4)], maps, steps=30)  # finds blue squares, too
+    detector = fit([red_alone(seed)[1] for seed in range(4)], maps, steps=30)  # it finds blue squares, too
     tensors = fit_tightness([red_alone(seed)[0] for seed in range(8)], maps, {RED: 0}, 0, detector)
     assert tensors is not None
     tightness, said = RegionTightness(tensors, maps.pyramid.channels), []
@@ -257,7 +257,7 @@ def test_it_is_saved_with_the_detector_and_another_structure_is_refused(tmp_path
     view = maps.plain(examples[0].sha256)
     assert Detector.of_tensors(tensors, **how).detect(view).scores.tolist() == detector.detect(view).scores.tolist()
     earlier = {name: each for name, each in tensors.items() if not name.startswith(NEWER)}
-    before = Detector.of_tensors(earlier, **how)  # a version of before
+    before = Detector.of_tensors(earlier, **how)  # as an earlier release saved it
     assert (before.region_classes, before.region_edges, before.region_tightness) == (None, None, None)
     assert before.region_fine_edges is None
     before.detect(view)

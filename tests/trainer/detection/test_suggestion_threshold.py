@@ -67,7 +67,7 @@ def test_it_begins_at_one_half_and_follows_the_answers():
         max_size=8,
     )
 )
-@example([([], []), ([], []), ([(0, 1, 0.95)], [])])  # 0.95 is a little less as float32
+@example([([], []), ([], []), ([(0, 1, 0.95)], [])])  # as float32, 0.95 is a little smaller
 def test_suggestions_would_never_have_cost_more_than_they_saved(images):
     last = [judged(*each) for each in images]
     threshold = least_costly(last)

@@ -30,13 +30,13 @@ def test_auto_takes_pixels_for_images_as_small_as_digits(photos: Photos, opened:
     entries = photos.add(6)  # 20 × 10 pixels
     embedder = opened(model_fn="", backbone="auto", input_size=0)
     assert (embedder.key, embedder.resolved, embedder.banner) == ("auto", None, None)
-    assert embedder.step(entries, more_coming=True) == []  # more may come that are larger
+    assert embedder.step(entries, more_coming=True) == []  # larger ones may follow
     assert settled(embedder, entries) == entries
     assert embedder.resolved is not None
     assert embedder.resolved.name == "pixels"
-    assert embedder.banner is None  # nothing to warn of: they are right for such images
+    assert embedder.banner is None  # no warning: pixels suit such images
     again = opened(model_fn="", backbone="auto", input_size=0)
-    assert again.key == embedder.key  # at once: what was small before is small
+    assert again.key == embedder.key  # at once: it remembers that the images are small
     assert again.banner is None
 
 
@@ -75,5 +75,5 @@ def test_auto_takes_a_network_for_photos_and_remembers_it(
     settings = TrainerSettings.load(command_line={"device": "cpu", "input_size": 32})[0]
     given = Embedder(settings, tmp_path / "embeddings", photos.fetch, remembered=embedder.resolved)
     assert given.resolved == embedder.resolved
-    assert recall(tmp_path / "embeddings") == (embedder.resolved, False)  # a job beside finds it there
+    assert recall(tmp_path / "embeddings") == (embedder.resolved, False)  # for a job in another process
     given.close()

@@ -210,7 +210,7 @@ def test_pixels_without_two_readable_train_images_goes_on_waiting(photos: Photos
     (photos.root / "1.png").unlink()
     embedder = opened(model_fn="", backbone="pixels")
     assert embedder.step(entries, more_coming=True) == []
-    assert embedder.lacks is None  # others are on their way
+    assert embedder.lacks is None  # more images may come
     assert embedder.step(entries, more_coming=False) == []
     assert embedder.backbone is None
     assert "There is only one train image" in (embedder.progress(2).lacks or "")

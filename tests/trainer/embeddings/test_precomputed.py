@@ -61,7 +61,7 @@ def test_a_bare_file_name_is_enough_if_it_is_unique(tmp_path, images):
     own = load(named(tmp_path / "v.npz", ["2.png", "b.png"]), images)
     assert own.vectors(["a/2.png", "b.png"]).tolist() == [[0], [1]]
     (images / "c").mkdir()
-    Image.new("RGB", (4, 4)).save(images / "c" / "b.png")  # not the one in the folder itself, which is meant
+    Image.new("RGB", (4, 4)).save(images / "c" / "b.png")  # the file means b.png in the folder itself
     assert not load(tmp_path / "v.npz", images).has("c/b.png")
     Image.new("RGB", (4, 4)).save(images / "c" / "2.png")
     with pytest.raises(SettingsError, match=r"'2\.png', which may be 'a/2.png' or 'c/2.png'"):

@@ -34,7 +34,7 @@ def test_kept_values_equal_those_of_the_graph_however_many_images_are_labeled(di
     rows = pool.train.rows
     around = Neighbourhood.of(rows, seed=0)
     kept = Pupils(around, rows)
-    for count in (0, 3, 40, 120, 20):  # labels that were nodes at the front
+    for count in (0, 3, 40, 120, 20):  # the first nodes of the graph are labeled
         labeled = np.sort(around.nodes[:count])
         found, coordinates, gram = kept.of(count, len(rows), without=labeled)
         expected = rows[around.pupils(count, len(rows), without=labeled)]

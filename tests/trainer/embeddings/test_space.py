@@ -62,7 +62,7 @@ def test_in_a_large_pool_that_grows_the_late_images_wait_for_a_pause(pool, monke
         pool.add([entry(i) for i in range(start, start + 4)], complete=True)
         if len(pool) > 50:
             versions.add(pool.version)
-    assert len(versions) <= 3  # at 50, and each time their number has doubled
+    assert len(versions) <= 3  # a new one whenever their number has doubled
     assert not pool.due
     monkeypatch.setattr(space, "PAUSE_SECONDS", 0.0)
     assert pool.due
@@ -113,7 +113,7 @@ def test_in_a_large_pool_a_change_of_split_costs_what_it_changes(large, vectors)
     assert asked == [entry(3).sha256]
     assert held_out(pool, "test", {}).tolist() == list(range(10))
     pool.move([entry(i, split="test") for i in (11, 12)])
-    assert pool.version != before  # too many have changed by now
+    assert pool.version != before  # too many images have changed their split by now
     assert 11 not in pool.train.row_of
 
 
@@ -160,9 +160,9 @@ def test_in_a_large_pool_a_removal_costs_what_it_changes(large, vectors):
     assert not pool.has(np.array([3, 195])).any()
     assert not {3, 195} & {*pool.train.row_of, *pool.held.row_of, *pool.ids.tolist(), *pool.space().train.ids.tolist()}
     assert held_out(pool, "test", {}).tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9]
-    assert len(reader.train.ids) == 190  # what another thread reads stays
+    assert len(reader.train.ids) == 190  # what another thread reads does not change
     assert pool.space().removals != reader.removals
-    pool.add([entry(3)], complete=True)  # it is back, with its row
+    pool.add([entry(3)], complete=True)  # its row is back, too
     assert (pool.version, asked, pool.train.row_of[3]) == (before, [], row)
     assert pool.space().train.row_of[3] == row
     pool.drop(np.arange(20, 40))
@@ -178,7 +178,7 @@ def test_values_read_before_a_removal_are_not_kept_after_it(large, monkeypatch):
     def late(ids):
         monkeypatch.undo()
         monkeypatch.setattr(space, "LARGE", 100)
-        pool.drop(np.array([3]))  # by the loop, while another thread makes its space
+        pool.drop(np.array([3]))  # the loop drops it while another thread makes its space
         return splits_of(ids)
 
     monkeypatch.setattr(pool._images, "splits_of", late)
@@ -299,7 +299,7 @@ def test_a_space_stays_as_it_was_while_images_join(pool):
     pool.add([entry(i) for i in range(100)], complete=False)
     before = pool.space()
     rows = before.train.rows.copy()
-    for image_id in before.train.row_of:  # a reader at work while the loop takes in one after the other
+    for image_id in before.train.row_of:  # a reader iterates while the loop adds images
         pool.add([entry(100 + image_id)], complete=False)
         if pool.version != before.version:
             break
@@ -335,7 +335,7 @@ def test_labels_change_the_shares_of_blocks_without_another_look_at_the_vectors(
     np.testing.assert_allclose(pool.train.rows, pool.transform(raw[:300]), atol=1e-5)
     np.testing.assert_allclose(pool.held.rows, pool.transform(raw[300:]), atol=1e-5)
     assert pool.held.ids.tolist() == list(range(300, 320))
-    np.testing.assert_allclose(space.train.rows, space.projection.transform(raw[:300]), atol=1e-5)  # as it was
+    np.testing.assert_allclose(space.train.rows, space.projection.transform(raw[:300]), atol=1e-5)  # unchanged
 
 
 def test_learned_shares_outlive_a_rebuild_and_are_looked_at_again_after_a_tenth_more_labels(in_blocks):
@@ -345,7 +345,7 @@ def test_learned_shares_outlive_a_rebuild_and_are_looked_at_again_after_a_tenth_
     pool.move([entry(0, split="validation")])
     assert pool.projection.shares == learned
     version = pool.version
-    other = np.eye(4)[np.arange(60) % 4]  # which the vectors do not explain
+    other = np.eye(4)[np.arange(60) % 4]  # the vectors do not explain these
     pool.learn_shares(np.arange(60), other)
     assert pool.version == version
     pool.learn_shares(np.arange(66), np.eye(4)[np.arange(66) % 4])

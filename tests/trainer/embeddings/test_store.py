@@ -136,7 +136,7 @@ def test_every_acknowledged_vector_survives_kill_9(tmp_path: Path) -> None:
         process.wait()
         process.stdout.close()
         store = EmbeddingStore(tmp_path, 700)
-        assert len(store) >= int(told[-2])  # the last whole line
+        assert len(store) >= int(told[-2])  # the last line that it wrote whole
         found = store.read([hashed(n) for n in range(len(store))])
         assert (found == np.arange(len(store))[:, None] % 1000).all()
         store.close()

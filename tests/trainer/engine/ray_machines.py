@@ -62,7 +62,7 @@ class Machines:
 
     def kill(self) -> None:
         """End all of them at once, as when the power fails."""
-        self.freeze()  # so that none sees another one end, and cleans up
+        self.freeze()  # otherwise one would see another end, and clean up
         processes = self.processes()
         for each in processes:
             each.kill()

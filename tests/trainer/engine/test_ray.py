@@ -25,7 +25,7 @@ IMAGES, CLASSES = 80_000, 4
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Ray Client connection timed out:UserWarning"),
-    pytest.mark.filterwarnings(  # a thread of grpc, when Ray closes its channel
+    pytest.mark.filterwarnings(  # raised in a thread of gRPC when Ray closes its channel
         "ignore:(?s)Exception in thread.*Cannot monitor channel state:pytest.PytestUnhandledThreadExceptionWarning"
     ),
 ]
@@ -53,17 +53,17 @@ def engine(machine, photos):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in PRIVATE.items():
             patch.setenv(name, value)
-        from trainer.engine import ray_cluster, ray_engine  # Ray reads the environment when it is imported
+        from trainer.engine import ray_cluster, ray_engine  # imported here, because Ray then reads the environment
 
         patch.setattr(ray_cluster, "_machines", halves(ray_cluster._machines))
         patch.setattr(ray_engine, "PAUSES", (0.5,))
         settings = settings_with(engine="ray", ray_address=machine.address, images=str(photos.root))
-        found = ray_engine.RayEngine(settings, least=50_000)  # so that the workers compute in a round, too
+        found = ray_engine.RayEngine(settings, least=50_000)  # so few rows that the workers take part in a round
         found.start()
         assert "is away" in found.problem
         assert machine.address in found.problem
         machine.head()
-        assert listed(found)() == listed(LocalEngine())()  # the cluster takes seconds to start
+        assert listed(found)() == listed(LocalEngine())()  # computed here while the cluster starts, which takes seconds
         until(lambda: found.problem is None and len(found.machines) == 2, 180.0)
         yield found
         found.close()
@@ -136,7 +136,7 @@ def test_workers_embed_what_this_process_would_embed(engine, photos, tmp_path):
         assert len(of_workers) >= 16  # while they start, this process embeds the others
         photos.fetched.clear()
         embed(there, first + then)
-        assert set(photos.fetched) == {99}  # the one that no worker could read was looked at here
+        assert set(photos.fetched) == {99}  # no worker could read it, so this process tried
         hashes = [entry.sha256 for entry in first + then[:-1]]
         np.testing.assert_array_equal(there.read(hashes), here.read(hashes))
         assert there.problems == here.problems
@@ -154,7 +154,7 @@ def test_without_its_head_the_trainer_goes_on_alone(engine, machine, photos, tmp
     monkeypatch.setattr("trainer.engine.ray_cluster.ASK_SECONDS", 1.0)
     try:
         entries = photos.add(20, first=200)
-        until(lambda: len(embedder.step(entries, more_coming=False)) == 20)  # embedded here
+        until(lambda: len(embedder.step(entries, more_coming=False)) == 20)  # this process embeds them
     finally:
         embedder.close()
     assert "is away" in engine.problem

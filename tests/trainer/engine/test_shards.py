@@ -38,7 +38,7 @@ class InProcess:
         for worker, (_, method, pickled) in tickets:
             if worker in self.gone:
                 self.gone.remove(worker)
-                self.holders[worker] = RowHolder()  # as Ray starts it again
+                self.holders[worker] = RowHolder()  # as Ray does when it starts a worker again
                 raise Lost(worker)
             self.asked += method == "over"
             found.append(getattr(self.holders[worker], method)(*pickle.loads(pickled)))

@@ -68,7 +68,7 @@ def test_images_asked_without_a_label_count_as_seen(judged):
         still_open=rest,
     )
     unknown = accuracy(right[left], confidence[left], chance, still_open=rest)
-    assert known.value > unknown.value  # those that were seen were not easier than the rest
+    assert known.value > unknown.value  # with the hard ones, the images asked are no easier than the rest
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))

@@ -42,8 +42,7 @@ def test_what_is_suggested(boxes: list[tuple[int, int, int, int, int]], least: f
     worth = dict(zip(found.scores, worths(found.places, found.classes, found.scores), strict=True))
     assert all(worth[score] >= least for score in shown.scores)
     for place, score in zip(found.places, found.scores, strict=True):
-        if (
-            min(worth[better] for better in found.scores if better >= score) >= least
-        ):  # each is shown, or a better one is in its place
+        # A box of sufficient worth is shown, or a better one is in its place.
+        if min(worth[better] for better in found.scores if better >= score) >= least:
             better = shown.scores >= score
             assert (iou(place[None], shown.places[better]) >= SAME_PLACE).any()

@@ -96,7 +96,7 @@ def test_progress_goes_from_zero_towards_one():
     assert 0.9 < told[-1] < 1
 
 
-@settings(max_examples=40)  # each fits some thirty heads
+@settings(max_examples=40)  # each example fits some thirty heads
 @given(st.lists(st.integers(0, 3), max_size=14))
 def test_the_number_of_missing_labels_is_never_too_high(labels):
     """Adding that many labels of the right classes is enough; adding one fewer never is."""
@@ -126,4 +126,4 @@ def test_a_head_answers_each_fold_after_learning_from_the_others():
     assert {said[row] for row in np.flatnonzero(~judged)} == {None}
     wrong = truth.copy()
     wrong[21] = 6
-    assert task.says_out_of_fold(rows, wrong, fold, seed=0)[21] == 5  # by no label of its own
+    assert task.says_out_of_fold(rows, wrong, fold, seed=0)[21] == 5  # its own wrong label had no say

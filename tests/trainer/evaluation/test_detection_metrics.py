@@ -87,7 +87,7 @@ def test_weights_count_an_image_as_often_as_it_is_drawn() -> None:
     repeated = [truth[each] for each in some], [found[each] for each in some]
     weighed = mean_average_precision(truth, found, list(NAMES), times[None].astype(float), THRESHOLDS)
     alone = mean_average_precision(*repeated, list(NAMES), np.ones((1, len(some))), THRESHOLDS)
-    assert weighed[0] == pytest.approx(alone[0], abs=0.01)  # equal scores are ranked in another order
+    assert weighed[0] == pytest.approx(alone[0], abs=0.01)  # boxes with equal scores come in another order
 
 
 def test_the_interval_holds_the_value_of_many_more_images() -> None:

@@ -122,7 +122,7 @@ def course(n=400):
 def test_advice_needs_five_numbers_of_labels_and_a_hundred_test_labels():
     assert advise(course()[:4], []) is None
     assert advise(course(99), []) is None
-    assert advise([*course()[:4], *course()[3:4]], []) is None  # the same labels measured twice
+    assert advise([*course()[:4], *course()[3:4]], []) is None  # measured twice with the same labels
     assert advise(course()[:5], []) is not None
 
 

@@ -17,7 +17,7 @@ def test_similar_clusters_and_map_show_no_test_image(client):
     clusters = client.get("/clusters", params={"count": 2, "limit": 40}).json()["clusters"]
     shown = [image for cluster in clusters for image in cluster["image_ids"]]
     assert sorted(shown) == list(range(40))
-    asked = client.get("/map", params={"layout": "umap"}).json()  # whether umap-learn is installed here or not
+    asked = client.get("/map", params={"layout": "umap"}).json()  # works with umap-learn installed, and without
     assert (asked["layout"], asked["x"]) == ("pca", on_the_map["x"])
     assert asked["computing"] == ("umap" in asked["layouts"])
     assert asked["computing"] or "needs umap-learn" in asked["problem"]

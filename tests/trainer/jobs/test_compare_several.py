@@ -46,7 +46,7 @@ def test_the_version_that_finds_more_classes_wins():
     assert gain.value == pytest.approx(1 - found.base.macro_f1)
     assert 0 < gain.low <= gain.value <= gain.high
     assert found.candidate.accuracy is not None
-    assert found.candidate.accuracy.value == 1  # all classes of each image: nobody has a bag
+    assert found.candidate.accuracy.value == 1  # every class of every image is right; no image shows a bag
     back = compared(targets(images(HATS, SHOES)), right, no_shoes, NAMES, request())
     assert (back.decision, back.winner) == ("discard", "candidate")
 
@@ -77,7 +77,7 @@ def test_unknown_answers_favour_no_version():
     unknown = list(np.flatnonzero(SHOES))
     truth = targets(images(HATS, SHOES, unknown))
     found = compared(truth, answers(HATS, NOTHING), answers(HATS, SHOES, "candidate"), NAMES, request())
-    assert found.base.macro_f1 == found.candidate.macro_f1  # where shoes are known, neither says that there is one
+    assert found.base.macro_f1 == found.candidate.macro_f1  # no image with a known answer about shoes has any
     assert found.base.classes[1].support == 0
 
 

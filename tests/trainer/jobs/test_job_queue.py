@@ -53,11 +53,11 @@ def test_two_versions_are_compared_on_the_test_images(two, trainer):  # noqa: F8
     assert found["base"]["accuracy"]["value"] == found["candidate"]["accuracy"]["value"] == 1.0
     assert found["pairs"]["both_right"] == 20
     assert found["base"]["latency_ms"] > 0
-    assert found["looked_at"] == 40  # train images alone
+    assert found["looked_at"] == 40  # only train images
     assert found["decision"] == "update_model"  # it gains 0, and the required gain is 0
     assert two.get("/models").json()["promoted"] == "second"
     assert two.get("/jobs").json()["jobs"][0]["id"] == job["id"]
-    assert not (trainer.jobs.folder / job["id"] / "images.jsonl").exists()  # of a million images it is large
+    assert not (trainer.jobs.folder / job["id"] / "images.jsonl").exists()  # it would be large for a million images
 
 
 def test_a_job_waits_while_the_disk_is_full(tmp_path):
@@ -69,7 +69,7 @@ def test_a_job_waits_while_the_disk_is_full(tmp_path):
         jobs.start()
         wait_for(lambda: disk.trouble)
         assert jobs.get(job.id).state == "queued"
-    wait_for(lambda: jobs.get(job.id).attempts == 1)  # it is begun by itself
+    wait_for(lambda: jobs.get(job.id).attempts == 1)  # it starts by itself once there is room
     jobs.cancel(job.id)
     jobs.close()
     disk.close()
@@ -133,7 +133,7 @@ def test_what_a_kill_left_of_a_comparison_is_gone_after_the_next_start(two, trai
     trainer.jobs.park(True)
     compared = ask(two, "/models/compare", {"base": "now", "candidate": "first"})["request"]["comparison"]["base"]
     cancelled = ask(two, "/models/compare", {"base": "now", "candidate": "first"})["id"]
-    trainer.jobs.cancel(cancelled)  # and it was killed before it deleted the version
+    trainer.jobs.cancel(cancelled)  # the version stays, as if a kill came before it was deleted
     say(two, "/models", json={"name": "proxy-without-a-job"})
     for name in (compared, "proxy-without-a-job", "proxy-not-saved"):
         (trainer.jobs.folder / f"{name}.pending").touch()
@@ -185,7 +185,7 @@ def test_a_cancelled_job_ends_at_once_and_can_be_resumed(two, trainer):  # noqa:
     process = running(trainer.jobs)
     assert two.delete(f"/jobs/{job['id']}").json()["state"] == "cancelled"
     assert not psutil.pid_exists(process)
-    assert two.delete(f"/jobs/{job['id']}").json()["state"] == "cancelled"  # again changes nothing
+    assert two.delete(f"/jobs/{job['id']}").json()["state"] == "cancelled"  # a second time changes nothing
     assert two.post(f"/jobs/{job['id']}/resume").status_code == 200
     assert finished(two, job)["state"] == "done"
     assert two.post(f"/jobs/{job['id']}/resume").status_code == 422
@@ -264,11 +264,11 @@ def test_a_pause_halts_the_process_at_once_and_one_that_is_killed_is_begun_again
     time.sleep(0.2)
     assert two.get(f"/jobs/{job['id']}").json()["state"] == "running"
     with trainer.jobs.held():
-        pass  # a round in between does not let it go on
+        pass  # a round in between does not wake it
     assert process.status() == psutil.STATUS_STOPPED
     process.kill()
     again = psutil.Process(wait_for(lambda: (pid := running(trainer.jobs)) != process.pid and pid))
-    wait_for(lambda: again.status() == psutil.STATUS_STOPPED)  # the pause goes on, too
+    wait_for(lambda: again.status() == psutil.STATUS_STOPPED)  # the pause holds for the new process, too
     two.post("/resume")
     ended = finished(two, job)
     assert (ended["state"], ended["attempts"]) == ("done", 2)
@@ -291,7 +291,7 @@ def test_no_orphan_goes_on_after_the_trainer(halted):
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=HOME, stdout=subprocess.PIPE, text=True)
     with parent:
         child = int(parent.stdout.readline())
-        assert parent.stdout.readline()  # it has begun to watch
+        assert parent.stdout.readline()  # it has begun to watch its parent
         if halted:
             os.kill(child, signal.SIGSTOP)
         parent.kill()
@@ -312,7 +312,7 @@ def test_an_orphan_from_its_start_ends_at_once():
 def test_a_process_that_ends_three_times_without_a_reason_has_failed(tmp_path, photos):  # noqa: F811
     settings, _ = settings_for(tmp_path, photos[0])
     jobs = Jobs(tmp_path / "jobs", settings)
-    job = jobs.submit("compare", {"nonsense": True}, [])  # a KeyError in the worker, which is no sentence
+    job = jobs.submit("compare", {"nonsense": True}, [])  # a KeyError in the worker, and no sentence for a person
     jobs.start()
     try:
         ended = wait_for(lambda: (j := jobs.get(job.id)).state in ENDED and j, 120)
@@ -336,7 +336,7 @@ def test_a_process_that_is_halted_for_long_gives_the_memory_of_a_gpu_back(tmp_pa
         process = psutil.Process(wait_for(lambda: running(jobs)))
         wait_for(lambda: not process.is_running())
         waiting = wait_for(lambda: (j := jobs.get(job.id)).state == "queued" and j)
-        assert waiting.attempts == 0  # it is no failure
+        assert waiting.attempts == 0  # to be put off is no failure
         time.sleep(0.2)
         assert jobs.get(job.id).state == "queued"
         jobs.rest(False)

@@ -53,7 +53,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     checkpoint = trainer.folder / "jobs" / job["id"] / "checkpoint.safetensors"
     wait_for(checkpoint.is_file, 200)
     os.kill(process, signal.SIGKILL)
-    (checkpoint.parent / "seconds").write_text("1000")  # that it had worked so far
+    (checkpoint.parent / "seconds").write_text("1000")  # the seconds that it has worked so far
     ended = finished(many, job)
     assert (ended["state"], ended["attempts"]) == ("done", 2), ended
     assert not checkpoint.exists()
@@ -61,7 +61,7 @@ def test_a_network_is_trained_from_scratch_survives_a_kill_and_answers(many, tra
     assert version["seconds"] == ended["result"]["seconds"] > 1000
     assert version["learner"] == "fine_tuner"
     assert version["architecture"] == "test_resnet"
-    assert version["labels"] == 34  # so few that none can be spared to choose the epoch
+    assert version["labels"] == 34  # too few to spare some for choosing the epoch
     assert (version["config"]["validation_images"], version["config"]["validation_accuracy"]) == (0, None)
     chosen, without = ended["result"]["notes"]
     assert "All train labels were learned" in chosen
@@ -105,7 +105,7 @@ def test_held_out_labels_leave_every_class_something_to_learn():
     learned, held = hold_out(images, np.array(given))
     assert Counter(each.class_id for each in held) == {1: 60, 2: 6, 3: 1}
     assert sorted([*learned, *held], key=lambda each: each.image_id) == images
-    assert hold_out(images[::-1], np.array(given[::-1]))[1] == held[::-1]  # by their content, whatever their order
+    assert hold_out(images[::-1], np.array(given[::-1]))[1] == held[::-1]  # chosen by their content, in any order
 
 
 def test_answers_that_mention_no_learned_class_choose_no_threshold(tmp_path, monkeypatch):
@@ -182,11 +182,11 @@ def test_pretrained_weights_from_a_file(tmp_path, photos):  # noqa: F811
         teach(client, range(30))
         ended = finished(client, say(client, "/models", json={"name": "tuned", "train": {"epochs": 1}}))
         assert ended["state"] == "done", ended
-        assert ended["result"]["epochs"] == 1  # as requested, without that of the classifier
+        assert ended["result"]["epochs"] == 1  # as requested; there is none for the classifier alone
         tuned = client.get("/models/tuned").json()
         assert (tuned["config"]["weights"], tuned["input"]["size"], tuned["input"]["mean"]) == ("file", 32, [0.5] * 3)
         assert tuned["metrics"] is None  # no test image is labeled
-        assert tuned["config"]["learning_rate"] == RATE  # what begins with weights needs no search
+        assert tuned["config"]["learning_rate"] == RATE  # a network with weights needs no search for a rate
         larger = {"architecture": "test_efficientnet", "epochs": 1, "input_size": 32}
         ended = finished(client, say(client, "/models", json={"name": "larger", "train": larger}))
         assert client.get("/models/larger").json()["config"]["weights"] == "file", ended

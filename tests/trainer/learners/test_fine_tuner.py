@@ -140,9 +140,9 @@ def test_batch_normalisation_keeps_the_statistics_of_published_weights(tmp_path,
     before = network.body[1].running_mean.clone()
     asked = plan(epochs=3, patience=1, statistics=statistics)
     run = fine_tune(network, Colours(32, 0), None, asked, checkpoint=tmp_path / "run", device=CPU)
-    assert (run.epoch, run.best_epoch) == (3, 3)  # nothing ends it
+    assert (run.epoch, run.best_epoch) == (3, 3)  # without validation, nothing ends it early
     assert torch.equal(network.body[1].running_mean, before) == (statistics == "kept")
-    assert network.body[1].weight.std() > 0  # learned in any case
+    assert network.body[1].weight.std() > 0  # the layer itself learns in each case
 
 
 def test_one_epoch_is_one_and_all_layers_learn_in_it(tmp_path):
@@ -170,7 +170,7 @@ def test_only_the_classifier_moves_at_first(tmp_path):
     head = other.fc.weight.clone()
     with pytest.raises(EndError):
         train(tmp_path / "other", other, plan(epochs=2), end)
-    # One step of the second epoch, at its low initial rate, compared with a whole epoch.
+    # It was ended after one step of the second epoch, whose rate begins low. That is compared with a whole epoch.
     assert (other.body[0].weight - before).abs().max() < moved / 2
     assert (other.fc.weight - head).abs().max() > 0
 
@@ -220,8 +220,8 @@ def test_an_interrupted_training_continues_at_the_next_epoch(tmp_path):
     steps = []
     run = train(tmp_path, Network(), plan(), steps.append)
     assert [steps[0].epoch, run.epoch] == [4, 5]
-    assert run.images == 5 * 32  # none twice
-    again = train(tmp_path, Network(), plan(), steps.append)  # all is done
+    assert run.images == 5 * 32  # no image of an epoch was learned twice
+    again = train(tmp_path, Network(), plan(), steps.append)  # there is nothing left to do
     assert again.images == run.images
 
 
@@ -246,7 +246,7 @@ def test_weights_that_were_shrunk_get_the_statistics_of_the_images_before_the_cl
         network = Network()
         with torch.no_grad():
             network.body[0].weight.mul_(0.01)
-            network.body[1].running_mean.fill_(5.0)  # as the layer gave before
+            network.body[1].running_mean.fill_(5.0)  # the statistics from before the weights were shrunk
         asked = plan(epochs=1, learning_rate=1e-12, statistics=statistics)
         run = train(tmp_path / statistics, network, asked)
         return network.body[1], run.peak

@@ -17,7 +17,7 @@ def unit(rows):
 @pytest.fixture(scope="module")
 def digits():
     X, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(y))  # the file's own order goes by writer
+    order = np.random.default_rng(0).permutation(len(y))  # the file is sorted by writer
     return unit(X - X.mean(axis=0))[order], y[order].astype(np.int64)
 
 

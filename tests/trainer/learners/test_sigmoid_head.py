@@ -112,8 +112,8 @@ def test_unknown_is_not_no(grids):
 def test_a_class_is_learned_from_a_yes_and_a_no(grids):
     rows, shown = grids
     targets = shown[:60].copy()
-    targets[:, 2] = np.where(targets[:, 2] == 1, 1, -1)  # never a no
-    targets[:, 7] = 0  # never a yes
+    targets[:, 2] = np.where(targets[:, 2] == 1, 1, -1)  # no answer says no to this class
+    targets[:, 7] = 0  # and none says yes to this one
     assert learnable(targets).tolist() == [0, 1, 3, 4, 5, 6, 8, 9]
     assert fit_sigmoids(rows[:60], targets).classes.tolist() == learnable(targets).tolist()
     with pytest.raises(ValueError, match="some images have and others lack"):

@@ -82,7 +82,7 @@ def test_the_loss_falls_and_the_weights_are_a_backbone(tmp_path, photos):
     steps: list[Step] = []
     plan = Plan(TINY, input_size=16, epochs=12, batch_size=12)
     weights = photos.train(tmp_path / "backbones", plan, steps.append)
-    losses = [step.loss for step in steps if step.loss is not None and step.done % 2 == 0]  # of whole epochs
+    losses = [step.loss for step in steps if step.loss is not None and step.done % 2 == 0]  # one per epoch
     assert losses[-1] < losses[0] - 0.05
     assert (steps[0].done, steps[-1].done, steps[-1].total, steps[-1].epoch) == (0, 24, 24, 12)
     given = {"backbone": TINY, "backbone_weights": str(weights), "input_size": 16, "device": "cpu"}
@@ -140,7 +140,7 @@ def test_nothing_but_train_images_is_ever_opened(tmp_path, photos):
 
 def test_images_that_cannot_be_read_are_left_out(tmp_path, photos):
     (photos.root / "3.png").unlink()
-    (photos.root / "4.png").write_bytes((photos.root / "5.png").read_bytes())  # changed: perhaps a test image now
+    (photos.root / "4.png").write_bytes((photos.root / "5.png").read_bytes())  # it may now be a test image
     (photos.root / "6.png").write_text("no image")
     assert photos.train(tmp_path).is_file()
     for entry in photos.entries:

@@ -77,7 +77,7 @@ def test_the_part_of_the_teacher_shrinks_slowly_once_each_class_has_labels():
         steps = np.diff(parts)
         assert steps.max() <= 0
         assert steps.min() > -0.02  # no label changes the model at once
-        assert parts[999] > 0 == parts[1_000]  # so that a fit stays quick
+        assert parts[999] > 0 == parts[1_000]  # none from there on, so that a fit stays quick
 
 
 def test_a_mixed_head_is_a_weighted_mean_of_both(digits, around):

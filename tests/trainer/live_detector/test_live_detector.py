@@ -85,7 +85,7 @@ def test_small_objects_are_learned_on_a_larger_canvas(opened) -> None:
     again.prepare(LOG, small, held_out=(), classes=(1, 2))
     assert again.version == first
     assert again.pictures.found(again.detector, [0]) != [None]
-    assert taught(again, lessons(5, 6, 7, 8, 9), held_out=(0,))  # learned anew, and now objects are large
+    assert taught(again, lessons(5, 6, 7, 8, 9), held_out=(0,))  # a new detector, for large objects
     assert again.detector.size == 96
 
 
@@ -95,7 +95,7 @@ def test_the_median_object_chooses_the_canvas() -> None:
 
     def sizes(image_ids):
         opened.extend(image_ids)
-        return {each: (640, 480) for each in image_ids if each != 2}  # which cannot be read
+        return {each: (640, 480) for each in image_ids if each != 2}  # image 2 cannot be read
 
     assert canvas.canvas_for({1: Boxes([small, small, large]), 2: Boxes([large])}, sizes) == canvas.LARGE
     assert canvas.canvas_for({1: Boxes([small, large, large])}, sizes) == canvas.USUAL
@@ -257,7 +257,7 @@ def test_images_that_a_labeler_could_not_send_are_learned_when_it_is_back(opened
     assert taught(detector, lessons(*range(6)))
     assert (sorted(detector.learned), detector.due) == ([0, 1, 2], False)
     del away[:2]
-    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 500.0))  # it is later
+    detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 500.0))  # time to try again
     assert detector.due
     assert detector.learn(2, never)
     assert sorted(detector.learned) == [0, 1, 2, 3, 4]
@@ -266,7 +266,7 @@ def test_images_that_a_labeler_could_not_send_are_learned_when_it_is_back(opened
     assert not detector.due
     detector.pictures._unreadable = dict.fromkeys(detector.pictures._unreadable, (0.0, 500.0))
     assert detector.due
-    assert not detector.learn(3, never)  # nothing is back
+    assert not detector.learn(3, never)  # none can be read now
     assert not detector.due
 
 

@@ -84,10 +84,10 @@ def test_a_better_challenger_takes_over_and_the_chain_of_versions_says_so(tmp_pa
         for version in (base, new):
             assert client.post(f"/models/{version['version']}/promote").status_code == 200
         client.post("/models/now/promote")
-        assert client.delete(f"/models/{new['version']}").status_code == 409  # its embeddings serve
+        assert client.delete(f"/models/{new['version']}").status_code == 409  # its embeddings are in use
     finally:
         trainer.close()
-    # After a restart the same embeddings are live; with another backbone in the settings, that one is.
+    # After a restart, the same embeddings are live, unless the settings name another backbone.
     trainer, client = begin(tmp_path, folder)
     try:
         assert trainer.loop.live.embedder.key == last["embeddings"]
@@ -161,7 +161,7 @@ def test_from_scratch_it_halts_for_pause_and_stop_and_an_equally_good_head_stays
         client.post("/resume")
         wait_for(lambda: process.status() != psutil.STATUS_STOPPED)
         client.post("/stop")
-        wait_for(lambda: not process.is_running(), 5)  # its memory is free for a job that follows
+        wait_for(lambda: not process.is_running(), 5)  # so its memory is free for the next job
         assert challenger(client)["state"] == "halted"
         client.post("/resume")
         last = wait_for(lambda: challenger(client)["last"], 200)
@@ -228,7 +228,7 @@ def test_on_a_laptop_without_a_gpu_a_round_uses_only_pauses(tmp_path, folder, mo
         assert challenger(client)["state"] == "halted"
         assert "continues when nobody has labeled" in challenger(client)["message"]
         with trainer.control.jobs_held():
-            pass  # a round of the loop in between does not let it go on
+            pass  # a round of the loop in between does not wake it
         assert process.status() == psutil.STATUS_STOPPED
         process.kill()
         again = halted(other_than=process.pid)
@@ -298,7 +298,7 @@ def test_enough_validation_labels_judge_and_are_not_learned(tmp_path, monkeypatc
         last = challenger(client)["last"]
         assert (last["ground"], last["labels"], last["accuracy"]["n"]) == ("validation", 60, 200)
         assert last["accuracy"]["value"] > 0.9 > last["head"]["value"]
-        # Images that judged before judge again. There is no test sample.
+        # It was judged on the validation images, because there are no test images.
         assert client.get("/models").json()["models"][-1]["metrics"] is None
     finally:
         trainer.close()

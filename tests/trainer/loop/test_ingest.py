@@ -100,7 +100,7 @@ def test_a_labeled_test_set_does_not_keep_the_first_questions_waiting(tmp_path):
 
 
 def test_it_counts_the_images_whose_vectors_are_still_to_come(ingest):
-    wanted = [3, 7, *range(8), 99]  # no image 99 is listed
+    wanted = [3, 7, *range(8), 99]  # image 99 is not in the catalogue
     assert ingest.coming(wanted) == 0
     ingest._catalog.complete.clear()
     assert ingest.coming(wanted) == 11  # it is not known yet which images there are

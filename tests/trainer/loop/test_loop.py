@@ -14,7 +14,7 @@ from trainer.routes.api import create_api
 def test_pause_resume_and_stop(client, trainer, tmp_path):
     teach(client, [*range(12), *range(40, 60)])
     wait_for(lambda: client.get("/status").json()["labels"] == 12)
-    wait_for(lambda: client.get("/status").json()["metrics"])  # which a round measures after it has learned
+    wait_for(lambda: client.get("/status").json()["metrics"])  # a round measures them after it has learned
     assert client.post("/pause").json()["state"] == "paused"
     acked = teach(client, [12, 13], after=34)
     assert acked == 36  # still taken
@@ -30,7 +30,7 @@ def test_pause_resume_and_stop(client, trainer, tmp_path):
     before = client.get("/status").json()["marks"]
     assert client.post("/stop").json()["state"] in ("stopping", "stopped")
     status = wait_for(lambda: (s := client.get("/status").json())["state"] == "stopped" and s)
-    assert status["marks"] == {**before, "versions": status["marks"]["versions"]} != before  # by which pages see it
+    assert status["marks"] == {**before, "versions": status["marks"]["versions"]} != before  # so that pages notice it
     saved = status["saved"]
     assert saved["model"].startswith(str(tmp_path / "w"))
     _, version = client.get("/models").json()["models"]

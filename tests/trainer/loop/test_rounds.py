@@ -83,9 +83,9 @@ def test_the_baseline_is_estimated_anew_when_the_sample_has_grown_by_a_tenth(pro
     first = measured(80)
     kept = measured(86, first).random_baseline
     assert [each.accuracy for each in kept] == [each.accuracy for each in first.random_baseline]
-    assert [each.chosen.n for each in kept if each.chosen is not None] == [86]  # the model's part is always current
+    assert [each.chosen.n for each in kept if each.chosen is not None] == [86]  # this is always measured anew
     assert {each.accuracy.n for each in measured(90, first).random_baseline} == {90}
-    assert {each.accuracy.n for each in measured(70, first).random_baseline} == {70}  # labels were taken back
+    assert {each.accuracy.n for each in measured(70, first).random_baseline} == {70}  # after labels were undone
     assert measured(50, first).random_baseline == []
 
 
@@ -125,7 +125,7 @@ def test_few_labels_are_learned_with_their_neighbours_once_all_images_are_embedd
         many = Snapshot(LOG, 101, labels, frozenset(), {k: str(k) for k in range(classes)})
         found = fit(pool, many, None, seed=0).head
         with monkeypatch.context() as patched:
-            patched.setattr(teacher, "PER_CLASS", 1_000)  # the teacher alone
+            patched.setattr(teacher, "PER_CLASS", 1_000)  # all of it from the teacher that sees neighbours
             assert np.array_equal(found.weights, fit(pool, many, None, seed=0).head.weights) == only
             patched.setattr(teacher, "MOST_LABELS", len(labels))  # no teacher
             assert len(fit(pool, many, None, seed=0).head.landmarks) == len(labels)
@@ -278,7 +278,7 @@ def test_a_list_after_a_removal_is_the_same_as_without_the_images(monkeypatch, s
 
     pool, other, without = opened(), opened(), opened()
     before = pool.version
-    listed(pool, snapshot)  # what a strategy keeps is kept
+    listed(pool, snapshot)  # what strategies keep is computed before the removal
     pool.drop(np.array(sorted(removed)))
     other.move([entry(image, split="test") for image in removed])
     found, scores = listed(pool, snapshot)
@@ -290,5 +290,5 @@ def test_a_list_after_a_removal_is_the_same_as_without_the_images(monkeypatch, s
     width = pool.train.rows.shape[1]
     without.geometry = Geometry(pool.projection, IdMatrix(width), IdMatrix(width))
     without._append(without.geometry, Images.of([entry(image) for image in TRAIN if image not in removed]))
-    if name == "margin":  # herding measures the spacing of all rows
+    if name == "margin":  # not for herding, which measures the spacing of all rows
         assert [image for image, _ in found] == [image for image, _ in listed(without, snapshot)[0]]

@@ -23,7 +23,7 @@ from trainer.service import Trainer
 from trainer.tasks.head_task import NEIGHBOURHOOD
 from trainer.versions.active_backbone import Serving
 
-TINY = "test_resnet"  # 0.5 M parameters; its layout is projected
+TINY = "test_resnet"  # 0.5 M parameters; the features of its layout are projected at random
 
 
 @pytest.fixture
@@ -89,12 +89,12 @@ def test_a_restart_continues_where_it_was(tmp_path, photos, network, monkeypatch
         assert seen is not None
         assert (seen.state, seen.total) == ("embedding", 60)
         assert 8 <= seen.done < 60
-        assert trainer.loop.live.embedder.backbone.version == 2  # the first features stay live
+        assert trainer.loop.live.embedder.backbone.version == 2  # the first features are still in use
     monkeypatch.setattr(SecondLook, "step", step)
     with learning(tmp_path, photos, **network, batch_size=4) as again:
         wait_for(lambda: again.loop.live.embedder.backbone.version == 3)
         [store] = (path.parent for path in (tmp_path / "w" / "trainer" / "embeddings").glob("*/in-use"))
-        assert (store / "sha256.bin").stat().st_size == 60 * 32  # each image once
+        assert (store / "sha256.bin").stat().st_size == 60 * 32  # no image twice
 
 
 def test_a_file_that_is_gone_keeps_the_first_features_until_it_is_back(tmp_path, photos, network, monkeypatch):

@@ -50,7 +50,7 @@ def stop_at(place: str) -> None:
 
         Ingest.refresh = of_all_images  # type: ignore[method-assign]
     else:
-        Swap._retire = wait_to_be_killed  # type: ignore[method-assign, assignment]  # the next line after the marker file
+        Swap._retire = wait_to_be_killed  # type: ignore[method-assign, assignment]  # after the marker file
 
 
 def main(arguments: list[str]) -> None:

@@ -37,7 +37,7 @@ def test_it_tells_the_classes_apart_at_once(classes):
 
 
 def test_a_class_without_labels_is_not_predicted():
-    targets = np.arange(60) % 2 * 2  # of three classes, the one in the middle has none
+    targets = np.arange(60) % 2 * 2  # three classes, of which the middle one has no labels
     net = Net(3)
     assert fit_classifier(net, "head", batches(targets), targets)
     said = torch.cat([net(batch) for batch in batches(targets)]).argmax(1)

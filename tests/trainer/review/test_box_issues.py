@@ -139,7 +139,7 @@ def test_a_box_is_missed_if_nothing_near_it_is_suggested_whatever_its_class() ->
     )
     missed = missed_of(0, drawn, found)
     assert [(each.label, each.box, each.confidence) for each in missed] == [
-        (2, (0, 50, 20, 20), 0.3),  # its class reaches only that
+        (2, (0, 50, 20, 20), 0.3),  # the highest score of its class there
         (2, (50, 50, 20, 20), 0.0),
     ]
     assert missed_of(0, Placed.of([]), found) == []

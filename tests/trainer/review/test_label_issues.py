@@ -40,7 +40,7 @@ def test_errors_come_first_with_the_right_label_proposed(noisy):
     assert doubts.errors.low <= 8 <= doubts.errors.high <= 12
     assert 4 <= doubts.errors.count <= 10
     assert doubts.errors.enough
-    assert len(doubts.rows) <= 20  # what is in doubt is a short list
+    assert len(doubts.rows) <= 20  # the list of doubts is short
 
 
 def test_a_fix_leaves_the_list_at_once_and_a_confirmed_label_is_expected_to_be_right(noisy):
@@ -49,7 +49,7 @@ def test_a_fix_leaves_the_list_at_once_and_a_confirmed_label_is_expected_to_be_r
     now[0], trusted[:2] = truth[0], True
     doubts = find_doubts(known, now, trusted)
     assert 0 not in doubts.rows
-    assert 1 in doubts.rows  # somebody said keep; another module decides whether it is shown again
+    assert 1 in doubts.rows  # it was confirmed; another module decides whether it is shown
     assert doubts.errors.count <= find_doubts(known, given, nobody(given)).errors.count - 1
 
 
@@ -58,7 +58,7 @@ def test_a_confirmed_neighbour_counts_fully(noisy):
     row = int(find_doubts(known, given, nobody(given)).rows[0])
     near = known.neighbours[row]
     trusted, now = nobody(given), given.copy()
-    trusted[near], now[near] = True, given[row]  # its neighbours are confirmed to have its label
+    trusted[near], now[near] = True, given[row]  # somebody confirmed that its neighbours have its label
     at = np.searchsorted(known.classes, now)
     before = blended(known, np.searchsorted(known.classes, given), nobody(given))
     assert blended(known, at, trusted)[row, at[row]] > before[row, at[row]] + 0.2
@@ -112,12 +112,12 @@ def test_judging_waits_for_the_images_and_a_judgement_stays_until_the_next_one()
     early = reviewer.look(placed(rows[:5], 1), snapshot, 10, coming=115)
     assert (early.issues, early.judged, early.missing, early.renewing, early.coming) == ([], 0, 0, True, 115)
     reviewer._judge()  # nothing was asked for
-    assert reviewer.look(placed(rows, 2), snapshot, 10, coming=3).judged == 0  # so few change nothing
+    assert reviewer.look(placed(rows, 2), snapshot, 10, coming=3).judged == 0  # three more delay nothing: it is judged
     reviewer._judge()
     found = reviewer.look(placed(rows, 2), snapshot, 10)
     assert (found.judged, found.coming, found.renewing) == (120, 0, False)
     assert {each.image_id for each in found.issues[:8]} == set(range(8))
-    later = reviewer.look(placed(rows, 3), snapshot, 10, coming=50)  # more photos come, and all are laid out anew
+    later = reviewer.look(placed(rows, 3), snapshot, 10, coming=50)  # many more come, and the geometry is a new one
     assert (later.issues, later.coming, later.renewing) == (found.issues, 50, False)
     another = replace(snapshot, log_id=uuid4())  # the same ids mean other images
     assert reviewer.look(placed(rows, 3), another, 10).judged == 0

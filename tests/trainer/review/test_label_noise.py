@@ -26,7 +26,7 @@ def test_hard_images_with_right_labels_are_no_errors():
     for seed in range(20):
         said, given, _ = drawn(seed, sure=2.0)
         contradicted = np.count_nonzero(said.argmax(axis=1) != given)
-        assert contradicted > 80  # which is what was taken for errors
+        assert contradicted > 80  # as many as a plain count would call errors
         found = count_errors([said], given, *nobody(given))
         assert found.low == 0
         assert found.count <= 20
@@ -97,7 +97,7 @@ def test_few_labels_are_too_few_to_tell():
     said, given, _ = drawn(0, labels=99)
     assert not count_errors([said], given, *nobody(given)).enough
     said, given, _ = drawn(0, labels=150, classes=40)
-    assert not count_errors([said], given, *nobody(given)).enough  # 40 classes want more
+    assert not count_errors([said], given, *nobody(given)).enough  # 40 classes need more
     said, given, _ = drawn(0, labels=200, classes=40)
     assert count_errors([said], given, *nobody(given)).enough
 

@@ -166,7 +166,7 @@ def test_no_request_waits_for_a_ranking_that_takes_long(monkeypatch):
     later = replace(snapshot, labels=fixed, acked_seq=2)
     assert {each.image_id for each in reviewer.look(placed(rows, 1), later, 10).issues} == before
     assert 0 in before
-    reviewer._judge()  # the work of the woken thread
+    reviewer._judge()  # what the thread does once it is woken
     assert 0 not in {each.image_id for each in reviewer.look(placed(rows, 1), later, 10).issues}
 
 
@@ -213,7 +213,7 @@ def test_the_classes_that_were_settled_follow_from_the_log():
 
     says("ann", "label", [1], [2, 3])
     says("bob", "label", [1, 2], [3])
-    says("ann", "settle", [1, 2], [3])  # on Disagreements: they differ about class 2 alone
+    says("ann", "settle", [1, 2], [3])  # on the page Disagreements: they differ only about class 2
     assert decided() == {2}
     says("ann", "settle", [1, 2], [3], source="review", proposed=3, reason="keep")
     assert decided() == {2, 3}

@@ -65,7 +65,7 @@ def test_a_list_by_uncertainty(name, method):
 def test_coreset(labeled):
     pool = make_pool(80, 6, 3, labeled)
     ours = strategy_named("coreset")(pool, 12).rows
-    if not labeled:  # the first pick is random there
+    if not labeled:  # the first pick of the reference is random
         pool = answered(pool, ours[:1])
         ours = ours[1:]
     theirs = reference.CoreSet(random_state=0).query(pool.embeddings, answers(pool), batch_size=len(ours))
@@ -82,9 +82,9 @@ def test_maxherding(labeled):
     assert strategy_named("maxherding")(pool, 12).rows.tolist() == theirs.tolist()
 
 
-@pytest.mark.filterwarnings("ignore:The maximum purity")  # said of any radius that is given
+@pytest.mark.filterwarnings("ignore:The maximum purity")  # it warns about every given radius
 def test_probcover():
-    """Out-degrees often tie, and ties are random there: each of our picks is among their best."""
+    """Out-degrees often tie, and the reference breaks ties at random: each of our picks is among their best."""
     pool = make_pool(120, 4, 3, 6)
     radius = float(np.sqrt(_radius(pool, 3)))
     ours = strategy_named("probcover")(pool, 10)

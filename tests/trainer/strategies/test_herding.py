@@ -78,7 +78,7 @@ def test_what_is_upcoming_is_picked_first_while_it_gains_four_fifths_of_the_most
 def test_the_twin_of_what_was_just_answered_leaves_the_head_of_the_list():
     Z, of = groups([30, 20, 10])
     labels = np.full(60, -1)
-    labels[0] = 5  # of group 0, and so is what was to come next
+    labels[0] = 5  # it is of group 0, like the images that would come next
     pool = Pool(Z, None, labels, np.zeros(60, dtype=bool), np.arange(1, 60), upcoming=np.array([1, 2, 30]))
     rows = strategy_named("maxherding")(pool, 2).rows
     assert of[rows].tolist() == [1, 2]
@@ -89,7 +89,7 @@ def test_the_twin_of_what_was_just_answered_leaves_the_head_of_the_list():
 @given(st.integers(1, 25), st.integers(1, 12), st.integers(0, 30), st.integers(0, 1000))
 def test_the_lazy_greedy_picks_what_the_plain_one_picks(rows, targets, count, seed):
     rng = np.random.default_rng(seed)
-    similarity = np.round(rng.random((rows, targets)), 1).astype(np.float32)  # rounded, so that some tie
+    similarity = np.round(rng.random((rows, targets)), 1).astype(np.float32)  # rounded, so that there are ties
     weight, cover = rng.random(targets).astype(np.float32), (0.3 * rng.random(targets)).astype(np.float32)
     picks, gains = greedy_cover(similarity, weight, cover, count, rng.random(rows))
     assert len(np.unique(picks)) == len(picks) == min(count, rows)

@@ -56,7 +56,7 @@ def test_a_list_takes_as_many_looks_as_it_is_long_however_large_the_pool(monkeyp
     counted = Mock(side_effect=take)
     monkeypatch.setattr(ranking, "take", counted)
     worth = np.arange(1.0, 50_001.0)
-    rows, _ = highest(pool_with(50_000, range(10)), worth, 60)  # what was upcoming is worth the least now
+    rows, _ = highest(pool_with(50_000, range(10)), worth, 60)  # the upcoming images are now worth the least
     assert rows.tolist() == list(range(49_999, 49_939, -1))
     assert counted.call_count == 60
 

@@ -7,7 +7,7 @@ from tests.trainer.pools import pool_of
 from trainer.strategies import strategy_named
 from trainer.strategies.uncertainty import entropy_scores, margin_scores, ratio_scores
 
-# rows: certain, two classes torn, spread evenly, one ahead of an even rest
+# Rows: certain, torn between two classes, spread evenly, one class ahead of an even rest.
 P = [[1.0, 0.0, 0.0, 0.0], [0.5, 0.49, 0.01, 0.0], [0.25, 0.25, 0.25, 0.25], [0.46, 0.18, 0.18, 0.18]]
 
 

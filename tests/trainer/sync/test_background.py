@@ -62,7 +62,7 @@ def test_a_reason_that_is_gone_ends_the_pause(start: Start, monkeypatch: pytest.
     work = Failing(OSError(28, "No space left on device"))
     worker = start(work)
     wait_for(lambda: worker.last_error is not None, "the error")
-    worker.wake()  # other news come meanwhile, and wait
+    worker.wake()  # other news arrives meanwhile, and waits
     work.mended.set()
     worker.retry()
     wait_for(lambda: worker.last_error is None, "a try without an error")

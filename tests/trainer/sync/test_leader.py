@@ -53,7 +53,7 @@ def test_a_second_labeler_is_refused_with_both_addresses(leader):
 
 def test_it_is_followed_once_nothing_was_heard_of_the_first_for_a_while(leader, clock):
     clock.now += ALIVE_SECONDS - 1
-    leader.hear(Sender(OTHER, TWO))  # says nothing about the first
+    leader.hear(Sender(OTHER, TWO))  # it is not a sign of life of the first
     with pytest.raises(Taken):
         leader.check(Sender(OTHER, TWO))
     clock.now += 1
@@ -78,7 +78,7 @@ def test_after_a_restart_the_first_gets_the_time_to_say_that_it_is_there(leader,
     ("url", "client", "known_as"),
     [
         ("http://127.0.0.1:3334", "127.0.0.1", "http://127.0.0.1:3334"),
-        ("http://127.0.0.1:3334", "172.18.0.3", "http://172.18.0.3:3334"),  # in a container of its own
+        ("http://127.0.0.1:3334", "172.18.0.3", "http://172.18.0.3:3334"),  # the labeler is in another container
         ("http://labeler:3334", "172.18.0.3", "http://labeler:3334"),
         ("https://[::1]", "2001:db8::3", "http://[2001:db8::3]:443"),
     ],

@@ -264,7 +264,7 @@ def test_a_few_images_that_all_favour_one_model_can_be_chance():
     task = Multilabel()
     truth = task.targets([Classes({1}, {2})] * 5 + [Classes({2}, {1})] * 20)
     right, wrong = task.true(truth), [[2]] * 25
-    assert task.contest(truth, wrong, right).p == pytest.approx(2 / 2**5, abs=0.01)  # as a sign test of five images
+    assert task.contest(truth, wrong, right).p == pytest.approx(2 / 2**5, abs=0.01)  # like a sign test on five images
 
 
 def test_a_network_has_an_output_for_each_class_that_some_have_and_others_lack():
@@ -275,5 +275,5 @@ def test_a_network_has_an_output_for_each_class_that_some_have_and_others_lack()
     said, says = task.outputs(truth, classes)
     assert says.tolist() == [True, True, False, True, False]
     assert said[says].tolist() == [[0], [1], [0]]
-    assert task.outputs(truth, np.array([3, 9]))[0][:, 1].tolist() == [-1] * 5  # of a class that nobody named
+    assert task.outputs(truth, np.array([3, 9]))[0][:, 1].tolist() == [-1] * 5  # no answer says anything about class 9
     assert task.kinds(truth).tolist() == [1, 3, 1, -1, 4]

@@ -152,7 +152,7 @@ def whole(api):
 
 def test_a_whole_network_learns_several_classes_and_answers(api, whole):
     assert whole["learner"] == "sigmoid_fine_tuner"
-    assert [each["name"] for each in whole["classes"]] == ["red", "blue"]  # nobody said anything about green
+    assert [each["name"] for each in whole["classes"]] == ["red", "blue"]  # no answer says anything about green
     assert whole["metrics"]["macro_f1"] > 0.8
     assert whole["metrics"]["micro_f1"]["n"] == TEST
     assert whole["labels"] < 40

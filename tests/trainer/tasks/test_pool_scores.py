@@ -170,7 +170,7 @@ def test_each_image_has_its_turn(digits, monkeypatch):
     monkeypatch.setattr(pool_scores, "REDRAWN", 10)
     pool, seen = pool_of(digits), set[int]()
     first = considered(pool).candidates
-    assert considered(pool).candidates.tolist() == first.tolist()  # the list does not flicker
+    assert considered(pool).candidates.tolist() == first.tolist()  # so the list does not flicker
     for labels in range(LABELS, 0, -10):
         fewer = np.where(np.arange(len(pool.labels)) < labels, pool.labels, -1)
         seen.update(considered(replace(pool, labels=fewer)).candidates.tolist())
@@ -205,7 +205,7 @@ def test_the_next_round_of_a_large_pool_writes_over_the_probabilities(digits, sm
     first, _ = score(pool, digits[1], 50)
     again, _ = score(pool, digits[1], 50)
     assert again.probabilities is first.probabilities
-    monkeypatch.setattr(pool_scores, "REDRAWN", LABELS)  # most of the candidates are others now
+    monkeypatch.setattr(pool_scores, "REDRAWN", LABELS)  # from now on, most candidates are others
     later, _ = score(pool, digits[1], 50)
     assert later.probabilities is not first.probabilities
 

@@ -70,7 +70,7 @@ def test_the_accuracy_uses_the_confidence_on_the_others_and_the_thresholds_see_i
     assert bounds["accuracy"] == evaluation.accuracy.low
     plain = wilson(int(right.sum()), 80)
     assert evaluation.accuracy.high - evaluation.accuracy.low < plain.high - plain.low
-    assert np.trace(evaluation.confusion) == right.sum()  # the other figures count labeled images alone
+    assert np.trace(evaluation.confusion) == right.sum()  # the other figures count only labeled images
 
 
 def plain(pool, snapshot):
@@ -84,7 +84,7 @@ def plain(pool, snapshot):
 def test_labeled_images_that_may_be_no_random_sample_count_alone_and_the_evaluation_says_so(pool, snapshot):
     assert not plain(pool, replace(snapshot, test_at_random=False)).at_random
     imported = snapshot.labels | {OPEN[0]: int(Y[OPEN[0]])}
-    assert not plain(pool, replace(snapshot, labels=imported)).at_random  # nobody was asked about it here
+    assert not plain(pool, replace(snapshot, labels=imported)).at_random  # chance did not choose this one
 
 
 def test_a_test_set_that_is_labeled_completely_needs_nothing_else():
@@ -99,7 +99,7 @@ def test_while_images_are_embedded_it_waits_for_those_that_were_skipped(snapshot
     assert plain(pool_of(some, complete=False), snapshot).at_random
     _, evaluation, _ = evaluated(pool_of((*some, *SKIPPED), complete=False), snapshot)
     assert evaluation.accuracy.unlabeled == 204
-    _, evaluation, _ = evaluated(pool_of(some), snapshot)  # all the others cannot be read
+    _, evaluation, _ = evaluated(pool_of(some), snapshot)  # no more images will come: the others cannot be read
     assert evaluation.accuracy.unlabeled == 200
 
 
@@ -124,7 +124,7 @@ def test_what_the_labeler_said_is_kept_over_a_restart(tmp_path):
     replica = Replica(tmp_path)
     rows = class_rows("light", "dark")
     replica.accept(batch(rows).model_copy(update={"test_at_random": True}))
-    replica.accept(batch(rows))  # fetched from the labeler: it says nothing about it
+    replica.accept(batch(rows))  # rows that were fetched from the labeler do not say it
     assert replica.test_at_random
     replica.close()
     replica = Replica(tmp_path)
@@ -166,7 +166,7 @@ def test_an_active_test_weights_the_answers_and_leaves_out_what_needs_a_random_s
     )
     assert evaluation.accuracy.model_dump() == pytest.approx(expected.model_dump(), abs=1e-5)
     assert (evaluation.active, evaluation.at_random, evaluation.accuracy.unlabeled) == (True, True, 4 + len(OPEN))
-    assert bounds == {"accuracy": evaluation.accuracy.low}  # a threshold for macro F1 is never met
+    assert bounds == {"accuracy": evaluation.accuracy.low}  # macro F1 is unknown, so no threshold for it is ever met
     assert (evaluation.macro_f1, evaluation.log_loss, evaluation.calibration_error) == (None, None, None)
     assert (evaluation.calibration, evaluation.random_baseline) == ([], [])
     assert {each.f1 for each in evaluation.classes} == {None}

@@ -64,7 +64,7 @@ def test_names_suggest_before_the_first_label_and_the_model_takes_over(tmp_path,
         assert told(client)["state"] == "used"
         assert "20 answers will say" in told(client)["message"]
         assert client.get("/status").json()["model_version"] is None
-        wait_for(lambda: len(trainer.loop.live.pool.space().train.ids) == 200)  # it follows the count of the embedder
+        wait_for(lambda: len(trainer.loop.live.pool.space().train.ids) == 200)  # a moment later
         for words in NAMES.values():
             found = client.get("/described", params={"words": f"a photo of a {words}", "limit": 100}).json()["images"]
             assert {NAMES[truth(each["image_id"])] for each in found} == {words}
@@ -151,7 +151,7 @@ def test_the_names_are_back_when_their_network_is(tmp_path, photos):
 
 
 def test_an_image_that_was_removed_and_is_back_is_guessed_as_before(tmp_path, photos, monkeypatch):
-    monkeypatch.setattr(space, "LARGE", 100)  # otherwise a removal makes a new geometry
+    monkeypatch.setattr(space, "LARGE", 100)  # in a small pool, a removal rebuilds the geometry
     with learning(tmp_path, photos, **network(tmp_path)) as trainer:
         client = TestClient(create_api(trainer))
         client.post("/annotations", json=batch(class_rows(*NAMES.values()), catalog=200).model_dump(mode="json"))

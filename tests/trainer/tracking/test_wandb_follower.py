@@ -93,7 +93,7 @@ def test_a_run_holds_curve_confusion_images_and_versions_and_the_next_one_has_th
     killed = wait_for(lambda: tracked(client)["run"])
     # Without a labeler no list is accepted, so the test calls the tracker in place of the publisher.
     trainer.tracker.asked(wait_for(lambda: trainer.publisher._waiting))
-    os.kill(trainer.tracker._process.pid, signal.SIGKILL)  # which costs nothing
+    os.kill(trainer.tracker._process.pid, signal.SIGKILL)  # another process takes over, and no figure is lost
     first = Path(wait_for(lambda: (run := tracked(client)["run"]) != killed and run))
     assert tracked(client)["error"] is None
     assert client.get("/status").json()["state"] == "training"
@@ -111,11 +111,12 @@ def test_a_run_holds_curve_confusion_images_and_versions_and_the_next_one_has_th
     assert rows[-1]["milliseconds/fit"] > 0
     (table,) = (first / "files" / "media" / "table").glob("confusion*.json")
     cells = json.loads(table.read_text())["data"]
-    assert sum(count for *_, count in cells) in {each.accuracy.n for each in told}  # media are thinned out
+    # wandb gets only some of the tables, so the last one may be of any evaluation.
+    assert sum(count for *_, count in cells) in {each.accuracy.n for each in told}
     artifacts = [each.request.log_artifact.artifact for each in run if each.request.HasField("log_artifact")]
     artifacts += [each.artifact for each in run if each.HasField("artifact")]
     assert any("kept" in each.aliases for each in artifacts)
-    # Images that are asked are kept with their reasons.
+    # The images asked about are kept with the reasons.
     kept = list((first / "files" / "media" / "images").glob("asked_next*.png"))
     reasons = [row["asked_next.captions"] for row in history(run) if "asked_next.captions" in row]
     assert reasons

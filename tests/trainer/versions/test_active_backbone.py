@@ -69,7 +69,7 @@ def test_a_fine_tuned_network_makes_embeddings_without_its_classifier(client, tr
     mark = trainer.folder / "embeddings" / trainer.loop.live.embedder.key / "mark"
     mark.touch()
     trainer, client = start(reload_model="tuned")
-    assert mark.exists()  # the vectors of the saved head are not deleted: nothing is computed again
+    assert mark.exists()  # the vectors are still there, so nothing is computed again
     for name, why in [("gone", "There is no model version"), ("torn", "its network has no")]:
         with pytest.raises(SettingsError, match=f"'reload_model' is '{name}'.*{why}"):
             start(reload_model=name)

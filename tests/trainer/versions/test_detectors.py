@@ -90,10 +90,10 @@ def test_a_saved_detector_finds_what_the_live_one_found(saved):
         live, said = live.above(0.1), said.above(0.1)
         assert len(live) == len(said) > 0
         for box, label, score in zip(live.boxes, live.classes, live.scores, strict=True):
-            assert any(
+            assert any(  # nearly, because stored maps have 16 bits
                 overlap(box, other) > 0.9 and label == detector.classes[place] and abs(score - value) < 0.02
                 for other, place, value in zip(said.boxes, said.classes, said.scores, strict=True)
-            )  # not equal: stored maps have 16 bits
+            )
 
 
 @pytest.mark.parametrize("lacks", [["fine_edges"], ["fine_edges", "tightness"], ["fine_edges", "tightness", "edges"]])

@@ -81,7 +81,7 @@ def test_a_torch_export_says_the_same_for_any_number_of_images(tmp_path):
 
 
 def test_the_archive_holds_everything(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # a process that starts in full, as for a user, and tells this
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # the process tells what it imports, and is no fork
     run, done = exporting.run, []
 
     def noted(*asked):
@@ -96,7 +96,7 @@ def test_the_archive_holds_everything(tmp_path, monkeypatch):
         tensors = load(archive.read("model.safetensors"))
         assert {"anchors", "weights", "backbone.network.components"} <= set(tensors)
     imported = {line.rpartition("|")[2].strip() for line in done[0].stderr.splitlines()}
-    assert ("torch" in imported, "timm" in imported) == (True, False)  # which takes longer, and is not needed
+    assert ("torch" in imported, "timm" in imported) == (True, False)  # timm is not needed, and takes long
 
 
 def test_an_export_that_says_something_else_is_refused(tmp_path):

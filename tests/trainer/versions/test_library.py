@@ -118,7 +118,7 @@ def test_the_command_line_shows_promotes_and_deletes(taught, monkeypatch):
     assert "not measured" not in run("list").output
     first = run("promote", "first").output
     assert "promoted" in first
-    assert "in use now" not in first  # as good as the current model, which it is
+    assert "in use now" not in first  # no warning: it is the current model
     shown = run("show", "first").output
     assert "red (6), blue (6)" in shown
     one = taught.get("/models/first").json()

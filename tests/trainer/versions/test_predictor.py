@@ -287,7 +287,7 @@ def test_a_version_whose_classes_are_all_deleted_cannot_predict():
 
 def test_a_version_of_another_project_is_refused_unless_its_classes_mean_the_same(tmp_path):
     version, *_ = saved_head(tmp_path, pixel_backbone())
-    check_project(version, str(LOG), Fold())  # its own
+    check_project(version, str(LOG), Fold())  # the version's own project
     other = str(uuid4())
     check_project(version, other, fold_after({"action": "class_renamed", "label": 1, "name": "scarlet"}))  # an alias
     with pytest.raises(RefusedVersion, match="there class 1 is 'red', and here class 1 is 'cat'"):

@@ -53,7 +53,7 @@ def test_without_confirmation_it_is_not_promoted_and_with_it_the_warning_stays(c
     said = client.post("/models/first/promote").json()
     assert (said["promoted"], "is unknown" in said["warning"]) == ("first", True)
     again = client.post("/models/first/promote?confirmed=false").json()
-    assert (again["promoted"], again["warning"]) == ("first", None)  # it is in use
+    assert (again["promoted"], again["warning"]) == ("first", None)  # it is in use already
 
 
 def test_a_size_counts_the_network_under_a_head(client, trainer):  # noqa: F811

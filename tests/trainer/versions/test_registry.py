@@ -40,7 +40,7 @@ def test_nothing_is_overwritten(tmp_path):
         registry.save("first", TENSORS, description(labels=2), [])
     assert registry.get("first").description.labels == 1
     with pytest.raises(FileExistsError, match="'first' already"):
-        registry.save("First", TENSORS, description(labels=2), [])  # one folder on a Mac and on Windows
+        registry.save("First", TENSORS, description(labels=2), [])  # both names are one folder on a Mac and on Windows
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "x" * 101, "now", "CON", "nul.1", "v1."])
@@ -100,7 +100,7 @@ def test_a_broken_description_is_told_and_hides_no_other(tmp_path, content, name
     assert [version.name for version in found] == ["good"]
     assert [each.version for each in refused] == ["bad"]
     assert named in refused[0].reason
-    registry.delete("bad")  # and can be cleared away
+    registry.delete("bad")  # a broken version can still be deleted
     assert registry.list()[1] == []
 
 
@@ -121,7 +121,7 @@ def test_promoting_and_rolling_back(tmp_path):
         registry.roll_back()
     registry.promote("first")
     registry.promote("second")
-    registry.promote("second")  # again changes nothing
+    registry.promote("second")  # a second time changes nothing
     assert Registry(tmp_path).promoted == "second"
     assert registry.roll_back() == "first"
     registry.promote(None)

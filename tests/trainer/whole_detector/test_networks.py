@@ -13,7 +13,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def test_a_detector_of_torchvision_says_what_torchvision_says(name):
     torch.manual_seed(0)
     network = built(name, 128, 2, MEAN, STD).eval()
-    network.network.head.classification_head.cls_logits.bias.data.fill_(0.0)  # so that something is found
+    network.network.head.classification_head.cls_logits.bias.data.fill_(0.0)  # so that it finds something
     canvas = torch.randint(0, 256, (1, 3, 128, 128)).float()
     inside = network.network
     inside.transform.fixed_size = (128, 128)

@@ -97,7 +97,7 @@ def test_a_project_with_embeddings_of_earlier_features_keeps_them(weights: Path,
     inputs = np.random.default_rng(0).integers(0, 255, (2, 3, 160, 160), dtype=np.uint8)
     np.testing.assert_array_equal(kept.embed(inputs), earlier.embed(inputs))
 
-    other = tmp_path / "other" / "embeddings"  # has vectors of this network for another size
+    other = tmp_path / "other" / "embeddings"  # a project with vectors of this network at another size
     (other / earlier.key.replace("160px", "96px")).mkdir(parents=True)
     (other / new.key).mkdir()
     again = load_backbone(given, other)
@@ -141,7 +141,7 @@ def test_an_image_is_scaled_by_its_short_side_and_cropped_in_the_middle(weights:
     wide.paste((0, 0, 255), (150, 0, 250, 100))
     prepared = backbone.preprocessing.cut(wide)
     assert prepared.shape == (3, 64, 64)
-    assert (prepared[2, :, 2:-2] > 200).all()  # blue from side to side
+    assert (prepared[2, :, 2:-2] > 200).all()  # only the blue middle is left
 
 
 def test_the_key_changes_with_weights_size_and_normalisation_and_with_nothing_else(weights: Path) -> None:
@@ -302,7 +302,7 @@ def test_a_network_used_before_is_used_again_whatever_is_available_now(
     assert resolve_auto(hub, remembered=used) == used
     assert resolve_auto(settings(auto_backbone=TINY, input_size=64), remembered=used).input_size == 64
     pixels = resolve_auto(hub, small_images=True)
-    assert resolve_auto(hub, remembered=pixels).weights == "hub"  # it was the fallback without a network
+    assert resolve_auto(hub, remembered=pixels).weights == "hub"  # pixels were only the fallback
     assert ResolvedBackbone.read(used.as_dict()) == used
 
 

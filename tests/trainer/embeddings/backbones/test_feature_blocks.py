@@ -28,10 +28,10 @@ def test_network_features_come_first_then_the_layout_with_equal_weight(name: str
     width = own.shape[1]
     assert joined.shape[1] > width
     assert joined[:, :width].norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
-    if not (version == 2 and name == "test_resnet"):  # which gets the generalised mean
+    if not (version == 2 and name == "test_resnet"):  # that one has the generalised mean instead
         torch.testing.assert_close(joined[:, :width], torch.nn.functional.normalize(own), rtol=1e-4, atol=1e-5)
     assert both.blocks(joined.shape[1]) == (width, joined.shape[1] - width)
-    assert joined[:, width:].norm(dim=1).numpy() == pytest.approx(1, abs=0.15)  # mixed at random: nearly one
+    assert joined[:, width:].norm(dim=1).numpy() == pytest.approx(1, abs=0.15)  # a random projection: nearly one
 
 
 def test_a_small_thing_counts_more_in_the_generalised_mean() -> None:
@@ -68,7 +68,7 @@ def test_moving_things_changes_the_layout(version: int) -> None:
     assert float(upright @ upside_down / (upright.norm() * upside_down.norm())) < 0.99
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv2_035"])  # whose layout is projected, and kept as it is
+@pytest.mark.parametrize("name", ["test_resnet", "mobilenetv2_035"])  # a projected layout, and one kept as it is
 def test_three_views_of_an_image_and_of_its_mirror_image(name: str) -> None:
     views, single = with_layout(drawn(name), VIEWS), with_layout(drawn(name))
     pictures = photos()
@@ -81,7 +81,7 @@ def test_three_views_of_an_image_and_of_its_mirror_image(name: str) -> None:
     torch.testing.assert_close(vectors[:, :own] * 2**0.5, once[:, :own])  # the image itself comes first
     torch.testing.assert_close(vectors[:, :own], mirrored[:, own : 2 * own], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(vectors[:, own : 2 * own], mirrored[:, :own], rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(vectors[:, :own], vectors[:, own : 2 * own], atol=1e-3)  # so both say more than one
+    assert not torch.allclose(vectors[:, :own], vectors[:, own : 2 * own], atol=1e-3)  # so the two tell more than one
     for block in vectors.split(blocks, dim=1):
         assert block.norm(dim=1).numpy() == pytest.approx(1, abs=0.15)
 

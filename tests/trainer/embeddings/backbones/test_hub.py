@@ -31,7 +31,7 @@ class Hub(BaseHTTPRequestHandler):
 
     weights = b""
     tells_size = True
-    announced = 0  # bytes in the metadata, if they are others than will come
+    announced = 0  # the size that the metadata tells, if it is a wrong one
     asked: list[str] = []  # noqa: RUF012 - of the class, as http.server makes a new handler for each request
 
     def do_HEAD(self) -> None:
@@ -129,4 +129,4 @@ def test_a_download_tells_its_size_and_can_be_declined(hub: None, tmp_path: Path
     assert told[0].name == TINY
     assert {each.total for each in told} == {len(Hub.weights)}
     assert Hub.asked == ["/timm/test_efficientnet.r160_in1k/resolve/main/model.safetensors"]
-    assert resolve_auto(declined) == resolved  # it is in the cache by now
+    assert resolve_auto(declined) == resolved  # its weights are in the cache by now

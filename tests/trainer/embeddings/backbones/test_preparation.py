@@ -210,7 +210,7 @@ def test_a_fine_tuned_network_predicts_the_same_on_every_path(work: Work) -> Non
     version = tuned(work, 48)
     classifier = load_classifier(version, work.backbones)
     measured = classifier.predict_proba([work.read(image, classifier.preprocessing) for image in work.images])
-    assert measured.max(axis=1).min() < 0.9  # its confidence is not so high that no change would show
+    assert measured.max(axis=1).min() < 0.9  # not so confident that no change would show
     ways = {
         "uploads": by_upload(work, version, work.folder / "replica"),
         "the comparison": by_comparison(work, classifier),

@@ -57,7 +57,7 @@ def said(future: "Future[NDArray[Any]]") -> object:
     """The result, or the error."""
     try:
         return future.result(WAIT)
-    except Exception as error:  # which one is compared
+    except Exception as error:  # tests compare it
         return error
 
 
@@ -78,7 +78,7 @@ def test_the_inputs_are_those_of_this_process_and_each_problem_is_told(folder: F
     entries = [folder.add(number) for number in range(40)]
     entries[5] = folder.add(5, b"no image", "text.jpg")
     entries[6] = entries[6].model_copy(update={"sha256": "0" * 64})
-    # above the limit for all decoding of a process that is one of many
+    # Larger than one of many processes may decode.
     entries[7] = folder.add(7, folder.jpeg(7, size=300)[:-200] + b"\xff\xd9", "large.png")
     large = BytesIO()
     Image.new("RGBA", (310, 310)).save(large, "PNG")
@@ -90,7 +90,7 @@ def test_the_inputs_are_those_of_this_process_and_each_problem_is_told(folder: F
     assert str(found[5]).startswith("is not an image")
     assert str(found[6]) == "has changed since it was catalogued"
     assert isinstance(found[7], DecodeHere)
-    folder.prepared(entries[7])  # this process may
+    folder.prepared(entries[7])  # this process may decode it
 
 
 def test_a_killed_process_is_replaced_and_its_images_are_decoded(folder: Folder, decoders: Decoders) -> None:
