@@ -208,7 +208,12 @@ def test_stop_leads_to_finish_even_if_labels_arrive_meanwhile(pair: Services, pa
     page.wait_for_timeout(5500)  # from now on, the page is redrawn at once
     delays = True
     page.get_by_test_id("stop").click()
-    wait_for(lambda: page.wait_for_timeout(100) or pair.status()["state"] == "stopped")  # messages pass meanwhile
+
+    def stopped() -> bool:
+        page.wait_for_timeout(100)  # messages pass meanwhile
+        return bool(pair.status()["state"] == "stopped")
+
+    wait_for(stopped)
     pair.label(1)
     page.wait_for_timeout(1500)
     delays = False

@@ -349,8 +349,8 @@ class Chart {
   /** @param {Place} place @param {number} [reach] */
   hover([left, top], reach = REACH) {
     clearTimeout(this.resting);
-    const index = this.points.nearest(left, top, reach);
-    if (index !== this.overlay.pointed) this.resting = setTimeout(() => this.tell(index), HOVER_MS);
+    const nearest = () => this.points.nearest(left, top, reach); // once more when it is told: the map may have changed
+    if (nearest() !== this.overlay.pointed) this.resting = setTimeout(() => this.tell(nearest()), HOVER_MS);
   }
 
   /** Handle a key. Returns false if it has no meaning here. @param {import("../lib/input/keys.js").Key} key */
