@@ -239,7 +239,8 @@ class Trainer:
 
     def _wants_each(self) -> bool:
         task = self.task()
-        return task is not None and task.learns_from_images and not self.detector.version
+        waits = self.control.running and not self.detector.version  # a restarted trainer that is paused has not read it
+        return waits and task is not None and task.learns_from_images
 
     def _not_learned(self) -> list[str]:
         task, model = self.task(), self.loop.live.model

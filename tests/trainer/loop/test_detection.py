@@ -140,8 +140,9 @@ def test_a_restarted_trainer_goes_on_from_its_detector_and_a_pause_holds(tmp_pat
         steps = trainer.loop._studying._detector.detector.steps
         assert steps > 0
     with drawing(tmp_path, photos) as (trainer, client, _):
-        assert client.get("/status").json()["state"] == "paused"
-        assert client.get("/status").json()["model_version"] is None  # a paused trainer does nothing
+        status = client.get("/status").json()
+        assert (status["state"], status["wants_each"]) == ("paused", False)
+        assert status["model_version"] is None  # a paused trainer does nothing
         client.post("/resume")
         wait_for(lambda: (client.get("/status").json()["model_version"] or "").startswith("detector-"), 60)
         learner = trainer.loop._studying._detector
