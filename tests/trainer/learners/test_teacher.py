@@ -128,6 +128,20 @@ def test_it_learns_the_nearest_function_of_its_own_kernel_also_where_that_of_the
     np.testing.assert_allclose(heads[0].weights, weights, atol=1e-3 * np.abs(weights).max())
 
 
+def test_a_part_is_learned_from_the_teacher_that_sees_neighbours_and_the_rest_without_them(digits, around):
+    pool, y, _, _ = digits
+    rows = few(y, 4, 30)
+    pupils = pool[around.pupils(30, len(pool), without=rows)]
+    coordinates = around.coordinates(np.concatenate([pool[rows], pupils]), pool)
+
+    def weights(part):
+        return teacher.taught_head(pool[rows], y[rows], pupils, coordinates, part=part, seed=0).weights
+
+    with_them, without = weights(1.0), weights(0.0)
+    assert np.abs(with_them - without).max() > 0.1
+    np.testing.assert_allclose(weights(0.4), 0.4 * with_them + 0.6 * without, atol=1e-4)
+
+
 def test_images_of_one_class_come_nearer_to_each_other_and_stay_of_unit_length():
     rng = np.random.default_rng(0)
     y = np.arange(300) % 3
