@@ -28,7 +28,7 @@ from trainer.evaluation.box_matching import Placed
 from trainer.live_detector import canvas
 from trainer.live_detector.kept import State
 from trainer.live_detector.pictures import Pictures
-from trainer.live_detector.sampling import MOST, worth_learning
+from trainer.live_detector.sampling import most_images, worth_learning
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from trainer.detection.detector import Detector, Example
@@ -145,7 +145,7 @@ class LiveDetector:
             self._state = saved
             if saved.detector is not None:
                 self._learned = {image_id: boxes for image_id, boxes in lessons.items() if image_id in saved.seen}
-                self._done = lessons if len(saved.seen) >= MOST else self._learned
+                self._done = lessons if len(saved.seen) >= most_images(self.pictures.canvas) else self._learned
         state = self._state
         if not state.seen.isdisjoint(held_out):
             log.info("An image that the detector learned from is now held out, so the detector is trained from scratch")
@@ -299,7 +299,8 @@ class LiveDetector:
         """The lessons of a round, and the number of images that still lack their views. Views are computed for up to
         VIEW_SECONDS. Unreadable images are left out.
         """
-        chosen = worth_learning({image_id: boxes.labels for image_id, boxes in lessons.items()})
+        most = most_images(self.pictures.canvas)
+        chosen = worth_learning({image_id: boxes.labels for image_id, boxes in lessons.items()}, most)
         ready = [image_id for image_id in chosen if self.pictures.has_views(image_id)]
         missing = sorted(set(chosen).difference(ready))
         deadline, made = time.monotonic() + VIEW_SECONDS, 0

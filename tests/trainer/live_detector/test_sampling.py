@@ -1,10 +1,24 @@
 """Of very many images, a stable sample is learned that leaves out no rare class."""
 
-from trainer.live_detector.sampling import OF_A_CLASS, worth_learning
+import pytest
+
+from trainer.detection.feature_maps import MOST_BYTES, VIEWS
+from trainer.detection.pyramid import STRIDES
+from trainer.live_detector.canvas import LARGE, USUAL
+from trainer.live_detector.sampling import MOST, OF_A_CLASS, most_images, worth_learning
+
+CHANNELS = (40, 112, 320)
+"""Channels of the frozen network at each stride. A value takes two bytes."""
 
 
 def test_all_of_few_images_are_learned():
-    assert worth_learning({3: [1], 1: [], 2: [1, 1]}) == [3, 1, 2]
+    assert worth_learning({3: [1], 1: [], 2: [1, 1]}, MOST) == [3, 1, 2]
+
+
+@pytest.mark.parametrize("size", [USUAL, LARGE])
+def test_the_views_of_all_images_that_are_learned_are_kept(size):
+    view = 2 * sum(count * (size // stride) ** 2 for count, stride in zip(CHANNELS, STRIDES, strict=True))
+    assert 0.8 * MOST_BYTES < most_images(size) * VIEWS * view < MOST_BYTES
 
 
 def test_a_rare_class_is_kept_and_the_choice_is_stable():
