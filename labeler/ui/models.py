@@ -196,7 +196,7 @@ def _train(models: ModelList) -> None:
         if _boxes():
             known = ("of timm, or a detector of torchvision", "tf_efficientnet_lite0, fcos_resnet50_fpn, …")
         arch.text_input(f"Network ({known[0]})", placeholder=known[1], key=_field("architecture"))
-        sizes = "A multiple of 32, by default 320." if _boxes() else None
+        sizes = "A multiple of 32. Empty: that of the base version, or else 320." if _boxes() else None
         size.number_input("Image size (px)", 16, 1_024, None, help=sizes, key=_field("input_size"))
         epochs.number_input("Maximum epochs", 1, 1_000, None, key=_field("epochs"))
         st.checkbox("Allow horizontal flips (not for letters and digits)", value=True, key=_field("flip"))
