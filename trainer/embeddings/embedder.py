@@ -359,7 +359,7 @@ class Embedder:
         return None
 
     def _downloading(self) -> Downloading | None:
-        now = self._chooser.download if self._chooser is not None else None
+        now = getattr(self._chooser, "download", None)  # read once: the loop's thread may end the choice meanwhile
         return Downloading(name=now.name, done_bytes=now.done, total_bytes=now.total) if now is not None else None
 
     def _use(self, backbone: Backbone) -> None:

@@ -26,6 +26,13 @@ def settled(embedder: Embedder, entries: Sequence[ImageEntry]) -> list[ImageEntr
     return done + run(embedder, [entry for entry in entries if entry not in done])
 
 
+def test_a_choice_may_end_while_its_progress_is_asked_for(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = opened(model_fn="", backbone="auto", input_size=0)
+    choosers = iter([embedder._chooser])
+    monkeypatch.setattr(Embedder, "_chooser", property(lambda _: next(choosers, None)), raising=False)
+    assert embedder._downloading() is None
+
+
 def test_auto_takes_pixels_for_images_as_small_as_digits(photos: Photos, opened: Opened) -> None:
     entries = photos.add(6)  # 20 × 10 pixels
     embedder = opened(model_fn="", backbone="auto", input_size=0)
