@@ -10,7 +10,7 @@ which is made before. Then it reads and inspects the same files as a catalogue s
 from __future__ import annotations
 
 import argparse
-import shutil
+import os
 import statistics
 import tempfile
 import time
@@ -26,6 +26,7 @@ from benchmarks.machine import describe
 from shared.images.finding import find_images, read
 from shared.images.opening import ImageLimits, inspect
 from shared.settings.services import TrainerSettings
+from shared.settings.user_folders import ENVIRONMENT
 from shared.wire.images import ImageEntry
 from tests.services import wait_for
 from trainer.embeddings.backbones import compiled, installed
@@ -59,16 +60,13 @@ def _embedding(
         for way, speeds in found.items():
             folder = scratch / f"{name} {way} {turn}"
             compiled.WORTH_SECONDS = 0.0 if way == "compiled" else float("inf")
-            if way == "compiled" and (scratch / compiled.FOLDER).is_dir():
-                shutil.copytree(scratch / compiled.FOLDER, folder / compiled.FOLDER)
+            os.environ[ENVIRONMENT] = str(scratch / way)  # its cache has the graph, or nothing
             embedder = Embedder(settings, folder, lambda entry: read(entry.uri, root, LIMITS))
             backbone = embedder.backbone
             if not isinstance(backbone, TorchBackbone):
                 raise SystemExit("This measures networks; `pixels` has none.")
-            if way == "compiled":
-                if not _is_compiled(backbone):
-                    continue
-                shutil.copytree(folder / compiled.FOLDER, scratch / compiled.FOLDER, dirs_exist_ok=True)
+            if way == "compiled" and not _is_compiled(backbone):
+                continue
             bare = _forward(backbone, len(entries), settings.batch_size)
             start, pending = time.perf_counter(), entries
             while pending:

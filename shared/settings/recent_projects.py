@@ -7,20 +7,17 @@ else is affected.
 from __future__ import annotations
 
 import logging
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from platformdirs import user_state_path
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from shared.settings.project_file import ProjectFile
 from shared.settings.services import SettingsError
+from shared.settings.user_folders import state_folder
 from shared.storage.whole_files import write_whole
 
-ENVIRONMENT = "FLYWHEEL_STATE"
-"""Environment variable that replaces the user's state folder."""
 MOST = 30
 LOCK_SECONDS = 2.0
 
@@ -60,8 +57,7 @@ def recent() -> list[Recent]:
 
 
 def _file() -> Path:
-    named = os.environ.get(ENVIRONMENT)
-    return (Path(named) if named else user_state_path("flywheel")) / "recent.json"
+    return state_folder() / "recent.json"
 
 
 def _read(path: Path) -> list[Recent]:

@@ -59,7 +59,7 @@ class Pyramid:
         self.compiled: Compiled | None = None  # from `compile_in` on, if the network can be compiled
 
     def compile_in(self, folder: Path) -> None:
-        """Let the network be compiled, if it can be. The graph is kept in `folder`."""
+        """Let the network be compiled, if it can be. `folder` is as for `Compiled`."""
         self.compiled = self.backbone.compiled(self._levels, "stages", tuple(self.stages), folder)
 
     def maps(self, canvases: NDArray[np.uint8]) -> list[Maps]:

@@ -1,7 +1,7 @@
 """Traces a part of a network into an ONNX graph, in a process of its own: `python -m trainer.work.tracing`.
 
-`trainer.embeddings.backbones.compiled` starts it, and says on stdin which part of which network, and where the weights
-are. The graph is written beside them.
+`trainer.embeddings.backbones.compiled` starts it, and says on stdin which part of which network, where the weights are,
+and where the graph belongs.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def main() -> int:
     end_with_parent()
     os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), PRIORITY))
     torch.set_num_threads(1)
-    weights, size = Path(request["weights"]), request["size"]
+    size = request["size"]
     network = timm_networks.create_known(request["name"], size)
-    network.load_state_dict(load_file(weights))
+    network.load_state_dict(load_file(request["weights"]))
     program = torch.onnx.export(
         Traced(network, request["of"], request["numbers"]).eval().requires_grad_(False),
         (torch.zeros(2, 3, size, size),),
@@ -58,7 +58,7 @@ def main() -> int:
         verbose=False,
     )
     assert program is not None  # noqa: S101 - with dynamo it returns a program
-    write_whole(weights.with_suffix(".onnx"), program.model_proto.SerializeToString())
+    write_whole(Path(request["graph"]), program.model_proto.SerializeToString())
     return 0
 
 

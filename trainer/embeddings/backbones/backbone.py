@@ -56,7 +56,8 @@ class Backbone(Protocol):
         ...
 
     def compile_in(self, folder: Path) -> None:
-        """Allow a quicker form of the network, which is kept in `folder`. Its vectors are the same up to rounding."""
+        """Allow a quicker form of the network, which may be kept in `folder`. Its vectors are the same up to
+        rounding."""
         ...
 
     def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:

@@ -4,14 +4,16 @@ Most small networks filter each channel on its own, and torch is slow at this on
 an image of 224 pixels in tf_efficientnet_lite0, and 6 ms for the graph (docs/measurements/figures.md).
 
 A graph is made in a process of its own (`trainer.work.tracing`), because tracing a network takes ten seconds in which
-labeling must not wait. It is kept, so that the next start has it at once. Until it is there, and wherever it cannot be
-made or gives other numbers, torch computes. The numbers are the same up to rounding.
+labeling must not wait. It is kept in the user's cache, so that the next start and the next project have it at once.
+Until it is there, and wherever it cannot be made or gives other numbers, torch computes. The numbers are the same up to
+rounding.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -20,20 +22,23 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import Literal
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 
 from shared.processes import child_environment
-from shared.storage.whole_files import write_whole
+from shared.settings.user_folders import cache_folder
 
 log = logging.getLogger(__name__)
 
 FOLDER = "compiled"
 """Folder of the graphs."""
+MOST = 8
+"""Number of graphs that are kept in it. Those used last stay: each challenger has a network of its own."""
 WORTH_SECONDS = 2.0
 """Processor time that torch has taken before a graph is made: a small project is done sooner without one."""
 AT_ONCE = 8
@@ -64,13 +69,14 @@ class Part:
 class Compiled:
     """Computes `part` of a `network` as `compute` does, by a graph as soon as that is worth it. Thread-safe.
 
-    Graphs are kept under `folder`, and `content` names the weights of the network.
+    Graphs are kept in the user's cache, or under `folder` if that cannot be written. `content` names the weights of the
+    network.
     """
 
     def __init__(self, compute: Compute, network: torch.nn.Module, part: Part, content: str, folder: Path) -> None:
         self.graph: Compute | None = None
-        self.path = folder / FOLDER / "-".join([content, f"{part.size}px", part.of, *map(str, part.numbers)])
-        self.path = self.path.with_name(f"{self.path.name}.onnx")
+        name = "-".join([content, f"{part.size}px", part.of, *map(str, part.numbers)])
+        self.path = _folder(folder) / f"{name}.onnx"
         self._compute = compute
         self._network = network
         self._part = part
@@ -108,6 +114,7 @@ class Compiled:
                 self._trace()
             graph = _opened(self.path)
             self._check(graph)
+            self.path.touch()  # the graphs used last stay
         except Exception as error:  # of torch, its exporter, ONNX Runtime or the disk: any of these may fail
             log.info("The network is not compiled, so PyTorch computes it: %s", error)
             if from_before:  # the next start makes another one
@@ -117,15 +124,15 @@ class Compiled:
         self.graph = graph
 
     def _trace(self) -> None:
-        weights = self.path.with_suffix(".safetensors")
-        arrays = {name: each.detach().contiguous() for name, each in self._network.state_dict().items()}
-        write_whole(weights, save(arrays))
-        try:
-            done = run(json.dumps({**asdict(self._part), "weights": str(weights.absolute())}), child_environment())
-        finally:
-            weights.unlink(missing_ok=True)
+        with TemporaryDirectory(prefix="flywheel-") as scratch:
+            weights = Path(scratch) / "weights.safetensors"
+            save_file({name: each.contiguous() for name, each in self._network.state_dict().items()}, weights)
+            files = {"weights": str(weights), "graph": str(self.path.absolute())}
+            done = run(json.dumps({**asdict(self._part), **files}), child_environment())
         if done.returncode:
             raise RuntimeError(done.stderr.strip().rpartition("\n")[2])
+        for old in sorted(self.path.parent.glob("*.onnx"), key=_used)[:-MOST]:
+            old.unlink(missing_ok=True)
 
     def _check(self, graph: Compute) -> None:
         """Raises ValueError if the graph and torch disagree about noise."""
@@ -151,6 +158,23 @@ def run(request: str, environment: dict[str, str]) -> subprocess.CompletedProces
         text=True,
         timeout=TRACE_SECONDS,
     )
+
+
+def _folder(otherwise: Path) -> Path:
+    """The folder of the graphs: of this user, so that the next project has them, or else in the workspace."""
+    folder = cache_folder() / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return otherwise / FOLDER
+    return folder if os.access(folder, os.W_OK) else otherwise / FOLDER
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another trainer deleted it
+        return 0.0
 
 
 def _opened(path: Path) -> Compute:

@@ -128,7 +128,7 @@ class TorchBackbone:
         return self._runner.at_once if self._runner is not None else 0
 
     def compile_in(self, folder: Path) -> None:
-        """Let what the layout needs be compiled, if there is one. The graph is kept in `folder`."""
+        """Let what the layout needs be compiled, if there is one. `folder` is as for `Compiled`."""
         layout = self._network
         if isinstance(layout, Layout):  # version 3 sees each view as version 2 sees the image
             self.eye = self.compiled(layout.seen, "layout", (min(layout.version, 2),), folder)

@@ -1,6 +1,7 @@
 """A network is compiled for the CPU where that is worth it; its vectors stay the same."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -39,8 +40,15 @@ def eye_of(network: TorchBackbone, folder: Path) -> compiled.Compiled:
     return network.eye
 
 
-def graphs(folder: Path) -> list[Path]:
-    return sorted((folder / compiled.FOLDER).glob("*"))
+def graphs(cache: Path) -> list[Path]:
+    return sorted((cache / compiled.FOLDER).glob("*"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache."""
+    monkeypatch.setenv("FLYWHEEL_STATE", str(tmp_path / "user"))
+    return tmp_path / "user" / "cache"
 
 
 @pytest.fixture
@@ -50,38 +58,35 @@ def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("worth_it")
-def test_a_graph_takes_over_and_serves_the_second_look_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_graph_takes_over_and_serves_the_next_project_and_the_second_look(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = backbone()
     expected = first.embed(IMAGES)
-    eye = eye_of(first, tmp_path)
-    assert graphs(tmp_path) == []
+    eye = eye_of(first, tmp_path / "one")
+    others = graphs_of_others(cache, compiled.MOST + 1)
     np.testing.assert_array_equal(first.embed(IMAGES), expected)  # torch goes on in the meantime
     wait_for(lambda: eye.graph, "the graph", SLOW)
     np.testing.assert_allclose(first.embed(IMAGES), expected, atol=1e-5)
     np.testing.assert_allclose(first.embed(IMAGES[:1]), expected[:1], atol=1e-5)
-    [made] = graphs(tmp_path)
-    assert made.suffix == ".onnx"
+    assert graphs(cache) == sorted([*others[2:], eye.path])  # those used last
 
     monkeypatch.setattr(compiled.Compiled, "_trace", lambda _: pytest.fail("traced again"))
     second = first.in_version(VIEWS)
     expected = second.embed(IMAGES)
-    again = eye_of(second, tmp_path)
+    again = eye_of(second, tmp_path / "another")
     wait_for(lambda: again.graph, "the graph of before", SLOW)
     np.testing.assert_allclose(second.embed(IMAGES), expected, atol=1e-5)
 
     caplog.set_level(logging.INFO)
-    other, place = backbone(seed=1), tmp_path / "other"
-    path = eye_of(other, place).path
-    path.parent.mkdir(parents=True)
-    shutil.copy(made, path)
-    refused = eye_of(other, place)
+    other = backbone(seed=1)
+    shutil.copy(eye.path, eye_of(other, tmp_path).path)
+    refused = eye_of(other, tmp_path)
     wait_for(lambda: "differs from the network" in caplog.text, "that the graph of other weights is refused", SLOW)
     assert refused.graph is None
 
 
-@pytest.mark.usefixtures("worth_it")
+@pytest.mark.usefixtures("worth_it", "cache")
 def test_the_maps_of_a_detector_stay_the_same(tmp_path: Path) -> None:
     pyramid = Pyramid(backbone())
     [expected, _, last] = pyramid.maps(IMAGES)
@@ -93,30 +98,44 @@ def test_the_maps_of_a_detector_stay_the_same(tmp_path: Path) -> None:
         torch.testing.assert_close(here, there, rtol=0.01, atol=0.01)  # both are rounded to 16 bits
 
 
-def test_a_small_project_is_embedded_before_a_graph_would_be_made(tmp_path: Path) -> None:
+def test_a_small_project_is_embedded_before_a_graph_would_be_made(tmp_path: Path, cache: Path) -> None:
     network = backbone()
     eye = eye_of(network, tmp_path)
     network.embed(IMAGES)
-    assert graphs(tmp_path) == []
+    assert graphs(cache) == []
     assert eye.graph is None
 
 
-def test_torch_computes_where_a_graph_is_damaged_or_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_torch_computes_where_a_graph_is_damaged_or_fails(
+    tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     network = backbone()
     expected = network.embed(IMAGES)
-    path = eye_of(network, tmp_path).path
-    path.parent.mkdir()
-    path.write_bytes(b"no graph")
+    eye_of(network, tmp_path).path.write_bytes(b"no graph")
     eye = eye_of(network, tmp_path)
     wait_for(lambda: "not compiled" in caplog.text, "the damaged file", SLOW)
     np.testing.assert_array_equal(network.embed(IMAGES), expected)
-    wait_for(lambda: graphs(tmp_path) == [], "that the next start makes another one", SLOW)
+    wait_for(lambda: graphs(cache) == [], "that the next start makes another one", SLOW)
 
     eye.graph = broken
     np.testing.assert_array_equal(network.embed(IMAGES), expected)
     assert eye.graph is None
     assert "no memory" in caplog.text
+
+
+def test_without_a_cache_graphs_are_in_the_workspace(tmp_path: Path, cache: Path) -> None:
+    cache.parent.write_bytes(b"a file, where the folder would be")
+    assert eye_of(backbone(), tmp_path).path.parent == tmp_path / compiled.FOLDER
+
+
+def graphs_of_others(cache: Path, count: int) -> list[Path]:
+    """Files of other networks, the oldest first."""
+    paths = [cache / compiled.FOLDER / f"{number}.onnx" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(b"another graph")
+        os.utime(path, (number, number))
+    return paths
 
 
 def broken(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
