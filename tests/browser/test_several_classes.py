@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, WebSocketRoute, expect
 
 from tests.browser.card import Card, keep_picture
 from tests.browser.grid import Grid
@@ -129,7 +129,15 @@ def test_suggested_classes_are_preselected_if_the_setting_says_so(choosing: Card
     httpx.patch(settings, json={"preselect_suggestions": True}, timeout=20).raise_for_status()
     try:
         choosing.page.route("**/api/project", lambda _: None)  # the first image comes before the project's state
-        choosing.page.route_web_socket("**/api/events*", lambda _: None)
+        silenced: list[WebSocketRoute] = []
+
+        def connect(socket: WebSocketRoute) -> None:
+            """No news for this page. Later ones hear the labeler again: a route of sockets stays with the tab."""
+            if silenced:
+                socket.connect_to_server()
+            silenced.append(socket)
+
+        choosing.page.route_web_socket("**/api/events*", connect)
         choosing.page.reload()
         choosing.wait_for_image()
         choosing.page.unroute("**/api/project")
