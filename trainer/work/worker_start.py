@@ -72,13 +72,13 @@ class WorkerStart:
         if message not in ("", LOADING) or seconds < SILENT_SECONDS:
             return message
         so_far = seconds if seconds >= 60 else seconds - seconds % STEP_SECONDS
-        last = "" if self._last is None else f", {duration(self._last)} the last time"
+        last = "" if self._last is None else f" ({duration(self._last)} the last time)"
         waits = (
             ". Most of the time it waits for a core: other processes compute, and a job has the lowest priority"
             if waited(self._process) >= MOSTLY * seconds
             else ""
         )
-        return f"{message or 'Starting'}: {duration(so_far)} so far{last}{waits}"
+        return f"{message or 'Starting'}, {duration(so_far)} so far{last}{waits}"
 
 
 def waited(process: int) -> float:

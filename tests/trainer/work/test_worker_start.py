@@ -41,8 +41,8 @@ def test_a_long_start_says_how_long_it_takes_and_took_the_last_time(
     start = begun(tmp_path, clock)
     assert start.in_words(LOADING, NOTHING) == LOADING
     clock.now = 48
-    assert start.in_words("", NOTHING) == "Starting: 45 s so far"
-    assert start.in_words(LOADING, {"round"}) == "Loading the libraries for networks: 45 s so far"
+    assert start.in_words("", NOTHING) == "Starting, 45 s so far"
+    assert start.in_words(LOADING, {"round"}) == "Loading the libraries for networks, 45 s so far"
     start.told(LOADING, NOTHING)
     start.told("Reading images", NOTHING)
     clock.now += 1_000
@@ -50,8 +50,8 @@ def test_a_long_start_says_how_long_it_takes_and_took_the_last_time(
     start.told("Epoch 1", NOTHING)
     again, other = begun(tmp_path, clock), begun(tmp_path, clock, "compare")
     clock.now += 180
-    assert again.in_words(LOADING, NOTHING).endswith(": 3 min so far, 48 s the last time")
-    assert other.in_words(LOADING, NOTHING).endswith(": 3 min so far")
+    assert again.in_words(LOADING, NOTHING).endswith(", 3 min so far (48 s the last time)")
+    assert other.in_words(LOADING, NOTHING).endswith(", 3 min so far")
 
 
 def test_the_time_in_which_a_process_is_halted_does_not_count(tmp_path: Path, clock: Clock) -> None:
@@ -59,7 +59,7 @@ def test_the_time_in_which_a_process_is_halted_does_not_count(tmp_path: Path, cl
     for clock.now, halting in ((10, NOTHING), (500, {"rest", "round"}), (502, {"round"})):
         start.told(LOADING, halting)
     assert start.in_words(LOADING, {"rest", "round"}) == "halted while the trainer is paused"
-    assert start.in_words(LOADING, {"round"}).startswith("Loading the libraries for networks: 10 s so far")
+    assert start.in_words(LOADING, {"round"}).startswith("Loading the libraries for networks, 10 s so far")
     start.told("Reading images", NOTHING)
     assert json.loads((tmp_path / worker_start.STARTS).read_text())["seconds"] == {"train": 12}
 
