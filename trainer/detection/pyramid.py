@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainer.embeddings.backbones.compiled import Compiled
+from trainer.embeddings.backbones.compiled import Compiled, Part
 from trainer.embeddings.backbones.feature_blocks import Layout
-from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone
+from trainer.embeddings.backbones.torch_networks import Module, TorchBackbone, compiled_part
 
 SIZE = 320
 """Side of the canvas in pixels."""
@@ -60,7 +60,9 @@ class Pyramid:
 
     def compile_in(self, folder: Path) -> None:
         """Let the network be compiled, if it can be. `folder` is as for `Compiled`."""
-        self.compiled = self.backbone.compiled(self._levels, "stages", tuple(self.stages), folder)
+        if self.backbone.compilable:
+            part = Part(self.backbone.name, self.size, "stages", tuple(self.stages))
+            self.compiled = compiled_part(self._levels, self.network, part, folder)
 
     def maps(self, canvases: NDArray[np.uint8]) -> list[Maps]:
         """Compute the maps of canvases (B, 3, S, S). The result is on the CPU. Canvases go through in small chunks:

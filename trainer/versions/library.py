@@ -214,13 +214,14 @@ class Versions:
 
     def _classifier(self, version: Version) -> Classifier:
         from trainer.embeddings.backbones.torch_networks import device_named
-        from trainer.versions.predictor import load_classifier
+        from trainer.versions.predictor import load_classifier, quicken
 
         self._check(version)
         with self._loading:
             if self._loaded is None or self._loaded[0] != version.description.sha256:
                 device, own = device_named(self._settings.device), self._settings.model_fn
                 classifier = load_classifier(version, self._backbones, model_fn=own, device=device)
+                quicken(classifier, version, self._backbones)
                 self._loaded = (version.description.sha256, classifier)
                 give_back()  # the memory of the previous classifier
             return self._loaded[1]

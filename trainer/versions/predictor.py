@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 
 from shared.log import Fold
 from shared.wire.models import ModelClass, ModelInput
+from trainer.embeddings.backbones.compiled import Quick
+from trainer.embeddings.backbones.feature_blocks import Layout
 from trainer.embeddings.backbones.preparation import Preprocessing
 from trainer.embeddings.backbones.saved_backbone import Normalised
-from trainer.embeddings.backbones.torch_networks import Module
+from trainer.embeddings.backbones.torch_networks import Module, eye_of
 from trainer.gpu.half import in_half
 from trainer.gpu.runner import Runner
 from trainer.threads import leave_a_core
@@ -84,6 +86,18 @@ def load_classifier(
     if device.type == "cuda" and not learner_of(version).boxes:
         runner = on_gpu(network, needs.size, device)
     return Classifier(version.name, said.classes, needs, network, device, licence_of(said), thresholds, runner)
+
+
+def quicken(classifier: Classifier, version: Version, folder: Path) -> None:
+    """Let the network under a head be compiled, on a CPU, if it has a layout. `folder` is as for `Compiled`.
+
+    For predictions alone, because a compiled network can be neither exported nor trained.
+    """
+    said = version.description
+    for module in [each for each in classifier.network.modules() if isinstance(each, Normalised)]:
+        layout = module.network
+        if classifier.device.type == "cpu" and isinstance(layout, Layout):
+            module.network = Quick(layout, eye_of(layout, said.architecture, classifier.needs.size, folder))
 
 
 def on_gpu(network: Module, size: int, device: torch.device) -> Runner:

@@ -19,12 +19,13 @@ from shared.wire.models import ModelClass, ModelInput
 from tests.trainer.descriptions import description
 from tests.trainer.logs import LOG, WHEN, class_rows
 from trainer.embeddings.backbones.backbone import Backbone
+from trainer.embeddings.backbones.compiled import Quick
 from trainer.embeddings.backbones.pixels import PixelBackbone
 from trainer.embeddings.backbones.saved_backbone import describe, freeze
 from trainer.embeddings.backbones.torch_networks import TorchBackbone, own
 from trainer.embeddings.transform import fit_projection
 from trainer.learners.kernel_head import fit_head
-from trainer.versions.predictor import check_project, in_todays_classes, load_classifier, standing
+from trainer.versions.predictor import check_project, in_todays_classes, load_classifier, quicken, standing
 from trainer.versions.registry import RefusedVersion, Registry
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
@@ -82,6 +83,26 @@ def test_a_saved_head_says_what_the_live_one_said(tmp_path, make):
     said = classifier.predict_proba([classifier.preprocessing.cut(image) for image in images])
     np.testing.assert_allclose(said, expected, atol=1e-5)
     assert classifier.predict_proba([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("version_of_features", [1, 2, 3])
+def test_the_compiled_network_of_a_head_says_the_same(tmp_path, monkeypatch, version_of_features):
+    """tests/trainer/embeddings/backbones/test_compiled.py compiles one; here a double counts what it is asked."""
+    monkeypatch.setenv("FLYWHEEL_STATE", str(tmp_path / "user"))
+    version, images, expected = saved_head(tmp_path, torch_backbone(version=version_of_features))
+    classifier = load_classifier(version, tmp_path / "backbones")
+    quicken(classifier, version, tmp_path / "backbones")
+    [quick] = [each for each in classifier.network.modules() if isinstance(each, Quick)]
+    asked = []
+
+    def double(views):
+        asked.append(len(views))
+        return quick.layout.seen(views)
+
+    quick.eye.graph = double
+    said = classifier.predict_proba([classifier.preprocessing.cut(image) for image in images])
+    np.testing.assert_allclose(said, expected, atol=1e-5)
+    assert asked == [6] * (3 if version_of_features == 3 else 1)
 
 
 def test_a_version_of_an_unknown_learner_is_refused_in_a_sentence(tmp_path):

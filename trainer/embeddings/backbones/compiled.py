@@ -32,6 +32,7 @@ from safetensors.torch import save_file
 
 from shared.processes import child_environment
 from shared.settings.user_folders import cache_folder
+from trainer.embeddings.backbones.feature_blocks import Layout
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +147,19 @@ class Compiled:
                     apart = float((said - wanted).norm() / wanted.norm())
                     if not apart <= TOLERANCE:
                         raise ValueError(f"the graph differs from the network by {apart:.2g}")
+
+
+class Quick(torch.nn.Module):
+    """A layout of which `eye` computes the views: normalised inputs (B, 3, S, S) → vectors (B, dim)."""
+
+    def __init__(self, layout: Layout, eye: Compiled) -> None:
+        super().__init__()
+        self.layout = layout
+        self.eye = eye
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The vectors of `layout`."""
+        return self.layout.joined(images, self.eye)
 
 
 def run(request: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:

@@ -14,7 +14,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -127,23 +127,15 @@ class TorchBackbone:
         """Images that a GPU takes at once; 0 on a CPU, where the caller decides."""
         return self._runner.at_once if self._runner is not None else 0
 
+    @property
+    def compilable(self) -> bool:
+        """Whether a part of the network can be compiled: on a CPU, unless it is your own."""
+        return self.device.type == "cpu" and self.published
+
     def compile_in(self, folder: Path) -> None:
         """Let what the layout needs be compiled, if there is one. `folder` is as for `Compiled`."""
-        layout = self._network
-        if isinstance(layout, Layout):  # version 3 sees each view as version 2 sees the image
-            self.eye = self.compiled(layout.seen, "layout", (min(layout.version, 2),), folder)
-
-    def compiled(
-        self, compute: Compute, of: Literal["layout", "stages"], numbers: tuple[int, ...], folder: Path
-    ) -> Compiled | None:
-        """`compute`, which is this part of the network, compiled as soon as that is worth it. None where it cannot be:
-        on a GPU, and of your own network.
-        """
-        if self.device.type != "cpu" or not self.published:
-            return None
-        network = self._network.network if isinstance(self._network, Layout) else self._network
-        content = f"{_folder_name(self.name)}-{content_of(network, 0)[:12]}"
-        return Compiled(compute, network, Part(self.name, self.input_size, of, numbers), content, folder)
+        if self.compilable and isinstance(self._network, Layout):
+            self.eye = eye_of(self._network, self.name, self.input_size, folder)
 
     def embed(self, batch: Inputs) -> npt.NDArray[np.float32]:
         """Inputs (B, 3, S, S) uint8 → vectors (B, dim). Raises ValueError if the network returns another shape.
@@ -165,6 +157,17 @@ class TorchBackbone:
                 raise ValueError(f"returns {_shape(vectors)} for {len(batch)} images and must return (B, D)")
             result: npt.NDArray[np.float32] = vectors.float().cpu().numpy()
             return result
+
+
+def eye_of(layout: Layout, name: str, size: int, folder: Path) -> Compiled:
+    """`layout.seen`, compiled as soon as that is worth it. `name` and `folder` are as for `Compiled`."""
+    version = min(layout.version, 2)  # version 3 sees each view as version 2 sees the image
+    return compiled_part(layout.seen, layout.network, Part(name, size, "layout", (version,)), folder)
+
+
+def compiled_part(compute: Compute, network: Module, part: Part, folder: Path) -> Compiled:
+    """This part of `network`, which `compute` computes, compiled as soon as that is worth it."""
+    return Compiled(compute, network, part, f"{_folder_name(part.name)}-{content_of(network, 0)[:12]}", folder)
 
 
 def own(settings: TrainerSettings) -> TorchBackbone:
