@@ -242,15 +242,21 @@ def test_model_fn_provides_the_network(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, [[1] * 4 + [0] * 4 + [0.2] * 4], atol=1e-6)
 
 
-def test_model_fn_may_name_a_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in the documentation. A saved version with this network finds it there as well."""
+@pytest.mark.parametrize("saved", [False, True])
+def test_model_fn_may_name_a_module_in_the_current_folder(
+    saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the documentation, for the images and for a saved version with this network."""
     made = "def backbone():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())"
-    (tmp_path / "network_beside_the_photos.py").write_text(f"from torch import nn\n\n{made}\n")
+    module = f"network_of_{'a_version' if saved else 'the_images'}"
+    (tmp_path / f"{module}.py").write_text(f"from torch import nn\n\n{made}\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    named = "network_beside_the_photos:backbone"
-    assert loaded(model_fn=named, input_size=16).dim == 12
-    assert isinstance(saved_backbone.own_network(named), torch.nn.Sequential)
+    named = f"{module}:backbone"
+    if saved:
+        assert isinstance(saved_backbone.own_network(named), torch.nn.Sequential)
+    else:
+        assert loaded(model_fn=named, input_size=16).dim == 12
 
 
 def test_without_a_hub_auto_takes_the_network_that_came_with_the_installation(no_hub: Path, tmp_path: Path) -> None:
