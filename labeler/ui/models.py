@@ -155,11 +155,11 @@ def _try(models: ModelList) -> None:
         except Problem as problem:
             st.error(f"{plain(image.name)} {plain(problem.detail)}", icon=":material/error:")
             continue
-        picture, words = st.columns([1, 3], vertical_alignment="center")
+        picture, text = st.columns([1, 3], vertical_alignment="center")
         picture.image(image.getvalue(), width=160)
         likeliest = sorted(said.probabilities.items(), key=lambda each: -each[1])[:5]
-        words.markdown(f"{in_words(said)}. {plain(image.name)}")
-        words.caption(" · ".join(f"{plain(name)} {percent(share)}" for name, share in likeliest))
+        text.markdown(f"{in_words(said)}. {plain(image.name)}")
+        text.caption(" · ".join(f"{plain(name)} {percent(share)}" for name, share in likeliest))
 
 
 def in_words(said: Prediction) -> str:
@@ -230,8 +230,8 @@ def _running() -> None:
     for job in reversed(waiting):
         said = job.progress
         doing = {"train": "Training", "compare": "Comparing"}.get(job.kind, "Working")
-        words = said.message or ("starting" if job.state == "running" else "waiting")
-        st.progress(min(said.done / (said.total or 1), 1.0), plain(f"{doing}: {words}{time_left(said.seconds_left)}"))
+        message = said.message or ("starting" if job.state == "running" else "waiting")
+        st.progress(min(said.done / (said.total or 1), 1.0), plain(f"{doing}: {message}{time_left(said.seconds_left)}"))
         st.button("Cancel", key=f"cancel {job.id}", on_click=_cancel, args=(job.id,))
     if not waiting and jobs and jobs[0].state == "failed":
         st.error(plain(jobs[0].error or ""), icon=":material/error:")

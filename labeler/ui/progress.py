@@ -211,8 +211,8 @@ def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
     from labeler.ui.charts import confusion
 
     st.subheader("Confusion matrix", anchor=False)
-    mistakes = confusion.confusions(latest)
-    if not mistakes:
+    mixed_up = confusion.confusions(latest)
+    if not mixed_up:
         st.write("No test image is misclassified.")
     else:
         st.write(
@@ -222,11 +222,11 @@ def _confusion(latest: Evaluation, own: dict[int, str]) -> None:
     table = confusion.matrix(latest, own)
     if table:
         st.html(table)
-    elif mistakes:
+    elif mixed_up:
         st.markdown(
             "\n".join(
                 f"- {plain(truth)} predicted as {plain(predicted)}: [{count}]({link})"
-                for truth, predicted, count, link in mistakes
+                for truth, predicted, count, link in mixed_up
             )
         )
 

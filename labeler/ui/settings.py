@@ -98,10 +98,10 @@ def _settings(
     """All settings of a service: first those that can change now, then a table of the others."""
     for name, view in views.items():
         if view.changeable:
-            control, words = st.columns([2, 3], vertical_alignment="center")
+            control, text = st.columns([2, 3], vertical_alignment="center")
             with control:
                 _control(cls, name, view.value, change, choices.get(name))
-            words.markdown(f"{plain(meaning.get(name, ''))}  \n:small[:gray[From: {view.source}]]")
+            text.markdown(f"{plain(meaning.get(name, ''))}  \n:small[:gray[From: {view.source}]]")
     with st.expander("Startup settings (read-only)", key=f"startup {cls.__name__}"):
         rows = [
             {

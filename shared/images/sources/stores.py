@@ -213,6 +213,6 @@ def _stamp(found: dict[str, Any]) -> Stamp:
         if found.get(tag):
             return size, folded(found[tag]) or 1
     for name in ("LastModified", "last_modified", "updated", "mtime", "created"):
-        if time := found.get(name):  # its type differs between stores
-            return size, folded(time.timestamp() if isinstance(time, datetime) else time) or 1
+        if changed := found.get(name):  # its type differs between stores
+            return size, folded(changed.timestamp() if isinstance(changed, datetime) else changed) or 1
     return size, 1
