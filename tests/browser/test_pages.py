@@ -257,8 +257,13 @@ def test_a_press_that_was_lost_is_repeated(pair: Services, page: Page) -> None:
     page.route_web_socket(re.compile("_stcore/stream"), connect)
     page.goto(f"{pair.labeler.url}/settings")
     page.get_by_test_id("pause").click()
+
+    def paused() -> bool:
+        page.wait_for_timeout(100)  # messages pass meanwhile
+        return bool(lost and pair.status()["state"] == "paused")
+
+    wait_for(paused)
     expect(page.get_by_test_id("resume")).to_be_visible()
-    assert lost
 
 
 def test_everything_on_the_card_has_contrast_and_a_name(card: Card) -> None:
