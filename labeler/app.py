@@ -155,6 +155,9 @@ def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: An
         "CLIENT_TOOLBAR_MODE": "minimal",
         # With it, a new run of the page would end the current one, and lose a key or click that waits for that one.
         "RUNNER_FAST_RERUNS": "false",
+        # In runs of the page. The browser says what it has when it asks for a run, and may have forgotten it when the
+        # answer comes: with the usual 2, a page that was left and opened again at once ended in an error.
+        "GLOBAL_MAX_CACHED_MESSAGE_AGE": "50",
     }
     for name, value in quiet.items():
         os.environ.setdefault(f"STREAMLIT_{name}", value)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -187,39 +188,65 @@ def test_the_whole_loop_on_the_page(pair: Services, open_card: OpenCard) -> None
     assert len(Path(download.value.path()).read_text().splitlines()) > 30
 
 
-def test_stop_leads_to_finish_even_if_labels_arrive_meanwhile(pair: Services, page: Page) -> None:
-    """The browser learns late that Python opens the next page; a redraw of the old one must not leave it empty."""
-    delayed: list[tuple[WebSocketRoute, str | bytes]] = []
-    delays = False
+class Late:
+    """What the browser hears over Streamlit's connection, held back on demand."""
 
-    def connect(browser: WebSocketRoute) -> None:
+    def __init__(self, page: Page) -> None:
+        self._held: list[tuple[WebSocketRoute, str | bytes]] | None = None
+        page.route_web_socket(re.compile("_stcore/stream"), self._connect)
+
+    def _connect(self, browser: WebSocketRoute) -> None:
         def pass_on(message: str | bytes) -> None:
-            if delays:
-                delayed.append((browser, message))
-            else:
+            if self._held is None:
                 browser.send(message)
+            else:
+                self._held.append((browser, message))
 
         browser.connect_to_server().on_message(pass_on)
 
+    @contextmanager
+    def held(self) -> Iterator[list[tuple[WebSocketRoute, str | bytes]]]:
+        """Hold messages back until the end of the block; yields those held so far."""
+        self._held = held = []
+        yield held
+        self._held = None
+        for browser, message in held:
+            browser.send(message)
+
+
+def test_stop_leads_to_finish_even_if_labels_arrive_meanwhile(pair: Services, page: Page) -> None:
+    """The browser learns late that Python opens the next page; a redraw of the old one must not leave it empty."""
     httpx.post(f"{pair.trainer.url}/resume", timeout=20).raise_for_status()
-    page.route_web_socket(re.compile("_stcore/stream"), connect)
+    late = Late(page)
     page.goto(f"{pair.labeler.url}/progress")
     expect(page.get_by_test_id("stop")).to_be_visible()
     page.wait_for_timeout(5500)  # from now on, the page is redrawn at once
-    delays = True
-    page.get_by_test_id("stop").click()
+    with late.held():
+        page.get_by_test_id("stop").click()
 
-    def stopped() -> bool:
-        page.wait_for_timeout(100)  # messages pass meanwhile
-        return bool(pair.status()["state"] == "stopped")
+        def stopped() -> bool:
+            page.wait_for_timeout(100)  # messages pass meanwhile
+            return bool(pair.status()["state"] == "stopped")
 
-    wait_for(stopped)
-    pair.label(1)
-    page.wait_for_timeout(1500)
-    delays = False
-    for browser, message in delayed:
-        browser.send(message)
+        wait_for(stopped)
+        pair.label(1)
+        page.wait_for_timeout(1500)
     expect(page.get_by_text("What was saved")).to_be_visible()
+
+
+def test_a_page_that_was_left_and_opened_again_within_moments_is_whole(pair: Services, page: Page) -> None:
+    """Streamlit does not send again what the browser said it has, and the browser forgets what it has not used."""
+    late = Late(page)
+    page.goto(pair.labeler.url)
+    expect(page.get_by_test_id("stage").locator("img")).to_be_visible()
+    page.wait_for_timeout(1000)
+    with late.held() as held:
+        for address in ("Grid", "Models", "Settings", "Label"):
+            before = len(held)
+            page.get_by_test_id("stTopNavLink").filter(has_text=address).click()
+            wait_for(lambda before=before: page.wait_for_timeout(100) or len(held) > before + 5)
+            page.wait_for_timeout(1000)  # until it has run
+    expect(page.get_by_test_id("stage").locator("img")).to_be_visible()
 
 
 def test_no_press_is_lost_to_a_redraw(pair: Services, page: Page) -> None:

@@ -1,6 +1,6 @@
 // Remarks beside a label: a note on the image, which is sent with its answer, and the reason why an image gets no label.
 
-import { element, find } from "../lib/dom.js";
+import { element, find, focusNear } from "../lib/dom.js";
 import { digitOf } from "../lib/input/keys.js";
 import { singleKeysOn } from "../lib/storage.js";
 import { tooLong } from "../lib/text.js";
@@ -62,7 +62,7 @@ export class Remarks {
 
   write() {
     this.input.hidden = false;
-    this.input.focus();
+    focusNear(this.input);
   }
 
   close() {

@@ -1,7 +1,7 @@
 // The classes as buttons, and the search for a class by letters. A button shows its key, its number of labels, and the model's
 // probability for the class, if suggested. User-entered names are inserted as text, never as markup.
 
-import { element, find, setName, setText } from "../lib/dom.js";
+import { element, find, focusNear, setName, setText } from "../lib/dom.js";
 import { rove } from "../lib/input/roving.js";
 import { count, number, percent } from "../lib/text.js";
 import { ClassSearch, placeKey } from "./search.js";
@@ -68,7 +68,7 @@ export class ClassList {
   type(key) {
     const { search } = this;
     if (key === "/" && !search.text) {
-      this.filter.focus();
+      focusNear(this.filter);
       return true;
     }
     const text = search.afterTyping(key);

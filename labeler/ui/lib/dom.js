@@ -67,6 +67,16 @@ export function renew(list, nodes) {
 const disabledWithFocus = new WeakMap(); // root → its button that had the focus when it was disabled
 
 /**
+ * Give a field the focus, and scroll no further than needed: a browser would bring it to the middle, and the image out of
+ * sight.
+ * @param {HTMLElement} field
+ */
+export function focusNear(field) {
+  field.focus({ preventScroll: true });
+  field.scrollIntoView({ block: "nearest" });
+}
+
+/**
  * Enable or disable these buttons. A browser takes the focus from a disabled button, and the next Enter would mean something
  * else on the page. So the button gets the focus back once it is enabled, unless the focus is elsewhere by then.
  * @param {Element} root
