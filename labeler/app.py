@@ -146,24 +146,12 @@ def _end() -> None:
 def _with_pages(settings: LabelerSettings, routes: list[BaseRoute], lifespan: Any) -> ASGIApp:
     if not PAGES.is_file():
         return Starlette(routes=routes, lifespan=lifespan)
-    quiet = {
-        "BROWSER_GATHER_USAGE_STATS": "false",
-        "SERVER_HEADLESS": "true",
-        "SERVER_FILE_WATCHER_TYPE": "none",
-        "SERVER_ENABLE_XSRF_PROTECTION": "true",
-        "SERVER_MAX_UPLOAD_SIZE": str(max(1, settings.max_request_bytes // MEGABYTE)),
-        "CLIENT_TOOLBAR_MODE": "minimal",
-        # With it, a new run of the page would end the current one, and lose a key or click that waits for that one.
-        "RUNNER_FAST_RERUNS": "false",
-        # In runs of the page. The browser says what it has when it asks for a run, and may have forgotten it when the
-        # answer comes: with the usual 2, a page that was left and opened again at once ended in an error.
-        "GLOBAL_MAX_CACHED_MESSAGE_AGE": "50",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(f"STREAMLIT_{name}", value)
-    import streamlit  # reads its options from the environment on import
+    import streamlit
+    from streamlit import config
 
-    return streamlit.App(PAGES, lifespan=lifespan, routes=routes)
+    app = streamlit.App(PAGES, lifespan=lifespan, routes=routes)  # now it knows where `.streamlit/config.toml` is
+    config.set_option("server.maxUploadSize", max(1, settings.max_request_bytes // MEGABYTE))
+    return app
 
 
 def _to_first_page(request: Request) -> RedirectResponse:

@@ -234,6 +234,19 @@ def test_stop_leads_to_finish_even_if_labels_arrive_meanwhile(pair: Services, pa
     expect(page.get_by_text("What was saved")).to_be_visible()
 
 
+def arrived(page: Page, held: list[tuple[WebSocketRoute, str | bytes]], before: int) -> None:
+    """Wait until messages have come, and no more come: the page has run."""
+    count = before
+
+    def is_silent() -> bool:
+        nonlocal count
+        last, count = count, len(held)
+        page.wait_for_timeout(500)  # messages pass meanwhile
+        return before < last == len(held)
+
+    wait_for(is_silent)
+
+
 def test_a_page_that_was_left_and_opened_again_within_moments_is_whole(pair: Services, page: Page) -> None:
     """Streamlit does not send again what the browser said it has, and the browser forgets what it has not used."""
     late = Late(page)
@@ -244,8 +257,7 @@ def test_a_page_that_was_left_and_opened_again_within_moments_is_whole(pair: Ser
         for address in ("Grid", "Models", "Settings", "Label"):
             before = len(held)
             page.get_by_test_id("stTopNavLink").filter(has_text=address).click()
-            wait_for(lambda before=before: page.wait_for_timeout(100) or len(held) > before + 5)
-            page.wait_for_timeout(1000)  # until it has run
+            arrived(page, held, before)
     expect(page.get_by_test_id("stage").locator("img")).to_be_visible()
 
 

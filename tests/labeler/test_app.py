@@ -1,4 +1,5 @@
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,3 +67,18 @@ def test_a_test_set_with_a_column_for_each_class_is_one_in_a_multilabel_project(
         options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
         assert main(["--port", port, "--workspace", str(tmp_path / "w"), *options]) == 2
     assert port in capsys.readouterr().err
+
+
+def test_streamlit_has_our_options(tmp_path: Path) -> None:
+    """It reads no `STREAMLIT_…` where it is a part of another application, so they are in a file beside the pages."""
+    code = """if True:
+        import sys
+        from labeler.app import _with_pages
+        from shared.settings.services import LabelerSettings
+        settings, _ = LabelerSettings.load(command_line={"workspace": sys.argv[1], "max_request_bytes": "7000000"})
+        _with_pages(settings, [], None)
+        from streamlit.config import get_option
+        print(*map(get_option, ["browser.gatherUsageStats", "runner.fastReruns", "server.maxUploadSize"]))
+    """
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "7"]
